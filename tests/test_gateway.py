@@ -1,0 +1,613 @@
+"""Whole answers, shape by shape, and what is the same behind all of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+from flask import Flask, Response, request, url_for
+
+from handler import gateway
+from handler.gateway import UnsupportedEvent, make_handler
+from handler.logs import JsonFormatter
+
+from .gateway_events import (
+    CLIENT,
+    SHAPES,
+    Event,
+    Shape,
+    alb_event,
+    alb_multi_value_event,
+    function_url_event,
+    http_1_event,
+    http_2_event,
+    load,
+    rest_event,
+)
+
+App = Callable[[dict[str, Any], Any], Iterable[bytes]]
+COOKIES = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+
+
+class Context:
+    aws_request_id = "lambda-request"
+
+
+def app_answering(*headers: tuple[str, str], body: bytes = b"hello", status: str = "200 OK") -> App:
+    def app(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response(status, list(headers))
+        return [body]
+
+    return app
+
+
+def environ_of(event: Event, context: object = None) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seen.update(environ)
+        seen["body"] = environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return []
+
+    make_handler(app)(event, context)
+    return seen
+
+
+def url_of(environ: dict[str, Any]) -> tuple[str, str]:
+    return environ["SCRIPT_NAME"], environ["PATH_INFO"]
+
+
+@pytest.fixture(name="flask_handler")
+def flask_handler_fixture() -> Callable[[Event, object], Event]:
+    app = Flask(__name__)
+
+    @app.route("/<path:name>", methods=["GET", "POST"])
+    def echo(name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "args": request.args.to_dict(flat=False),
+            "body": request.get_data(as_text=True),
+            "from": request.remote_addr,
+            "url": url_for("echo", name=name, _external=True),
+        }
+
+    @app.get("/cookies")
+    def cookies() -> Response:
+        response = Response(b"\x00\x01", mimetype="application/octet-stream")
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        return response
+
+    return make_handler(app)
+
+
+class TestRestApi:
+    def test_text(self) -> None:
+        answer = make_handler(app_answering(("Content-Type", "text/plain"), ("X-Custom", "1")))(rest_event(), Context())
+        assert answer == {
+            "statusCode": 200,
+            "headers": {"Content-Type": "text/plain", "X-Custom": "1"},
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+    def test_binary_with_repeated_headers(self) -> None:
+        app = app_answering(*COOKIES, ("ETag", '"1"'), body=b"\xff", status="206 Partial Content")
+        assert make_handler(app)(rest_event(), Context()) == {
+            "statusCode": 206,
+            "headers": {"ETag": '"1"'},
+            "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]},
+            "body": "/w==",
+            "isBase64Encoded": True,
+        }
+
+    def test_sam_generated_event(self, flask_handler: Callable[[Event, object], Event]) -> None:
+        assert flask_handler(load("sam-rest-api"), Context()) == {
+            "statusCode": 200,
+            "headers": {"Content-Type": "application/json", "Content-Length": "184"},
+            "body": '{"args":{"foo":["bar"]},"body":"{\\"test\\":\\"body\\"}","from":"127.0.0.1",'
+            '"name":"path/to/resource",'
+            '"url":"https://0123456789.execute-api.us-east-1.amazonaws.com/prod/path/to/resource"}\n',
+            "isBase64Encoded": False,
+        }
+
+    def test_sam_local_has_decoded_the_path_and_names_no_stage(self) -> None:
+        environ = environ_of(load("sam-local-rest-api"))
+        assert url_of(environ) == ("", "/upload/100%25 ä.txt".encode().decode("latin-1"))
+        assert environ["SERVER_PORT"] == "3000"
+        assert environ["SERVER_NAME"] == "127.0.0.1"
+        assert environ["wsgi.url_scheme"] == "http"
+        assert environ["body"] == b"hello"
+
+    @pytest.mark.parametrize(
+        ("path", "full_path", "resource", "parameters", "expected"),
+        [
+            ("/upload", "/prod/upload", "/upload", {}, ("/prod", "/upload")),
+            ("/upload/", "/prod/upload/", "/upload", {}, ("/prod", "/upload/")),
+            ("/", "/prod", "/", {}, ("/prod", "/")),
+            ("/", "/prod/", "/", {}, ("/prod", "/")),
+            ("/prod", "/prod/prod", "/prod", {}, ("/prod", "/prod")),
+            # A custom domain: the path begins with the base path, and with the stage if the mapping names none.
+            ("/upload", "/upload", "/upload", {}, ("", "/upload")),
+            ("/base", "/base", "/", {}, ("/base", "/")),
+            ("/base/prod/upload", "/base/prod/upload", "/upload", {}, ("/base/prod", "/upload")),
+            ("/b/x/y%20z", "/b/x/y%20z", "/{proxy+}", {"proxy": "x/y%20z"}, ("/b", "/x/y z")),
+            ("/b/x/y%20z", "/b/x/y%20z", "/{proxy+}", {"proxy": "x/y z"}, ("/b", "/x/y z")),
+            ("/b/1%2525", "/b/1%2525", "/{proxy+}", {"proxy": "1%25"}, ("/b", "/1%25")),
+            # What does not fit together is left alone.
+            ("/upload", "", "", {}, ("", "/upload")),
+            ("/upload", "/elsewhere", "/upload/{name}", {}, ("", "/upload")),
+            ("/b/x", "/b/x", "/{proxy+}", {}, ("", "/b/x")),
+            ("upload", "", "", {}, ("", "/upload")),
+            ("//x/y", "//x/y", "/{proxy+}", {"proxy": "x/y"}, ("", "//x/y")),
+            ("//x/y", "/prod//x/y", "/{proxy+}", {"proxy": "x/y"}, ("/prod", "//x/y")),
+            # The client writes the values of variables; they are not filled in again.
+            ("/{b}/x", "/{b}/x", "/{a}/{b}", {"a": "{b}", "b": "x"}, ("", "/{b}/x")),
+        ],
+    )
+    def test_script_name(
+        self, path: str, full_path: str, resource: str, parameters: dict[str, str], expected: tuple[str, str]
+    ) -> None:
+        event = rest_event(path=path, full_path=full_path, resource=resource, parameters=parameters)
+        assert url_of(environ_of(event)) == expected
+
+    def test_of_repeated_headers_where_one_can_count_the_last_does(self) -> None:
+        event = rest_event(headers=[("Content-Type", "text/plain"), ("Content-Type", "text/csv")])
+        event["multiValueHeaders"]["X-Forwarded-Proto"] = ["https", "http"]
+        environ = environ_of(event)
+        assert (environ["CONTENT_TYPE"], environ["HTTP_X_FORWARDED_PROTO"]) == ("text/csv", "http")
+
+    @pytest.mark.parametrize("name", ["Authorization", "authorization"])
+    def test_of_two_authorizations_the_last_counts(self, name: str) -> None:
+        event = rest_event(headers=[(name, "Bearer one"), (name, "Bearer two")])
+        assert environ_of(event)["HTTP_AUTHORIZATION"] == "Bearer two"
+
+    @pytest.mark.parametrize(("forwarded", "scheme"), [("HTTP", "http"), ("wss", "https"), ("", "https")])
+    def test_scheme_is_one_of_two(self, forwarded: str, scheme: str) -> None:
+        event = rest_event()
+        event["multiValueHeaders"]["X-Forwarded-Proto"] = [forwarded]
+        assert environ_of(event)["wsgi.url_scheme"] == scheme
+
+    def test_console_event_without_lists(self) -> None:
+        event = rest_event(query="a=1&b=%C3%A4", headers=[("X-Custom", "1")])
+        del event["multiValueHeaders"], event["multiValueQueryStringParameters"]
+        environ = environ_of(event)
+        assert environ["HTTP_X_CUSTOM"] == "1"
+        assert environ["QUERY_STRING"] == "a=1&b=%C3%A4"
+
+
+class TestHttpApi1:
+    def test_repeated_headers(self) -> None:
+        assert make_handler(app_answering(*COOKIES))(http_1_event(), Context()) == {
+            "statusCode": 200,
+            "headers": {},
+            "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]},
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+    def test_documented_event(self) -> None:
+        environ = environ_of(load("aws-http-api-1"))
+        assert url_of(environ) == ("", "/my/path")
+        assert environ["QUERY_STRING"] == "parameter1=value1&parameter1=value2&parameter2=value"
+        assert environ["HTTP_HEADER2"] == "value1, value2"
+        assert environ["REMOTE_ADDR"] == "192.0.2.1"
+        assert environ["SERVER_NAME"] == "id.execute-api.us-east-1.amazonaws.com"
+        assert environ["body"] == b"Hello from Lambda!"
+
+    def test_route_tells_the_stage_where_only_the_path_has_it(self) -> None:
+        event = http_1_event(path="/upload", stage="prod", resource="/upload")
+        event["requestContext"]["path"] = "/upload"
+        assert url_of(environ_of(event)) == ("/prod", "/upload")
+        event["path"], event["requestContext"]["domainName"] = "/base/upload", "upload.example"
+        assert url_of(environ_of(event)) == ("/base", "/upload")
+
+    def test_stage_is_known_without_a_route(self) -> None:
+        event = http_1_event(path="/upload", stage="prod") | {"resource": "$default", "pathParameters": None}
+        assert url_of(environ_of(event)) == ("/prod", "/upload")
+
+
+class TestHttpApi2:
+    def test_cookies_and_repeated_headers(self) -> None:
+        app = app_answering(*COOKIES, ("Vary", "Accept"), ("vary", "Origin"))
+        assert make_handler(app)(http_2_event(), Context()) == {
+            "statusCode": 200,
+            "headers": {"Vary": "Accept, Origin"},
+            "cookies": ["a=1", "b=2"],
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+    def test_sam_generated_event(self, flask_handler: Callable[[Event, object], Event]) -> None:
+        assert flask_handler(load("sam-http-api-2"), Context()) == {
+            "statusCode": 200,
+            "headers": {"Content-Type": "application/json", "Content-Length": "218"},
+            "body": '{"args":{"parameter1":["value1","value2"],"parameter2":["value"]},'
+            '"body":"{\\"test\\":\\"body\\"}","from":"192.168.0.1/32","name":"path/to/resource",'
+            '"url":"https://id.execute-api.us-east-1.amazonaws.com/path/to/resource"}\n',
+            "isBase64Encoded": False,
+        }
+
+    def test_route_tells_the_stage(self) -> None:
+        event = http_2_event(
+            path="/files/a b", stage="files", route_key="GET /files/{name}", parameters={"name": "a b"}
+        )
+        assert url_of(environ_of(event)) == ("/files", "/files/a b")
+
+    def test_default_stage_has_no_name(self) -> None:
+        assert url_of(environ_of(http_2_event(path="/$default/x"))) == ("", "/$default/x")
+
+    def test_path_that_only_looks_like_the_stage(self) -> None:
+        event = http_2_event(path="/x") | {"rawPath": "/production/x"}
+        event["requestContext"] |= {"stage": "prod"}
+        assert url_of(environ_of(event)) == ("", "/production/x")
+
+    @pytest.mark.parametrize(
+        ("route_key", "method"), [("POST /upload", "POST"), ("ANY /upload", "GET"), ("$default", "GET"), (None, "GET")]
+    )
+    def test_method_without_a_context(self, route_key: str | None, method: str) -> None:
+        event = http_2_event(path="/upload") | {"routeKey": route_key, "requestContext": None}
+        assert environ_of(event)["REQUEST_METHOD"] == method
+
+    def test_path_of_the_context(self) -> None:
+        assert url_of(environ_of(http_2_event(path="/upload") | {"rawPath": None})) == ("", "/upload")
+
+    def test_joined_scheme(self) -> None:
+        event = http_2_event()
+        event["headers"]["x-forwarded-proto"] = "https,http"
+        assert environ_of(event)["wsgi.url_scheme"] == "http"
+
+    def test_query_with_raw_characters(self) -> None:
+        event = http_2_event() | {"rawQueryString": "a=ä&b=%20"}
+        assert environ_of(event)["QUERY_STRING"] == "a=%C3%A4&b=%20"
+
+
+class TestFunctionUrl:
+    def test_cookies(self) -> None:
+        assert make_handler(app_answering(*COOKIES))(function_url_event(), Context()) == {
+            "statusCode": 200,
+            "headers": {},
+            "cookies": ["a=1", "b=2"],
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+    def test_documented_event(self) -> None:
+        environ = environ_of(load("aws-function-url"))
+        assert url_of(environ) == ("", "/my/path")
+        assert environ["REQUEST_METHOD"] == "POST"
+        assert environ["QUERY_STRING"] == "parameter1=value1&parameter1=value2&parameter2=value"
+        assert environ["HTTP_COOKIE"] == "cookie1; cookie2"
+        assert environ["REMOTE_ADDR"] == "123.123.123.123"
+        assert environ["body"] == b"Hello from client!"
+
+
+class TestAlb:
+    def test_one_cookie_keeps_its_name(self) -> None:
+        assert make_handler(app_answering(COOKIES[0]))(alb_event(), Context()) == {
+            "statusCode": 200,
+            "statusDescription": "200 OK",
+            "headers": {"Set-Cookie": "a=1"},
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+    def test_cookies_and_repeated_headers(self) -> None:
+        app = app_answering(*COOKIES, ("Vary", "Accept"), ("Vary", "Origin"), status="404 NOT FOUND")
+        assert make_handler(app)(alb_event(), Context()) == {
+            "statusCode": 404,
+            "statusDescription": "404 NOT FOUND",
+            "headers": {"set-cookie": "a=1", "set-cookiE": "b=2", "Vary": "Accept, Origin"},
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+    def test_sam_generated_event(self, flask_handler: Callable[[Event, object], Event]) -> None:
+        assert flask_handler(load("sam-alb"), Context()) == {
+            "statusCode": 200,
+            "statusDescription": "200 OK",
+            "headers": {"Content-Type": "application/json", "Content-Length": "191"},
+            "body": '{"args":{"query":["1234ABCD"]},"body":"{\\"test\\":\\"body\\"}","from":"72.12.164.125",'
+            '"name":"path/to/resource",'
+            '"url":"http://lambda-alb-123578498.us-east-2.elb.amazonaws.com/path/to/resource"}\n',
+            "isBase64Encoded": False,
+        }
+
+    def test_health_check(self) -> None:
+        environ = environ_of(load("aws-alb-health-check"))
+        assert "REMOTE_ADDR" not in environ
+        assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("localhost", "443")
+
+    @pytest.mark.parametrize(
+        ("forwarded_for", "expected"),
+        [
+            ("203.0.113.7", "203.0.113.7"),
+            ("127.0.0.1, 203.0.113.7", "203.0.113.7"),
+            ("127.0.0.1,203.0.113.7:50000", "203.0.113.7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("::1, [2001:db8::7]:50000", "2001:db8::7"),
+            ("", None),
+        ],
+    )
+    def test_client_address(self, forwarded_for: str, expected: str | None) -> None:
+        event = alb_event()
+        event["headers"]["x-forwarded-for"] = forwarded_for
+        assert environ_of(event).get("REMOTE_ADDR") == expected
+
+
+class TestAlbMultiValue:
+    def test_everything_in_lists(self) -> None:
+        app = app_answering(*COOKIES, ("Vary", "Accept"))
+        assert make_handler(app)(alb_multi_value_event(), Context()) == {
+            "statusCode": 200,
+            "statusDescription": "200 OK",
+            "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"], "Vary": ["Accept"]},
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+    def test_documented_event(self) -> None:
+        environ = environ_of(load("aws-alb-multi-value"))
+        assert environ["QUERY_STRING"] == "myKey=val1&myKey=val2"
+        assert environ["HTTP_COOKIE"] == "name1=value1; name2=value2"
+        assert environ["REMOTE_ADDR"] == "72.21.198.66"
+        assert environ["CONTENT_TYPE"] == "text/plain"
+        assert environ["body"] == b"request_body"
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+class TestEveryShape:
+    def test_request_id(self, shape: Shape) -> None:
+        assert environ_of(shape.event(), Context())["UNIQUE_ID"] == "lambda-request"
+
+    def test_request_id_without_a_context(self, shape: Shape) -> None:
+        event = shape.event()
+        has_one = "requestId" in event["requestContext"]
+        assert environ_of(event).get("UNIQUE_ID") == ("api-request" if has_one else None)
+
+    def test_event_and_context_are_the_original_ones(self, shape: Shape) -> None:
+        event, context = shape.event(method="POST", body=b"\xff"), Context()
+        before = repr(event)
+        environ = environ_of(event, context)
+        assert environ["awsgi.event"] is event
+        assert environ["awsgi.context"] is context
+        assert repr(event) == before
+
+    def test_flask(self, shape: Shape, flask_handler: Callable[[Event, object], Event]) -> None:
+        reply = shape.read(flask_handler(shape.event(path="/cookies"), Context()))
+        assert reply.body == b"\x00\x01"
+        assert sorted(reply.values("Set-Cookie")) == ["a=1; Path=/", "b=2; Path=/"]
+
+    @pytest.mark.parametrize("request_id", ["a\r\nSet-Cookie: a=1", "日本", "", 7])
+    def test_request_id_that_is_no_field_value_is_none(self, shape: Shape, request_id: object) -> None:
+        event = shape.event(method="POST", body=b"") | {"body": "?", "isBase64Encoded": True}
+        event["requestContext"]["requestId"] = request_id
+        reply = shape.read(make_handler(app_answering())(event, None))
+        assert (reply.status, reply.values("X-Request-Id")) == (400, [])
+        assert b"request_id" not in reply.body
+        assert "UNIQUE_ID" not in environ_of(event | {"body": ""})
+
+    def test_malformed_body_is_logged_and_answered_in_problem_form(
+        self, shape: Shape, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, logger="handler")
+        event = shape.event(method="POST", body=b"") | {"body": "?", "isBase64Encoded": True}
+        reply = shape.read(make_handler(app_answering())(event, Context()))
+        assert reply.status == 400
+        assert reply.values("Content-Type") == ["application/problem+json"]
+        assert reply.values("X-Request-Id") == ["lambda-request"]
+        (line,) = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+        del line["time"]
+        assert line == {
+            "level": "INFO",
+            "event": "request",
+            "request_id": "lambda-request",
+            "method": "POST",
+            "status": 400,
+            "problem": "urn:problem-type:upload:malformed-request",
+        }
+        assert reply.body == (
+            b'{"type": "urn:problem-type:upload:malformed-request", "title": "The request cannot be understood", '
+            b'"status": 400, "detail": "The body could not be decoded. Send it again.", '
+            b'"error": "The body could not be decoded. Send it again.", "request_id": "lambda-request"}'
+        )
+
+    def test_failing_app_is_logged_and_answered_in_problem_form(
+        self, shape: Shape, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
+            raise RuntimeError("secret detail")
+
+        reply = shape.read(make_handler(app)(shape.event(method="PUT"), Context()))
+        assert reply.status == 500
+        assert reply.values("Content-Type") == ["application/problem+json"]
+        assert b"urn:problem-type:upload:internal-error" in reply.body
+        assert b"lambda-request" in reply.body
+        assert reply.values("X-Request-Id") == ["lambda-request"]
+        assert b"secret" not in reply.body
+        (record,) = caplog.records
+        assert record.levelno == logging.ERROR
+        assert record.exc_info
+        assert str(record.exc_info[1]) == "secret detail"
+        assert vars(record)["request_id"] == "lambda-request"
+
+    def test_head_of_a_failing_app_has_no_body(self, shape: Shape) -> None:
+        reply = shape.read(make_handler(lambda *_: [b""])(shape.event(method="HEAD"), Context()))
+        assert (reply.status, reply.body) == (500, b"")
+
+    def test_answer_that_is_no_wsgi_string(self, shape: Shape) -> None:
+        assert shape.read(make_handler(app_answering(("X-Title", "日本")))(shape.event(), Context())).status == 500
+
+    def test_redirect_passes_through_unchanged(self, shape: Shape) -> None:
+        signed = "https://b.s3.eu-central-1.amazonaws.com/files/0d/a.txt?X-Amz-Credential=AK%2F2&X-Amz-Signature=ab%3D"
+        fields = [("Location", signed), ("Cache-Control", "no-store"), ("Content-Length", "0")]
+        reply = shape.read(make_handler(app_answering(*fields, body=b"", status="302 FOUND"))(shape.event(), Context()))
+        assert (reply.status, reply.fields, reply.body) == (302, fields, b"")
+
+    @pytest.mark.parametrize("octets", [b"gr\xc3\xbc\xc3\x9fe", b"gr\xfc\xdfe"])
+    def test_header_that_is_not_ascii(self, shape: Shape, octets: bytes) -> None:
+        app = app_answering(("X-Title", octets.decode("latin-1")))
+        assert shape.read(make_handler(app)(shape.event(), Context())).values("X-Title") == ["grüße"]
+
+
+class TestWsgi:
+    """What PEP 3333 asks of a server, beyond what the matrix holds."""
+
+    @pytest.mark.filterwarnings("default")  # the validator warns, too, where it is not sure
+    def test_the_validator_finds_nothing(self, recwarn: pytest.WarningsRecorder) -> None:
+        event = rest_event(method="POST", path="/a%20b", query="a=1", body=b"abc")
+        answer = make_handler(validator(app_answering(("Content-Type", "text/plain"))))(event, Context())
+        assert answer["body"] == "hello"
+        assert not list(recwarn)
+
+    def test_no_start_response_is_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert make_handler(lambda *_: [b"ok"])(rest_event(), Context())["statusCode"] == 500
+        assert "did not call start_response" in caplog.text
+
+    def test_second_start_response_is_an_error(self) -> None:
+        def app(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [])
+            start_response("200 OK", [])
+            return []
+
+        assert make_handler(app)(rest_event(), Context())["statusCode"] == 500
+
+    def test_exc_info_comes_too_late_after_the_first_byte(self, caplog: pytest.LogCaptureFixture) -> None:
+        def app(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+            start_response("200 OK", [])
+            yield b"half"
+            error = KeyError("boom")
+            start_response("503 Service Unavailable", [], (KeyError, error, None))
+            yield b"more"
+
+        assert make_handler(app)(rest_event(), Context())["statusCode"] == 500
+        assert isinstance(caplog.records[0].exc_info and caplog.records[0].exc_info[1], KeyError)
+
+    def test_text_in_place_of_bytes_is_an_error(self) -> None:
+        assert make_handler(app_answering(body="text"))(rest_event(), Context())["statusCode"] == 500  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b"])
+    @pytest.mark.parametrize("place", ["status", "name", "value"])
+    def test_control_characters_are_an_error(self, place: str, value: str) -> None:
+        app = {
+            "status": app_answering(status="200 " + value),
+            "name": app_answering((value, "1")),
+            "value": app_answering(("X", value)),
+        }[place]
+        assert make_handler(app)(rest_event(), Context())["statusCode"] == 500
+
+    def test_exit_is_not_caught(self) -> None:
+        def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
+            raise SystemExit
+
+        with pytest.raises(SystemExit):
+            make_handler(app)(rest_event(), Context())
+
+    @pytest.mark.parametrize(
+        ("body", "encoded"),
+        [(b"", False), (b"text", False), ("grüße".encode(), False), (b"gr\xfc\xdfe", True), (b"a\0b", True)],
+    )
+    def test_base64_is_for_what_is_not_text(self, body: bytes, encoded: bool) -> None:
+        answer = make_handler(app_answering(body=body))(rest_event(), Context())
+        expected = base64.b64encode(body).decode() if encoded else body.decode()
+        assert (answer["isBase64Encoded"], answer["body"]) == (encoded, expected)
+
+    def test_base64_is_for_what_is_compressed(self) -> None:
+        answer = make_handler(app_answering(("content-encoding", "br"), body=b"ascii"))(rest_event(), Context())
+        assert (answer["isBase64Encoded"], answer["body"]) == (True, "YXNjaWk=")
+
+    def test_another_decoder_can_take_the_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gateway, "decode_base64", lambda _text: b"decoded")
+        assert environ_of(rest_event(method="POST", body=b"x", as_base64=True))["body"] == b"decoded"
+
+    @pytest.mark.parametrize("read", [lambda stream: stream.read(), b"".join])
+    @pytest.mark.parametrize("size", [-1, 0, 1, 2, 3, gateway.PIECE_CHARS])
+    def test_a_large_body_arrives_whole(self, size: int, read: Callable[[Any], bytes]) -> None:
+        body = (b"a line\n" * gateway.PIECE_CHARS)[: gateway.PIECE_CHARS + size]
+
+        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            assert read(environ["wsgi.input"]) == body
+            assert environ["CONTENT_LENGTH"] == str(len(body))
+            start_response("200 OK", [])
+            return []
+
+        answer = make_handler(app)(rest_event(method="POST", body=body, as_base64=True), Context())
+        assert answer["statusCode"] == 200
+
+    @pytest.mark.parametrize(
+        "ending",
+        [
+            "?===",
+            "=",
+            pytest.param("ab==" + "abcd" * gateway.PIECE_CHARS, id="padding before the end"),
+        ],
+    )
+    def test_a_large_body_that_is_not_base64_is_the_clients_fault(self, ending: str) -> None:
+        def app(environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
+            environ["wsgi.input"].read()
+            raise AssertionError("it was read to its end")
+
+        event = rest_event(method="POST", body=b"x", as_base64=True)
+        event["body"] = "abcd" * (gateway.PIECE_CHARS // 2 - 1) + ending
+        assert make_handler(app)(event, Context())["statusCode"] == 400
+
+    def test_lone_surrogates_do_no_harm(self) -> None:
+        event = rest_event(path="/\ud800", headers=[("X-Custom", "\ud800")])
+        event["multiValueQueryStringParameters"] = {"\ud800": ["\ud800"]}
+        environ = environ_of(event)
+        assert (environ["PATH_INFO"], environ["QUERY_STRING"], environ["HTTP_X_CUSTOM"]) == ("/?", "%3F=%3F", "?")
+
+    def test_client_address_is_the_contexts(self) -> None:
+        assert environ_of(rest_event())["REMOTE_ADDR"] == CLIENT
+
+
+class TestOtherEvents:
+    @pytest.mark.parametrize("event", [load("sam-scheduled"), {"source": "serverless-plugin-warmup"}])
+    def test_warm_up_does_not_call_the_app(self, event: Event) -> None:
+        def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
+            raise AssertionError("the app was called")
+
+        assert make_handler(app)(event, Context()) == {}
+
+    @pytest.mark.parametrize(
+        ("event", "kind", "keys"),
+        [
+            (load("sam-s3-put"), "aws:s3", ["Records"]),
+            (load("sam-sqs"), "aws:sqs", ["Records"]),
+            ({"Records": [{"EventSource": "aws:sns"}]}, "aws:sns", ["Records"]),
+            ({"source": "aws.s3", "detail-type": "Object Created"}, "Object Created", ["source", "detail-type"]),
+            (load("aws-websocket"), "CONNECT", ["requestContext", "headers", "isBase64Encoded"]),
+            (load("sam-request-authorizer"), "REQUEST", list(load("sam-request-authorizer"))),
+            # VPC Lattice has a version 2.0 of its own.
+            ({"version": "2.0", "path": "/", "method": "GET"}, "unknown", ["version", "path", "method"]),
+            ({"Records": None, "requestContext": None}, "unknown", ["Records", "requestContext"]),
+            ({"Records": ["x"]}, "unknown", ["Records"]),
+            ({}, "unknown", []),
+            # What only a test event written by hand would be.
+            ({"httpMethod": "GET", "headers": ["x"]}, "values of other types", ["httpMethod", "headers"]),
+            ({"httpMethod": "GET", "path": 7}, "values of other types", ["httpMethod", "path"]),
+            ({"httpMethod": "GET", "queryStringParameters": "a=b"}, "values of other types", ["httpMethod"]),
+            ({"httpMethod": "GET", "requestContext": {"identity": "x"}}, "values of other types", ["httpMethod"]),
+            ({"version": "2.0", "rawPath": "/", "cookies": [7]}, "values of other types", ["version"]),
+            ({"version": "2.0", "rawPath": "/", "requestContext": {"http": "GET"}}, "values of other types", []),
+            ([], "list", []),
+            (None, "NoneType", []),
+        ],
+    )
+    def test_anything_else_is_an_error_that_names_it(
+        self, event: Any, kind: str, keys: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(UnsupportedEvent) as error:
+            make_handler(app_answering())(event, Context())
+        assert kind in error.value.kind
+        assert list(error.value.keys)[: len(keys)] == keys
+        assert all(key in str(error.value) for key in keys)
+        (record,) = caplog.records
+        assert record.getMessage() == str(error.value)
+        assert vars(record)["request_id"] == "lambda-request"

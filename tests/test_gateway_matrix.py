@@ -1,0 +1,16 @@
+"""Every behaviour at every front door: `pytest -v` prints it like a specification."""
+
+from __future__ import annotations
+
+import pytest
+
+from handler.gateway import make_handler
+
+from .gateway_behaviours import BEHAVIOURS, Door
+from .gateway_events import SHAPES
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gateway(shape: str, behaviour: str) -> None:
+    BEHAVIOURS[behaviour](Door(make_handler, SHAPES[shape], shape))
