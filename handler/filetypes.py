@@ -1,0 +1,106 @@
+"""The file types that this server knows: extension, media type, and how their content is checked. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .formats import Check, Dimensions, File, Mismatch, Steps, active, archives, images, isobmff, media, pdf, text
+
+
+@dataclass(frozen=True, slots=True)
+class FileType:
+    """A type of file, under one of its extensions.
+
+    :param extension: lower case, without the dot.
+    :param media_type: what a stored file is served as; the server's word, never the client's.
+    :param check: tells whether a file is of it; see :mod:`.formats`.
+    """
+
+    extension: str
+    media_type: str
+    check: Check
+
+
+def _media(check: Check) -> Check:
+    """That check, and what no image, sound or film has: a page or script near its beginning, an archive at its end."""
+
+    def checked(file: File) -> Steps[Dimensions | None]:
+        dimensions = yield from check(file)
+        if found := active.inside((yield from file.head())):
+            raise Mismatch(f"it has {found}")
+        yield from archives.refuse_appended(file)
+        return dimensions
+
+    return checked
+
+
+def _unknown(file: File) -> Steps[Dimensions | None]:
+    """The check of a type that the deployer vouches for: nothing is known of it but what it must not be."""
+    if found := active.in_anything((yield from file.head())):
+        raise Mismatch(f"it is {found}")
+    return None
+
+
+_MEDIA = ("image/", "audio/", "video/")
+_OOXML = "application/vnd.openxmlformats-officedocument."
+_ODF = "application/vnd.oasis.opendocument."
+
+KNOWN = {
+    extension: FileType(extension, media_type, check)
+    for extensions, media_type, check in (
+        ("txt", "text/plain", text.plain),
+        ("csv", "text/csv", text.plain),
+        ("md", "text/markdown", text.markdown),
+        ("json", "application/json", text.json),
+        ("pdf", "application/pdf", pdf.pdf),
+        ("png", "image/png", _media(images.png)),
+        ("jpg jpeg", "image/jpeg", _media(images.jpeg)),
+        ("gif", "image/gif", _media(images.gif)),
+        ("webp", "image/webp", _media(images.webp)),
+        ("avif", "image/avif", _media(isobmff.avif)),
+        ("heic", "image/heic", _media(isobmff.heic)),
+        ("heif", "image/heif", _media(isobmff.heif)),
+        ("tif tiff", "image/tiff", _media(images.tiff)),
+        ("bmp", "image/bmp", _media(images.bmp)),
+        ("docx", _OOXML + "wordprocessingml.document", archives.office(b"word/")),
+        ("xlsx", _OOXML + "spreadsheetml.sheet", archives.office(b"xl/")),
+        ("pptx", _OOXML + "presentationml.presentation", archives.office(b"ppt/")),
+        ("odt", _ODF + "text", archives.open_document(b"application/vnd.oasis.opendocument.text")),
+        ("ods", _ODF + "spreadsheet", archives.open_document(b"application/vnd.oasis.opendocument.spreadsheet")),
+        ("odp", _ODF + "presentation", archives.open_document(b"application/vnd.oasis.opendocument.presentation")),
+        ("zip", "application/zip", archives.zip_),
+        ("gz", "application/gzip", archives.gzip),
+        ("mp3", "audio/mpeg", _media(media.mp3)),
+        ("wav", "audio/wav", _media(media.wav)),
+        ("ogg", "audio/ogg", _media(media.ogg)),
+        ("m4a", "audio/mp4", _media(isobmff.mp4)),
+        ("mp4", "video/mp4", _media(isobmff.mp4)),
+        ("mov", "video/quicktime", _media(isobmff.quicktime)),
+        ("webm", "video/webm", _media(media.webm)),
+    )
+    for extension in extensions.split()
+}
+"""The types whose content can be checked, by extension."""
+
+_CHECKS = {file_type.media_type: file_type.check for file_type in KNOWN.values()}
+
+
+def declared(extension: str, media_type: str) -> FileType:
+    """A type that the deployer names: another extension of a known one (``jfif=image/jpeg``), which is checked as
+    such, or text, or one of which nothing is known but what must not be in it.
+
+    :param extension: lower case, and not in :data:`KNOWN`.
+    :param media_type: lower case.
+    :raises ValueError: something would run such files; the text is a sentence that says so.
+    """
+    if active.is_active_extension(extension):
+        raise ValueError(f"{extension!r} is not accepted as an extension, since files called so are run or rendered.")
+    if active.is_active_media_type(media_type):
+        raise ValueError(
+            f"{media_type!r} is not accepted as a media type, since it is run or rendered; 'application/octet-stream' "
+            "is served as data."
+        )
+    if media_type in _CHECKS:
+        return FileType(extension, media_type, _CHECKS[media_type])
+    check = text.plain if media_type.startswith("text/") else _unknown
+    return FileType(extension, media_type, _media(check) if media_type.startswith(_MEDIA) else check)

@@ -1,0 +1,134 @@
+"""Content that something would run: HTML, scripts, programs; to be refused under whatever name it comes. Pure."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+_WHITE_SPACE = b"\t\n\v\f\r "
+
+# At the very beginning of any text: what makes a document or a script of it. Elements that nothing but a whole page
+# starts with, elements that run or load something, instructions to an interpreter.
+_DOCUMENT = re.compile(
+    rb"""<(?: !doctype | \? | % | (?: [a-z]+: )?  # an XML prefix
+         (?: html | head | body | title | base | meta | link | style | script | noscript | template | frameset | frame
+           | iframe | object | embed | applet | form | svg | math | xml | xsl | stylesheet | transform )
+         (?= [\s/>] | \Z ) )
+       | \#!""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# What else a browser takes for HTML at the beginning of a text without a type (WHATWG MIME Sniffing, section 7.1), and
+# what carries event handlers. README files do begin with these, so Markdown may.
+_FRAGMENT = re.compile(
+    rb"""<(?: !-- | (?: h[1-6] | div | font | table | a | b | br | p | center | span | img | picture | video | audio
+                      | input | button | details | marquee | select | textarea | ul | ol | pre )
+         (?= [\s/>] | \Z ) )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+# XML that is a web page or a drawing with scripts, or that is turned into one: anywhere near its beginning, because
+# comments, a DOCTYPE or another root element may precede it.
+_ACTIVE_XML = re.compile(
+    rb"<(?:[\w.-]+:)?(?:html|svg|script)[\s/>]|//www\.w3\.org/(?:1999/xhtml|2000/svg|1999/xsl)|<\?xml-stylesheet",
+    re.IGNORECASE,
+)
+_EMBEDDED = re.compile(rb"<\?php|<(?:script|html|svg|iframe)[\s/>]|<!doctype\s+html", re.IGNORECASE)
+_PROGRAMS = (
+    (b"\x7fELF", "a program (ELF)"),
+    (b"\xca\xfe\xba\xbe", "a program (Java class or Mach-O)"),
+    (b"\xca\xfe\xba\xbf", "a program (Mach-O)"),
+    (b"\xca\xfe\xd0\x0d", "a program (Java pack)"),
+    (b"\xfe\xed\xfa\xce", "a program (Mach-O)"),
+    (b"\xfe\xed\xfa\xcf", "a program (Mach-O)"),
+    (b"\xce\xfa\xed\xfe", "a program (Mach-O)"),
+    (b"\xcf\xfa\xed\xfe", "a program (Mach-O)"),
+    (b"\x00asm", "a program (WebAssembly)"),
+    (b"dex\n0", "a program (Android)"),
+    (b"L\x00\x00\x00\x01\x14\x02\x00", "a Windows shortcut"),
+    (b"FWS", "a Flash program"),
+    (b"CWS", "a Flash program"),
+    (b"ZWS", "a Flash program"),
+    (b"ITSF", "a Windows help file"),
+)
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # what WHATWG MIME Sniffing calls a binary data byte, but VT
+
+
+def text_of(data: bytes) -> bytes:
+    """The beginning of a text in something like ASCII: UTF-16 as UTF-8, no byte order mark, no leading white space."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if data.startswith(mark):
+            data = data[2:].decode(encoding, errors="replace").encode("utf-8", errors="replace")
+    return data.removeprefix(codecs.BOM_UTF8).lstrip(_WHITE_SPACE)
+
+
+def in_text(head: bytes, *, fragments: bool = False) -> str | None:
+    """What a text begins with that something would run; ``None`` if nothing.
+
+    :param fragments: whether it may begin with a piece of HTML that is neither a page nor a script, as Markdown does.
+    """
+    text = text_of(head)
+    if fragments:
+        while comment := _COMMENT.match(text):
+            text = text[comment.end() :].lstrip(_WHITE_SPACE)
+    elif _FRAGMENT.match(text):
+        return "HTML or XML"
+    if found := _DOCUMENT.match(text):
+        return "a script" if found[0] in (b"#!", b"<?", b"<%") and text[:5].lower() != b"<?xml" else "HTML or XML"
+    return None
+
+
+def in_anything(head: bytes) -> str | None:
+    """What a file of a type that cannot be checked begins with that something would run; ``None`` if nothing."""
+    # Two letters are too few to condemn a text ("MZ-01;..."); a program has control characters right behind them.
+    if head.startswith(b"MZ") and _CONTROL.search(head):
+        return "a program (Windows)"
+    for magic, what in _PROGRAMS:
+        if head.startswith(magic) and (not magic.isalpha() or _CONTROL.search(head)):
+            return what
+    text = text_of(head)
+    if text[:5].lower() == b"<?xml":  # many a format is XML, and harmless: what is in it decides
+        return "XML that a browser runs" if _ACTIVE_XML.search(text) else None
+    return in_text(head)
+
+
+def inside(data: bytes) -> str | None:
+    """A page or a script in what is no text: in the comment of an image, say, where a server that is made to run the
+    file finds it. ``None`` if there is none."""
+    return "a page or a script inside" if _EMBEDDED.search(data) else None
+
+
+_EXTENSIONS = """
+    htm html shtm shtml xhtm xhtml xht mht mhtml hta svg svgz xml xsl xslt rdf rss atom mathml swf chm hlp
+    php php3 php4 php5 php7 php8 phps pht phtm phtml phar inc asp aspx asa asax ascx ashx asmx cfm cfml jsp jspx jspf
+    cgi fcgi htaccess htpasswd
+    js mjs cjs jse vb vbe vbs ws wsf wsh wsc sct ps1 psm1 psd1 ps1xml bat cmd sh bash zsh csh ksh fish command
+    pl pm py pyc pyw pyz rb lua tcl
+    com exe dll scr pif cpl sys ocx drv msi msp mst msix appx lnk url reg inf scf gadget application
+    jar war ear class jnlp apk ipa app dmg pkg deb rpm run so dylib elf wasm
+    docm dotm xlsm xltm xlam xlsb pptm potm ppsm ppam sldm
+    """
+"""Pages, and XML, which can be one; what web servers run; scripts; programs, and what installs or starts them; Office
+with macros."""
+_ACTIVE_EXTENSIONS = frozenset(_EXTENSIONS.split())
+_ACTIVE_MEDIA_TYPE = r"""(?x)
+      .* / x?html? (?: \+xml )?
+    | .* / (?: xml | xsl | .* \+xml )  # as HTML, XML is scriptable (WHATWG MIME Sniffing, section 4.6)
+    | .* (?: script | macroenabled ) .*  # every name of JavaScript, VBScript, PostScript; Office with macros
+    | .* / (?: x- )? (?: httpd- )? (?: php | python | perl | ruby | sh | csh | bat | asp | jsp | cgi ) \b .*
+    | application / (?: hta | wasm | java-archive | java-vm | x-java .* | x-shockwave-flash | x-ms-shortcut
+                      | x-ms-application | x-msdownload | x-msi | x-dosexec | x-executable | x-elf | x-mach-binary
+                      | x-sharedlib | x-msdos-program | vnd\.microsoft\.portable-executable
+                      | vnd\.android\.package-archive )
+    | text / cache-manifest
+    | (?: multipart | message ) / .*  # MHTML
+    """
+
+
+def is_active_extension(extension: str) -> bool:
+    """Whether a web server, a browser or a desktop would run a file of that (lower-case) extension."""
+    return extension in _ACTIVE_EXTENSIONS
+
+
+def is_active_media_type(media_type: str) -> bool:
+    """Whether a browser or a desktop would run what is served as that (lower-case) media type."""
+    return re.fullmatch(_ACTIVE_MEDIA_TYPE, media_type) is not None  # compiled only where something is declared

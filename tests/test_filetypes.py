@@ -1,0 +1,651 @@
+"""The table of file types: what is of a type, what is not, and how little of a file is looked at."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from handler import filetypes, formats, inspection
+from handler.app import create_app
+from handler.formats import archives, media
+from handler.problems import ContentMismatch, EmptyFile, ImageTooLarge
+from handler.settings import DEFAULT_MAX_IMAGE_PIXELS, Settings
+
+from . import filetype_samples as made
+from .filetype_samples import BY_EXTENSION, SYNONYMS, VARIANTS, box
+
+
+class Reader:
+    """A file that remembers which of it was read, and insists on the rules for reading."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.ranges: list[tuple[int, int]] = []
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        assert offset >= 0
+        assert length > 0
+        assert offset + length <= len(self.content), "a range beyond the end is an error in S3"
+        self.ranges.append((offset, length))
+        assert len(self.ranges) <= formats.MAX_RANGES
+        assert sum(length for _, length in self.ranges) <= formats.MAX_BYTES
+        assert self.ranges[0] == (0, min(len(self.content), 4096))
+        return self.content[offset : offset + length]
+
+
+def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS) -> Reader:
+    """Have it inspected under that extension.
+
+    :raises Problem: it is refused.
+    """
+    name = inspection.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
+    reader = Reader(content)
+    inspection.run(
+        inspection.inspect_content(name, size=len(content), max_image_pixels=max_image_pixels),
+        reader,
+    )
+    return reader
+
+
+def refusal(extension: str, content: bytes) -> str:
+    """Why it is refused."""
+    with pytest.raises(ContentMismatch) as caught:
+        inspect(extension, content)
+    found = re.fullmatch(r"'a\.\w+' is named .*?: (.*)\. Send the file under .*", caught.value.detail)
+    assert found, caught.value.detail
+    return found[1]
+
+
+def test_every_known_type_has_a_sample() -> None:
+    assert sorted(filetypes.KNOWN) == sorted([*BY_EXTENSION, *SYNONYMS])
+
+
+@pytest.mark.parametrize("extension", sorted(filetypes.KNOWN))
+def test_a_sample_of_a_type_is_of_it(extension: str) -> None:
+    inspect(extension, BY_EXTENSION[SYNONYMS.get(extension, extension)])
+
+
+@pytest.mark.parametrize(("extension", "content"), VARIANTS.values(), ids=list(VARIANTS))
+def test_an_unusual_file_is_of_its_type(extension: str, content: bytes) -> None:
+    inspect(extension, content)
+
+
+ALSO = {
+    **{text: {"txt", "csv", "md"} for text in ("txt", "csv", "md", "json")},
+    **{document: {"zip"} for document in ("docx", "xlsx", "pptx", "odt", "ods", "odp")},  # they are zip files
+    "heic": {"heif"},  # the family's name
+    "m4a": {"mp4"},  # one format under two names
+    "mp4": {"m4a"},
+}
+"""What else the sample of a type honestly is."""
+
+
+@pytest.mark.parametrize("extension", sorted(filetypes.KNOWN))
+@pytest.mark.parametrize("made_as", sorted(BY_EXTENSION))
+def test_a_sample_of_a_type_is_of_no_other(made_as: str, extension: str) -> None:
+    of = SYNONYMS.get(extension, extension)
+    if of == made_as or of in ALSO.get(made_as, ()):
+        inspect(extension, BY_EXTENSION[made_as])
+    else:
+        assert refusal(extension, BY_EXTENSION[made_as])
+
+
+SHORT = {"txt", "csv", "md"}
+"""Types of which every beginning is one, too."""
+
+
+@pytest.mark.parametrize("extension", sorted(set(BY_EXTENSION) - SHORT))
+def test_a_file_that_was_cut_off_in_its_header_is_refused(extension: str) -> None:
+    content = BY_EXTENSION[extension]
+    for length in range(1, min(len(content), 17)):
+        if extension != "pdf" or length < len("%PDF-1.7"):
+            refusal(extension, content[:length])
+
+
+@pytest.mark.parametrize(
+    "extension", ["docx", "xlsx", "odt", "zip", "json", "mp4", "mov", "m4a", "heic", "avif", "webp", "gif"]
+)
+def test_a_file_that_was_cut_off_anywhere_is_refused_where_its_structure_shows_it(extension: str) -> None:
+    content = BY_EXTENSION[extension]
+    enough = {"heic": content.find(b"mdat") - 4, "avif": content.find(b"mdat") - 4, "gif": len(content) - 5}
+    for length in range(1, enough.get(extension, len(content) - 1)):
+        refusal(extension, content[:length])
+
+
+def with_(content: bytes, at: int, new: bytes) -> bytes:
+    return content[:at] + new + content[at + len(new) :]
+
+
+def checked(content: bytes) -> bytes:
+    """A PNG whose IHDR has its right checksum again."""
+    return with_(content, 29, struct.pack(">I", zlib.crc32(content[12:29])))
+
+
+def link_zip(mode: int) -> bytes:
+    info = zipfile.ZipInfo("link")
+    info.create_system = 3
+    info.external_attr = mode << 16
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(info, b"/etc/passwd")
+    return buffer.getvalue()
+
+
+PNG, JPEG, GIF, WEBP, TIFF, BMP = (BY_EXTENSION[name] for name in ("png", "jpg", "gif", "webp", "tif", "bmp"))
+ZIP, MP3, WAV, WEBM, MP4 = (BY_EXTENSION[name] for name in ("zip", "mp3", "wav", "webm", "mp4"))
+
+
+@pytest.mark.parametrize(
+    ("extension", "content", "reason"),
+    [
+        ("png", PNG[:8] + PNG[33:], "no PNG header"),
+        ("png", with_(PNG, 20, b"\xff"), "damaged"),
+        ("png", checked(with_(PNG, 16, bytes(4))), "no size"),
+        ("png", checked(with_(PNG, 20, bytes(4))), "no size"),
+        ("png", checked(with_(PNG, 16, b"\x80")), "no size"),
+        ("png", checked(with_(PNG, 24, b"\x03")), "do not exist"),
+        ("png", checked(with_(PNG, 24, b"\x04")), "do not exist"),  # a depth that another colour type has
+        ("png", checked(with_(PNG, 25, b"\x05")), "do not exist"),
+        ("png", checked(with_(PNG, 26, b"\x01")), "do not exist"),
+        ("png", checked(with_(PNG, 27, b"\x01")), "do not exist"),
+        ("png", checked(with_(PNG, 28, b"\x02")), "do not exist"),
+        ("jpg", b"\xff\xd8\xff\xd9", "no JPEG frame header"),
+        ("jpg", b"\xff\xd8" + made.JFIF, "too early"),
+        ("jpg", b"\xff\xd8" + made.JFIF + b"\xff\xda\x00\x0c" + bytes(100), "no JPEG frame header"),
+        ("jpg", b"\xff\xd8" + made.JFIF + b"\xff\xd0" + bytes(100), "no JPEG frame header"),
+        ("jpg", b"\xff\xd8" + made.JFIF + b"<script>", "do not follow"),
+        ("jpg", b"\xff\xd8\xff\xe0\xff\xff" + bytes(100), "too early"),
+        ("jpg", b"\xff\xd8\xff\xe0\x00\x01" + bytes(100), "no length"),
+        ("jpg", made.jpeg(width=0), "no size"),
+        ("jpg", made.jpeg(height=0), "no size"),
+        ("jpg", made.jpeg(components=5), "do not exist"),
+        ("jpg", with_(made.jpeg(), 6, b"\x01"), "do not exist"),
+        ("jpg", with_(made.jpeg(), 6, b"\x11"), "do not exist"),
+        ("jpg", with_(made.jpeg(), 5, b"\x12"), "do not exist"),
+        ("jpg", made.jpeg(frame=0xCC), "no JPEG"),
+        ("jpg", made.jpeg(frame=0xC8), "no JPEG frame header"),
+        ("jpg", made.jpeg(segments=b"\xff" * 500_000), "too large, or too scattered"),
+        ("jpg", made.jpeg(segments=made.jpeg_segment(0xE1, bytes(65_533)) * 64), "too large, or too scattered"),
+        ("gif", b"GIF88a" + GIF[6:], "no GIF header"),
+        ("gif", b"GIF89a<?php system($_GET['c']); ?>", "no image where"),
+        ("gif", GIF[:19] + b";", "no image where"),
+        ("gif", made.gif(0, 5, screen=(9, 9)), "no size"),
+        ("gif", with_(GIF, 29, b"\x00"), "do not exist"),
+        ("gif", made.gif(extensions=made.gif_comment(b"x" * 2_000_000)), "too large, or too scattered"),
+        ("webp", with_(WEBP, 0, b"RIFX"), "no WebP header"),
+        ("webp", with_(WEBP, 8, b"WEBQ"), "no WebP header"),
+        ("webp", with_(WEBP, 12, b"VP9 "), "no WebP image"),
+        ("webp", with_(WEBP, 20, b"\x31"), "no WebP image"),
+        ("webp", with_(WEBP, 23, b"\x9e"), "no WebP image"),
+        ("webp", made.webp_vp8(0, 5), "no size"),
+        ("webp", with_(made.webp_vp8l(), 20, b"\x2e"), "no WebP image"),
+        ("webp", with_(made.webp_vp8l(), 24, b"\xff"), "no WebP image"),
+        ("webp", with_(made.webp_vp8x(), 16, b"\x0b"), "no WebP image"),
+        ("webp", with_(WEBP, 4, b"\xff\xff"), "too early"),
+        ("tif", with_(TIFF, 2, b"\x2b"), "no TIFF header"),
+        ("tif", TIFF[:4] + bytes(4) + TIFF[8:], "no image"),
+        ("tif", TIFF[:4] + b"\xff\xff\xff\xff" + TIFF[8:], "too early"),
+        ("tif", with_(TIFF, 8, b"\xff\xff"), "too early"),
+        ("tif", with_(TIFF, 10, b"\x02"), "no size"),
+        ("tif", with_(TIFF, 12, b"\x02"), "no size"),
+        ("tif", made.tiff((0, 4)), "no size"),
+        ("bmp", with_(BMP, 0, b"BN"), "no BMP header"),
+        ("bmp", with_(BMP, 26, b"\x00"), "do not exist"),
+        ("bmp", with_(BMP, 30, b"\x05"), "do not exist"),
+        ("bmp", with_(BMP, 14, b"\x29"), "no BMP header"),
+        ("bmp", with_(BMP, 10, b"\xff\xff"), "no BMP header"),
+        ("bmp", with_(BMP, 10, b"\x10"), "no BMP header"),
+        ("bmp", with_(BMP, 26, b"\x02"), "do not exist"),
+        ("bmp", with_(BMP, 28, b"\x07"), "do not exist"),
+        ("bmp", with_(BMP, 30, b"\x04"), "do not exist"),
+        ("bmp", made.bmp(-16, 16), "no size"),
+        ("heic", made.heif_image(handler=b"vide"), "not those of an image"),
+        ("heic", made.heif_image((0, 16)), "no size"),
+        ("heic", made.ftyp(b"heic", b"mif1") + box(b"mdat", b"x"), "no meta box"),
+        ("heic", made.ftyp(b"heic") + box(b"meta", bytes(4)), "no hdlr box"),
+        ("heic", made.ftyp(b"heic", b"mif") + BY_EXTENSION["heic"][20:], "damaged"),
+        ("heic", made.heif_image(brands=(b"jp2 ", b"jp2 ")), "names other formats"),
+        ("heif", BY_EXTENSION["avif"], "it is AVIF"),
+        ("mp4", made.ftyp(b"isom", b"mp41"), "no moov box"),
+        ("mp4", made.ftyp(b"isom", b"mp41") + box(b"mdat", b"x"), "no moov box"),
+        ("mp4", MP4[:-1], "do not fit"),
+        ("mp4", made.ftyp(b"isom") + b"\x00\x00\x00\x07moov", "do not fit"),
+        ("mp4", made.ftyp(b"isom") + b"\x00\x00\x00\x01moov" + b"\xff" * 8, "do not fit"),
+        ("mp4", made.ftyp(b"isom") + b"\x00\x00\x00\x00mdat" + bytes(50), "no moov box"),
+        ("mp4", box(b"moov") + made.ftyp(b"isom"), "no file type box"),
+        ("mp4", made.film(b"avis", b"iso8", b"mp41"), "another format"),
+        ("mp4", made.film(b"jp2 ", b"jp2 "), "another format"),
+        ("mov", box(b"evil") + box(b"moov"), "no QuickTime header"),
+        ("zip", ZIP + b"x", "no zip directory"),
+        ("zip", b"x" + ZIP, "does not begin"),
+        ("zip", b"PK\x03\x04" + ZIP, "something precedes"),
+        ("zip", ZIP[:-22] + with_(ZIP[-22:], 10, b"\x03"), "damaged"),
+        ("zip", ZIP[:-22] + with_(ZIP[-22:], 10, b"\x01"), "damaged"),
+        ("zip", ZIP[:-22] + with_(ZIP[-22:], 4, b"\x01"), "damaged"),
+        ("zip", ZIP[:-22] + with_(ZIP[-22:], 10, b"\xff\xff"), "too early"),
+        ("zip", made.make_zip(["a/../../b"]), "elsewhere"),
+        ("zip", made.make_zip([r"a\..\b"]), "elsewhere"),
+        ("zip", made.make_zip(["/etc/passwd"]), "elsewhere"),
+        ("zip", made.make_zip(["C:/a"]), "elsewhere"),
+        ("zip", link_zip(0o120777), "symbolic link"),
+        ("docx", made.make_zip(["[Content_Types].xml", "word/document.xml"]), "not an Office document"),
+        ("docx", made.make_zip(["_rels/.rels", "word/document.xml"]), "not an Office document"),
+        ("docx", BY_EXTENSION["xlsx"], "of another kind"),
+        ("docx", made.office("word", "word/vbaProject.bin"), "macros"),
+        ("docx", made.office("word", "word/VBAPROJECT.BIN"), "macros"),
+        ("xlsx", made.office("xl", "xl/vbaProject.bin"), "macros"),
+        ("xlsx", made.office("xl", "xl/macrosheets/sheet1.xml"), "macros"),
+        ("pptx", made.office("ppt", "ppt/vbaProject.bin"), "macros"),
+        ("odt", made.open_document(made.ODF + "text", "Basic/Standard/Module1.xml"), "macros"),
+        ("odt", made.open_document(made.ODF + "text", compressed=True), "does not say"),
+        ("odt", made.open_document(made.ODF + "text", first="mimetypo"), "does not say"),
+        ("odt", BY_EXTENSION["ods"], "something else"),
+        ("odt", made.open_document(made.ODF + "text-master"), "something else"),
+        ("odt", made.make_zip({"mimetype": (made.ODF + "text").encode()}, stored=["mimetype"]), "no manifest"),
+        ("gz", with_(BY_EXTENSION["gz"], 3, b"\xe0"), "no gzip header"),
+        ("gz", with_(BY_EXTENSION["gz"], 2, b"\x07"), "no gzip header"),
+        ("mp3", made.id3() + b"<script>alert(1)</script>" * 9, "no MP3 frame"),
+        ("mp3", made.id3(), "too early"),
+        ("mp3", made.mp3_frames(1), "too early"),
+        ("mp3", made.mp3_frames(1) + bytes(417), "no second"),
+        ("mp3", with_(MP3, 6, b"\x80"), "damaged"),
+        ("mp3", made.id3() * 9 + made.mp3_frames(), "no MP3 frame"),
+        ("wav", with_(WAV, 8, b"WAVX"), "no WAVE header"),
+        ("wav", with_(WAV, 12, b"data"), "no WAVE format"),
+        ("wav", with_(WAV, 12, b"junk"), "no WAVE format"),
+        ("wav", with_(WAV, 16, b"\x02"), "do not exist"),
+        ("wav", with_(WAV, 22, b"\x00"), "do not exist"),
+        ("webm", made.webm(b"matroska"), "does not say WebM"),
+        ("webm", made.webm(after=b"\x18\x53\x80\x00"), "no segment"),
+        ("webm", with_(WEBM, 0, b"\x1b"), "no EBML header"),
+        ("webm", with_(WEBM, 4, b"\x00"), "damaged"),
+        ("webm", with_(WEBM, 4, b"\x4f\xff"), "too long"),
+        ("webm", b"\x1a\x45\xdf\xa3\x84\x42\x82\x00\x00", "damaged"),
+        ("ogg", with_(made.ogg(), 0, b"OggT"), "no Ogg page"),
+        ("ogg", with_(made.ogg(), 5, b"\x01"), "no Ogg page"),
+        ("ogg", made.ogg(b"\x80theora" + bytes(30)), "no sound"),
+        ("ogg", with_(made.ogg(), 5, b"\x00"), "no Ogg page"),
+        ("txt", b"%PDF-1.7\n", "PDF or PostScript"),
+        ("txt", b"%!PS-Adobe-3.0\n", "PDF or PostScript"),
+        ("pdf", b"%PDF-x.y\n", "PDF header"),
+        ("pdf", b"\n" + BY_EXTENSION["pdf"], "PDF header"),
+        ("json", b"hello", "begin"),
+        ("json", b"{a: 1}", "begin"),
+        ("json", b"[, 1]", "begin"),
+        ("json", b"nullify", "begin"),
+        ("json", b'{"a": 1', "end"),
+        ("json", b'{"a": 1]', "end"),
+        ("json", b'{"a": "\xfc"}', "UTF-8"),
+        ("json", '{"a": 1}'.encode("utf-16"), "UTF-8"),
+        ("json", b'{"a": "\x01"}', "control"),
+        ("txt", b"a\x00b", "control"),
+        ("csv", b"a\x1ab", "control"),
+        ("txt", b"\xef\xbb\xbfa\xfcb", "UTF-8"),
+        ("txt", b"\xef\xbb\xbf" + b"a" * 9000 + b"\xff\xff", "UTF-8"),
+        ("txt", b"a" * 9000 + b"\x00", "control"),
+        ("txt", b"\xff\xfea\x00b", "middle"),
+        ("txt", b"\xff\xfea\x00\x00\xd8b\x00", "UTF-16"),
+        ("txt", "a\0b".encode("utf-16"), "control"),
+        ("txt", "a".encode("utf-32"), "control"),
+        ("txt", "a".encode("utf-16-le"), "control"),
+        ("txt", "a".encode("utf-16") * 3 + "\x07".encode("utf-16-le") * 9000, "control"),
+    ],
+)
+def test_a_broken_file_is_refused_for_the_right_reason(extension: str, content: bytes, reason: str) -> None:
+    assert re.search(reason, refusal(extension, content))
+
+
+@pytest.mark.parametrize("color", range(8))
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 4, 5, 8, 9, 16, 17, 32])
+def test_a_png_has_a_depth_that_its_colour_type_has(color: int, depth: int) -> None:
+    exists = (color, depth) in {
+        *((0, depth) for depth in (1, 2, 4, 8, 16)),
+        *((3, depth) for depth in (1, 2, 4, 8)),
+        *((color, depth) for color in (2, 4, 6) for depth in (8, 16)),
+    }
+    content = made.png(depth=depth, color=color)
+    if exists:
+        inspect("png", content)
+    else:
+        assert "do not exist" in refusal("png", content)
+
+
+# ISO/IEC 11172-3 and 13818-3, section 2.4.2.3, of Layer III: bits a second by bitrate_index, samples a second by
+# sampling_frequency, of MPEG 1 and MPEG 2. MPEG 2.5, which is Fraunhofer's, halves the latter once more.
+MPEG_1_BITRATES = dict(enumerate((32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320), start=1))
+MPEG_2_BITRATES = dict(enumerate((8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160), start=1))
+BITRATES = {0b11: MPEG_1_BITRATES, 0b10: MPEG_2_BITRATES, 0b00: MPEG_2_BITRATES}
+SAMPLE_RATES = {
+    0b11: {0: 44_100, 1: 48_000, 2: 32_000},
+    0b10: {0: 22_050, 1: 24_000, 2: 16_000},
+    0b00: {0: 11_025, 1: 12_000, 2: 8_000},
+}
+FRAME_SAMPLES = {0b11: 1152, 0b10: 576, 0b00: 576}
+LAYER_3 = 0b01
+
+
+def mp3_header(version: int, layer: int, bitrate: int, rate: int, padding: int) -> bytes:
+    word = 0x7FF << 21 | version << 19 | layer << 17 | 1 << 16 | bitrate << 12 | rate << 10 | padding << 9
+    return word.to_bytes(4, "big")
+
+
+def test_an_mp3_frame_is_as_long_as_its_rates_say() -> None:
+    """Every header there can be: one with values that do not exist begins no frame."""
+    frames = 0
+    for header in itertools.product(range(4), range(4), range(16), range(4), range(2)):
+        version, layer, bitrate, rate, padding = header
+        expected = None
+        if layer == LAYER_3 and bitrate in BITRATES.get(version, ()) and rate in SAMPLE_RATES[version]:
+            hertz = SAMPLE_RATES[version][rate]
+            seconds = Fraction(FRAME_SAMPLES[version], hertz)
+            length = math.floor(seconds * BITRATES[version][bitrate] * 1000 / 8) + padding
+            expected = (version, hertz, length)
+            frames += 1
+        assert media.mp3_frame(mp3_header(*header)) == expected, header
+    assert frames == 3 * 14 * 3 * 2
+
+
+@pytest.mark.parametrize(
+    ("header", "length"),
+    [("fffb9000", 417), ("fffb9200", 418), ("fffbe400", 960), ("fffbe800", 1440), ("fff38000", 208), ("ffe31800", 72)],
+)
+def test_frames_whose_length_everybody_knows(header: str, length: int) -> None:
+    frame = media.mp3_frame(bytes.fromhex(header))
+    assert frame
+    assert frame.length == length
+
+
+@pytest.mark.parametrize("header", ["7ffb9000", "ff7b9000", "ffdb9000", "00000000"])
+def test_an_mp3_frame_begins_with_eleven_ones(header: str) -> None:
+    assert media.mp3_frame(bytes.fromhex(header)) is None
+
+
+@pytest.mark.parametrize("version", BITRATES)
+@pytest.mark.parametrize("padding", [0, 1])
+def test_an_mp3_has_its_second_frame_where_the_first_ends(version: int, padding: int) -> None:
+    header = mp3_header(version, LAYER_3, 9, 0, padding)
+    frame = media.mp3_frame(header)
+    assert frame
+    inspect("mp3", header + bytes(frame.length - 4) + header)
+    for length in (frame.length - 1, frame.length + 1):
+        assert "second" in refusal("mp3", header + bytes(length - 4) + header + bytes(4))
+
+
+def test_the_frames_of_an_mp3_are_of_one_version_and_one_rate() -> None:
+    header = mp3_header(0b11, LAYER_3, 9, 0, 0)
+    first = header + bytes(417 - 4)
+    inspect("mp3", first + mp3_header(0b11, LAYER_3, 14, 0, 1))  # the bit rate varies in many
+    assert "second" in refusal("mp3", first + mp3_header(0b11, LAYER_3, 9, 1, 0))
+    assert "second" in refusal("mp3", first + mp3_header(0b10, LAYER_3, 9, 0, 0))
+
+
+@pytest.mark.parametrize("header", ["ffeb9000", "fffd9000", "fff99000", "fffbf000", "fffb0000", "fffb9c00", "fedb9000"])
+def test_an_mp3_frame_has_values_that_exist(header: str) -> None:
+    assert refusal("mp3", bytes.fromhex(header) + bytes(413) + b"\xff\xfb\x90\x00") == "it has no MP3 frame"
+
+
+LOUD = (b"\xff\xfb\x90\x00" + b"\x55" * 413) * 2
+"""Frames without a zero, which would be taken for padding behind a tag that is thought to be longer."""
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(3, b"\xff"), (4, b"\xff"), (6, b"\x80"), (7, b"\x80"), (8, b"\x80"), (9, b"\x80")]
+)
+def test_an_id3_tag_that_is_damaged(at: int, value: bytes) -> None:
+    assert refusal("mp3", with_(made.id3() + LOUD, at, value)) == "its ID3 tag is damaged"
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        made.id3(127),  # the largest that a byte of the size may be
+        made.id3(flags=0xEF),  # every flag but the one for a footer
+        made.id3(flags=0x10) + b"3DI" + b"\x55" * 7,
+        with_(made.id3(), 3, b"\xfe\xfe"),
+        with_(made.id3(), 10, b"\xff"),
+        made.id3() + bytes(4096),
+    ],
+)
+def test_an_id3_tag_that_is_sound(tag: bytes) -> None:
+    inspect("mp3", tag + LOUD)
+
+
+def test_padding_behind_an_id3_tag_has_an_end() -> None:
+    assert refusal("mp3", made.id3() + bytes(4097) + LOUD) == "it has no MP3 frame"
+
+
+def test_an_empty_file_is_refused() -> None:
+    for extension in filetypes.KNOWN:
+        with pytest.raises(EmptyFile):
+            inspect(extension, b"")
+
+
+# Two things at once.
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "gif", "webp", "bmp", "tif", "heic", "mp3", "wav", "webm", "pdf"])
+@pytest.mark.parametrize("padding", [0, 100_000])
+def test_an_archive_behind_something_else_is_refused(extension: str, padding: int) -> None:
+    content = BY_EXTENSION[extension] + bytes(padding)
+    inspect(extension, content)
+    assert refusal(extension, content + ZIP) == "a zip archive is appended to it"
+
+
+@pytest.mark.parametrize(
+    "script", [b"<?php system($_GET[0]) ?>", b"<SCRIPT>alert(1)</SCRIPT>", b"<!doctype html>", b"<svg/onload=alert(1)>"]
+)
+def test_a_page_or_a_script_in_a_comment_is_refused(script: bytes) -> None:
+    for extension, content in (
+        ("png", made.png(chunks=made.png_chunk(b"tEXt", b"Comment\x00" + script))),
+        ("jpg", made.jpeg(segments=made.jpeg_segment(0xFE, script))),
+        ("gif", made.gif(extensions=made.gif_comment(script))),
+        ("webp", made.webp_vp8() + script),
+        ("pdf", b"%PDF-1.7\n%" + script + b"\n1 0 obj"),
+    ):
+        assert refusal(extension, content) == "it has a page or a script inside"
+
+
+# Pixels.
+
+IMAGES: dict[str, tuple[str, Callable[[int, int], bytes]]] = {
+    "png": ("png", made.png),
+    "jpg": ("jpg", made.jpeg),
+    "gif": ("gif", made.gif),
+    "gif's screen": ("gif", lambda width, height: made.gif(1, 1, screen=(width, height))),
+    "gif's image": ("gif", lambda width, height: made.gif(width, height, screen=(1, 1))),
+    "webp, lossy": ("webp", made.webp_vp8),
+    "webp, lossless": ("webp", made.webp_vp8l),
+    "webp, extended": ("webp", made.webp_vp8x),
+    "bmp": ("bmp", made.bmp),
+    "bmp from the top": ("bmp", lambda width, height: made.bmp(width, -height)),
+    "bmp of OS/2": ("bmp", made.bmp_core),
+    "tiff": ("tif", lambda width, height: made.tiff((width, height))),
+    "tiff in shorts": ("tif", lambda width, height: made.tiff((width, height), order=">", short=True)),
+    "tiff, third page": ("tif", lambda width, height: made.tiff((1, 1), (1, 1), (width, height), (1, 1))),
+    "heic": ("heic", lambda width, height: made.heif_image((width, height))),
+    "heic with tiles": ("heic", lambda width, height: made.heif_image((1, 1), (width, height), (1, 1))),
+    "avif": ("avif", lambda width, height: made.heif_image((width, height), brands=(b"avif",))),
+}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_may_have_as_many_pixels_as_the_limit_and_no_more(image: str) -> None:
+    extension, make = IMAGES[image]
+    content = make(300, 200)
+    inspect(extension, content, max_image_pixels=60_000)
+    with pytest.raises(ImageTooLarge, match=r"300 by 200 pixels\. It may have 59,999 in all") as caught:
+        inspect(extension, content, max_image_pixels=59_999)
+    problem = caught.value
+    assert problem.status == 422
+    assert problem.type == "urn:problem-type:upload:image-too-large"
+    assert problem.extensions == {"width": 300, "height": 200, "max_pixels": 59_999}
+
+
+@pytest.mark.parametrize(
+    ("extension", "content"),
+    [
+        ("png", made.png(2**31 - 1, 2**31 - 1)),
+        ("jpg", made.jpeg(65535, 65535)),
+        ("gif", made.gif(65535, 65535)),
+        ("webp", made.webp_vp8(16383, 16383)),
+        ("webp", made.webp_vp8l(16384, 16384)),
+        ("webp", made.webp_vp8x(2**24, 2**24)),
+        ("bmp", made.bmp(2**31 - 1, -(2**31))),
+        ("tif", made.tiff((2**32 - 1, 2**32 - 1))),
+        ("heic", made.heif_image((2**32 - 1, 2**32 - 1))),
+    ],
+)
+def test_the_largest_that_a_header_can_say_is_refused_by_default(extension: str, content: bytes) -> None:
+    with pytest.raises(ImageTooLarge):
+        inspect(extension, content)
+
+
+def test_the_photos_of_todays_cameras_pass_by_default() -> None:
+    for width, height in ((12000, 9000), (11648, 8736), (8192, 6144)):
+        inspect("jpg", made.jpeg(width, height))
+
+
+# How much is read.
+
+
+@pytest.mark.parametrize("extension", sorted(BY_EXTENSION))
+def test_a_small_file_is_read_once(extension: str) -> None:
+    content = BY_EXTENSION[extension]
+    assert len(content) <= 4096
+    assert inspect(extension, content).ranges == [(0, len(content))]
+
+
+@pytest.mark.parametrize(("extension", "head"), [("png", PNG), ("jpg", JPEG), ("webp", WEBP), ("gif", GIF)])
+def test_of_a_large_file_the_beginning_and_the_end_are_read(extension: str, head: bytes) -> None:
+    content = head + b"\x00" * 10_000_000
+    assert inspect(extension, content).ranges == [(0, 4096), (len(content) - 4096, 4096)]
+
+
+def test_of_a_large_text_more_is_read() -> None:
+    content = b"text\n" * 2_000_000
+    assert inspect("txt", content).ranges == [(0, 4096), (0, 512 * 1024), (len(content) - 4096, 4096)]
+
+
+@pytest.mark.parametrize("size", [10_000, 400_000])
+@pytest.mark.parametrize("extension", ["txt", "csv", "md"])
+def test_a_control_character_in_the_middle_of_a_text_is_seen(extension: str, size: int) -> None:
+    content = b"x" * (size // 2) + b"\0" + b"x" * (size // 2)
+    inspect(extension, b"x" * size)
+    with pytest.raises(ContentMismatch, match="control characters"):
+        inspect(extension, content)
+
+
+def test_of_a_photo_three_places_are_read() -> None:
+    content = VARIANTS["a JPEG of a telephone"][1] + bytes(3_000_000)
+    assert len(inspect("jpg", content).ranges) == 3
+
+
+def many_files(count: int) -> bytes:
+    """A zip whose directory takes 54 bytes for each, and with the longest comment there can be."""
+    directory = b"".join(
+        struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0) + b"%08d" % number
+        for number in range(count)
+    )
+    head = b"PK\x03\x04" + bytes(26)
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(head), 0xFFFF)
+    return head + directory + end + bytes(0xFFFF)
+
+
+def test_a_zip_of_more_files_than_can_be_looked_at_is_refused() -> None:
+    inspect("zip", many_files(archives.MAX_DIRECTORY_BYTES // 54))
+    content = many_files(archives.MAX_DIRECTORY_BYTES // 54 + 1)
+    assert refusal("zip", content) == "it has more entries than are looked at"
+
+
+def zip64(*, entries: int = 1, damaged: bool = False) -> bytes:
+    """A zip as it is beyond 4 GiB: the last record points to another that has room for the numbers."""
+    content = made.make_zip(["a"])
+    at = content.rfind(b"PK\x05\x06")
+    length, offset = struct.unpack("<II", content[at + 12 : at + 20])
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, entries, entries, length, offset)
+    locator = struct.pack("<4sIQI", b"PK\x06\x08" if damaged else b"PK\x06\x07", 0, at, 1)
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return content[:at] + record + locator + end
+
+
+def test_a_zip_may_be_a_zip64() -> None:
+    inspect("zip", zip64())
+    assert "damaged" in refusal("zip", zip64(entries=2**63))
+    assert "damaged" in refusal("zip", zip64(damaged=True))
+
+
+def test_a_zip_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = made.make_zip({**dict.fromkeys(made.OOXML, b""), "word/document.xml": bytes(50_000_000)})
+    assert len(bomb) < 100_000
+
+    def unpack(*_arguments: object) -> None:
+        raise AssertionError("something was unpacked")
+
+    for name in ("decompress", "decompressobj"):
+        monkeypatch.setattr(zlib, name, unpack)
+    inspect("docx", bomb)
+    inspect("zip", bomb)
+    inspect("png", made.png(1000, 1000))
+    inspect("gz", BY_EXTENSION["gz"])
+
+
+def unpacking_to(size: int, *, extra: bytes = b"") -> bytes:
+    """A zip of one file, small as it is, whose directory says how large it is when unpacked."""
+    content = made.make_zip(["a"])
+    at = content.rfind(b"PK\x01\x02")
+    end = content.rfind(b"PK\x05\x06")
+    entry = with_(with_(content[at:end], 24, struct.pack("<I", size)), 30, struct.pack("<H", len(extra))) + extra
+    return content[:at] + entry + with_(content[end:], 12, struct.pack("<I", len(entry)))
+
+
+def test_an_archive_that_says_it_unpacks_to_too_much_is_refused() -> None:
+    reason = "it unpacks to more than 100 times its size"
+    inspect("zip", unpacking_to(archives.MIN_UNPACKED_BYTES))
+    assert refusal("zip", unpacking_to(archives.MIN_UNPACKED_BYTES + 1)) == reason
+    assert refusal("zip", unpacking_to(0xFFFFFFFF)) == reason
+    other_field = b"\x02\x00\x00\x00"
+    inspect("zip", unpacking_to(0xFFFFFFFF, extra=other_field + struct.pack("<HHQ", 1, 8, 1000)))
+    assert refusal("zip", unpacking_to(0xFFFFFFFF, extra=other_field + struct.pack("<HHQ", 1, 8, 2**63))) == reason
+    half = bytes(archives.MIN_UNPACKED_BYTES // 2 + 1)
+    document = {**dict.fromkeys(made.OOXML, b""), "word/a": half, "word/b": half}
+    assert refusal("docx", made.make_zip(document)) == reason
+    gz = BY_EXTENSION["gz"]
+    inspect("gz", gz[:-4] + struct.pack("<I", archives.MIN_UNPACKED_BYTES))
+    assert refusal("gz", gz[:-4] + struct.pack("<I", archives.MIN_UNPACKED_BYTES + 1)) == reason
+
+
+def test_a_larger_archive_may_unpack_to_more() -> None:
+    size = archives.MIN_UNPACKED_BYTES // archives.MAX_UNPACKED_RATIO + 1000
+    gz = BY_EXTENSION["gz"] + bytes(size - len(BY_EXTENSION["gz"]))
+    inspect("gz", gz[:-4] + struct.pack("<I", archives.MAX_UNPACKED_RATIO * size))
+    assert "unpacks" in refusal("gz", gz[:-4] + struct.pack("<I", archives.MAX_UNPACKED_RATIO * size + 1))
+
+
+def test_a_storage_that_has_less_than_it_said_is_no_fault() -> None:
+    name = inspection.inspect_name("a.png", file_types=filetypes.KNOWN)
+    steps = inspection.inspect_content(name, size=1000, max_image_pixels=1000)
+    with pytest.raises(ContentMismatch, match="ends too early"):
+        inspection.run(steps, lambda _offset, _length: b"")
+
+
+# The whole way.
+
+
+def test_what_is_uploaded_is_inspected(tmp_path: Path) -> None:
+    environ = {"UPLOAD_FOLDER": str(tmp_path), "ALLOWED_EXTENSIONS": "png docx", "MAX_IMAGE_PIXELS": "255"}
+    client = create_app(Settings.from_environ(environ)).test_client()
+    document = made.office("word", *(f"word/media/image{n}.png" for n in range(300)))  # more than its head is needed
+    assert client.put("/upload/a.docx", data=document).status_code == 201
+    refused = client.put("/upload/a.png", data=PNG)
+    assert (refused.status_code, refused.get_json()["type"]) == (422, "urn:problem-type:upload:image-too-large")
+    assert [file.name for file in tmp_path.glob("files/*/*")] == ["a.docx"]
