@@ -1,0 +1,400 @@
+"""Bytes that clients send straight to an S3 bucket.
+
+::
+
+    incoming/<id>         what a client sent, with what was agreed about it as metadata
+    files/<id>/<name>     what passed
+    refused/<id>.json     why something did not
+    secrets/upload-ids    the key that upload ids are signed with
+
+What is judged under an id is the oldest version of ``incoming/<id>``: a POST with a presigned form can be repeated, and
+makes a new version each time; so however many judge it, in whatever order, they all look at the same bytes.
+
+What the roles need for it, besides what :mod:`.s3` names::
+
+    upload   files/*             s3:PutObject s3:AbortMultipartUpload s3:ListBucketVersions
+    upload   incoming/*          s3:PutObject s3:ListMultipartUploadParts s3:AbortMultipartUpload s3:GetObjectVersion
+    upload   incoming/*          s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
+    upload   refused/*           s3:PutObject s3:GetObject s3:ListBucket
+    upload   secrets/upload-ids  s3:PutObject s3:GetObject s3:ListBucket
+    upload   *                   s3:ListBucketMultipartUploads
+    promote  files/*             s3:PutObject s3:AbortMultipartUpload s3:ListBucketVersions
+    promote  incoming/*          s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
+    promote  refused/*           s3:PutObject s3:GetObject s3:ListBucket
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import urlsplit
+
+from ..problems import AlreadyExists, StorageUnavailable, UploadIncomplete, UploadNotFound
+from . import StoredFile
+from .direct import (
+    MAX_FORM_BYTES,
+    MIB,
+    MIN_PART_BYTES,
+    Declaration,
+    Form,
+    Gone,
+    Part,
+    Verdict,
+    dump_refusal,
+    part_bytes,
+)
+from .s3 import S3Refused, S3Storage, described, s3_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+URL_SECONDS = 60 * 60
+"""How long a URL or a form is good. It is looked at when a request begins, however long that takes then."""
+COPIES_AT_ONCE = 10
+"""As many as botocore keeps connections open for by default."""
+CHUNK_BYTES = 8 * MIB
+"""What is read at a time of a file that is read as a whole."""
+NO_VERSIONING = "null"
+"""The version id of what was written while the bucket had none (AWS: "Using versioning in S3 buckets")."""
+SECRET_KEY = "secrets/upload-ids"  # noqa: S105
+SECRET_BYTES = 32
+
+
+class S3DirectUploads:
+    """Bytes that clients send to a bucket themselves.
+
+    :param storage: where the files that passed are kept.
+    """
+
+    def __init__(self, storage: S3Storage) -> None:
+        self._storage = storage
+        self._bucket = storage.bucket
+        self._client: S3Client = storage.client
+        self._secret: bytes | None = None
+
+    def secret(self) -> bytes:
+        if self._secret is None:
+            self._secret = self._read_secret() or self._make_secret()
+        return self._secret
+
+    def _read_secret(self) -> bytes | None:
+        try:
+            with s3_errors():
+                answer = self._client.get_object(Bucket=self._bucket, Key=SECRET_KEY)
+                secret = answer["Body"].read()
+        except S3Refused as refused:
+            if refused.s3_status == 404:
+                return None
+            raise
+        if len(secret) != SECRET_BYTES:
+            raise StorageUnavailable(f"{SECRET_KEY} does not hold the {SECRET_BYTES} bytes that were written there")
+        return secret
+
+    def _make_secret(self) -> bytes:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        try:
+            with s3_errors():
+                self._client.put_object(Bucket=self._bucket, Key=SECRET_KEY, Body=secret, IfNoneMatch="*")
+        except S3Refused as refused:
+            # Another function made it at the same moment: its secret is everyone's.
+            if refused.s3_status in (409, 412) and (made := self._read_secret()):
+                return made
+            raise
+        return secret
+
+    def origins(self) -> list[str]:
+        # Only botocore knows it: region, endpoint and addressing style make it.
+        with s3_errors():
+            signed = self._client.generate_presigned_url(
+                "put_object", Params={"Bucket": self._bucket, "Key": "incoming"}
+            )
+        url = urlsplit(signed)
+        return [f"{url.scheme}://{url.netloc}"]
+
+    def begin(self, id: str, declaration: Declaration) -> str:  # noqa: A002
+        with s3_errors():
+            answer = self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=_incoming_key(id), Metadata=declaration.as_metadata()
+            )
+            return answer["UploadId"]
+
+    def begun(self, id: str) -> bool:  # noqa: A002
+        key = _incoming_key(id)
+        with s3_errors():
+            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
+        return any(upload["Key"] == key for upload in listed.get("Uploads", []))
+
+    def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002
+        parameters: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Key": _incoming_key(id),
+            "UploadId": upload,
+            "PartNumber": number,
+        }
+        if size is not None:
+            parameters["ContentLength"] = size  # SigV4 signs the field: S3 takes no other length
+        with s3_errors():
+            return self._client.generate_presigned_url("upload_part", Params=parameters, ExpiresIn=URL_SECONDS)
+
+    def parts(self, id: str, upload: str) -> list[Part]:  # noqa: A002
+        with _upload_errors(), s3_errors():
+            pages = self._client.get_paginator("list_parts").paginate(
+                Bucket=self._bucket, Key=_incoming_key(id), UploadId=upload
+            )
+            return [
+                Part(number=part["PartNumber"], etag=part["ETag"].strip('"'), size=part["Size"])
+                for page in pages
+                for part in page.get("Parts", [])
+            ]
+
+    def complete(self, id: str, upload: str, parts: Sequence[Part]) -> None:  # noqa: A002
+        with _upload_errors(), s3_errors():
+            completed = self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=_incoming_key(id),
+                UploadId=upload,
+                MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
+                MpuObjectSize=sum(part.size for part in parts),
+            )
+            _done(completed)
+
+    def abort(self, id: str, upload: str) -> None:  # noqa: A002
+        with suppress(UploadNotFound), _upload_errors(), s3_errors():
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=_incoming_key(id), UploadId=upload)
+
+    def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
+        metadata = {f"x-amz-meta-{name}": value for name, value in declaration.as_metadata().items()}
+        with s3_errors():
+            presigned = self._client.generate_presigned_post(
+                Bucket=self._bucket,
+                Key=_incoming_key(id),
+                Fields=dict(metadata),
+                Conditions=[
+                    *({name: value} for name, value in metadata.items()),
+                    ["content-length-range", 0, min(declaration.max_bytes, MAX_FORM_BYTES)],
+                ],
+                ExpiresIn=URL_SECONDS,
+            )
+        return Form(url=presigned["url"], fields=presigned["fields"])
+
+    def incoming(self, id: str) -> S3Incoming | None:  # noqa: A002
+        versions = self._versions(_incoming_key(id))
+        if not versions:
+            return None
+        version, key = versions[-1], _incoming_key(id)
+        try:
+            with s3_errors():
+                head = self._client.head_object(Bucket=self._bucket, Key=key, VersionId=version)
+                size, etag, metadata = head["ContentLength"], head["ETag"], head["Metadata"]
+        except S3Refused as refused:
+            if refused.s3_status == 404:
+                return None
+            raise
+        if version == NO_VERSIONING and "-" not in etag:
+            # It came with a form, which can be sent again at any time: what is checked may not be what is copied. What
+            # was put together from parts has a hyphen in its ETag, and no client can write it again.
+            raise StorageUnavailable(f"the bucket {self._bucket} has no versioning, so {key} cannot be pinned")
+        try:
+            declaration = Declaration.from_metadata(metadata)
+        except (KeyError, ValueError):
+            raise StorageUnavailable(f"{key} was not written with a URL of this endpoint's") from None
+        return S3Incoming(
+            size=size,
+            declaration=declaration,
+            storage=self._storage,
+            source={"Bucket": self._bucket, "Key": key, "VersionId": version},
+        )
+
+    def discard(self, id: str) -> None:  # noqa: A002
+        key = _incoming_key(id)
+        for version in self._versions(key):
+            with s3_errors():
+                self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version)
+
+    def verdict(self, id: str) -> Verdict | None:  # noqa: A002
+        prefix = f"files/{id}/"
+        with s3_errors():
+            # Versions, so that a file that was deleted is not taken for one that never was: a form that is sent once
+            # more would bring it back.
+            listed = self._client.list_object_versions(Bucket=self._bucket, Prefix=prefix)
+        for version in listed.get("Versions", []):
+            if version["IsLatest"]:
+                return Verdict(file=self._storage.find(id, version["Key"].removeprefix(prefix)))
+        if listed.get("Versions") or listed.get("DeleteMarkers"):
+            return Verdict()
+        try:
+            with s3_errors():
+                answer = self._client.get_object(Bucket=self._bucket, Key=f"refused/{id}.json")
+                return Verdict(refusal=json.loads(answer["Body"].read()))
+        except S3Refused as refused:
+            if refused.s3_status == 404:
+                return None
+            raise
+        except ValueError:
+            raise StorageUnavailable(f"refused/{id}.json does not hold what was written there") from None
+
+    def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
+        try:
+            with s3_errors():
+                _done(
+                    self._client.put_object(
+                        Bucket=self._bucket,
+                        Key=f"refused/{id}.json",
+                        Body=dump_refusal(refusal),
+                        ContentType="application/problem+json",
+                        IfNoneMatch="*",
+                    )
+                )
+        except S3Refused as refused:
+            if refused.s3_status not in (409, 412):
+                raise
+
+    def _versions(self, key: str) -> list[str]:
+        """The ids of an object's versions, the newest first."""
+        with s3_errors():
+            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=key)
+            return [
+                version["VersionId"] for page in pages for version in page.get("Versions", []) if version["Key"] == key
+            ]
+
+
+class _Object(TypedDict):
+    Bucket: str
+    Key: str
+
+
+class _Version(_Object):
+    VersionId: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Incoming:
+    """One version of an object: the only thing that pins bytes. An ETag is an MD5, of which two files can be made."""
+
+    size: int
+    declaration: Declaration
+    storage: S3Storage
+    source: _Version
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        if offset >= self.size:
+            return b""
+        with _gone_if_missing(), s3_errors():
+            answer = self.storage.client.get_object(**self.source, Range=f"bytes={offset}-{offset + length - 1}")
+            data = answer["Body"].read()
+        if len(data) != min(length, self.size - offset):
+            raise StorageUnavailable(f"S3 sent other bytes of {self.source['Key']} than it was asked for")
+        return data
+
+    def chunks(self) -> Iterator[bytes]:
+        for offset in range(0, self.size, CHUNK_BYTES):
+            yield self.read(offset, CHUNK_BYTES)
+
+    def publish(self, file: StoredFile, /) -> None:
+        """Copy this version: one way for every size, and the one that goes together with a bucket policy that asks for
+        If-None-Match (AWS: "Enforce conditional writes on Amazon S3 buckets": CopyObject does not)."""
+        target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
+        client = self.storage.client
+        if self.size == 0:  # there is no part of nothing
+            with _already_exists(file), s3_errors():
+                _done(client.put_object(**target, **described(file), IfNoneMatch="*"))
+            return
+        with s3_errors():
+            upload = client.create_multipart_upload(**target, **described(file))["UploadId"]
+        try:
+            parts = self._copy_parts(target, upload)
+            with _already_exists(file), s3_errors():
+                _done(
+                    client.complete_multipart_upload(
+                        **target,
+                        UploadId=upload,
+                        MultipartUpload={"Parts": parts},
+                        MpuObjectSize=self.size,
+                        IfNoneMatch="*",
+                    )
+                )
+        except BaseException:
+            with suppress(StorageUnavailable), s3_errors():  # what stays is swept by the bucket's lifecycle
+                client.abort_multipart_upload(**target, UploadId=upload)
+            raise
+
+    def _copy_parts(self, target: _Object, upload: str) -> list[CompletedPartTypeDef]:
+        length = part_bytes(self.size)
+        count = -(-self.size // length)
+
+        def copy(number: int) -> CompletedPartTypeDef:
+            first, last = (number - 1) * length, min(number * length, self.size) - 1
+            with _gone_if_missing(), s3_errors():
+                copied = self.storage.client.upload_part_copy(
+                    **target,
+                    UploadId=upload,
+                    PartNumber=number,
+                    CopySource={**self.source},
+                    CopySourceRange=f"bytes={first}-{last}",
+                )
+                return {"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]}
+
+        if count == 1:
+            return [copy(1)]
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as threads:
+            # Each in a copy of this context, since it knows the deadline.
+            copies = [threads.submit(copy_context().run, copy, number) for number in range(1, count + 1)]
+            return [each.result() for each in copies]
+
+
+def _done(answer: Mapping[str, Any]) -> None:
+    """Only S3 says the ETag of what it has written, and what came in is removed because of that word.
+
+    :raises KeyError: somebody else answered; :func:`s3_errors` turns it into our own.
+    """
+    answer["ETag"]
+
+
+def _incoming_key(id: str) -> str:  # noqa: A002
+    return f"incoming/{id}"
+
+
+@contextmanager
+def _upload_errors() -> Iterator[None]:
+    """What S3 says about an upload in parts."""
+    try:
+        yield
+    except S3Refused as refused:
+        match refused.s3_code:
+            case "NoSuchUpload":
+                raise UploadNotFound() from None
+            case "EntityTooSmall":
+                raise UploadIncomplete(
+                    f"A part is smaller than {MIN_PART_BYTES:,} bytes, and only the last one may be."
+                ) from None
+            case "InvalidPart":
+                raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
+        raise
+
+
+@contextmanager
+def _gone_if_missing() -> Iterator[None]:
+    try:
+        yield
+    except S3Refused as refused:
+        if refused.s3_code in ("NoSuchKey", "NoSuchVersion", "404"):  # the last one: without a body
+            raise Gone from None
+        raise
+
+
+@contextmanager
+def _already_exists(file: StoredFile) -> Iterator[None]:
+    """412: there is an object; 409: one is being written; no upload: a first attempt did it and its answer got lost."""
+    try:
+        yield
+    except S3Refused as refused:
+        if refused.s3_status in (409, 412) or refused.s3_code == "NoSuchUpload":
+            raise AlreadyExists(f"There is a file with the id {file.id} already.") from None
+        raise

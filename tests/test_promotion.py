@@ -1,0 +1,854 @@
+"""From incoming/ to a verdict: again, at once, by an S3 or a disk that fails at any step, and by events."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from handler.intake import Intake
+from handler.problems import StorageUnavailable, UploadIncomplete, UploadNotFound
+from handler.promotion import Promotion
+from handler.storage import direct as direct_module
+from handler.storage import new_id
+from handler.storage.direct import Declaration, Part
+from handler.storage.local import LocalStorage
+from handler.storage.local_direct import LocalDirectUploads, LocalIncoming
+from handler.storage.s3_direct import S3Incoming
+
+from . import samples
+from .conftest import BUCKET
+from .direct_client import MIB, DirectClient
+from .s3_events import object_created
+from .test_direct import content_of
+from .test_direct_attacks import SCRIPT, formed, incoming, judge, stored  # noqa: F401  (incoming is a fixture)
+from .test_lambda import SECRET, Context
+from .test_upload import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+    from flask.testing import FlaskClient
+    from mypy_boto3_s3 import S3Client
+
+
+@pytest.fixture
+def direct(client: FlaskClient) -> DirectClient:
+    return DirectClient(client=client)
+
+
+@pytest.fixture
+def unjudged(direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], str]:
+    """Sends a form that nobody judges yet."""
+
+    def send(data: bytes) -> str:
+        form = formed(direct, "a.txt")
+        with monkeypatch.context() as patch:
+            if kind == "folder":  # which judges at once
+                patch.setattr(promotion_of(direct), "judge", lambda _: None)
+            assert direct.post(form, data).status == 204
+        id: str = form["id"]  # noqa: A001
+        return id
+
+    return send
+
+
+def promotion_of(direct: DirectClient) -> Promotion:
+    promotion: Promotion = direct.client.application.extensions["promotion"]
+    return promotion
+
+
+def visible(stored_keys: Callable[[], list[str]]) -> list[str]:
+    return [key for key in stored_keys() if key.startswith("files/")]
+
+
+# Again, and at once.
+
+
+@pytest.mark.parametrize(("data", "verdict"), [(b"good", "stored"), (SCRIPT, "refused")])
+def test_judging_again_says_the_same(
+    direct: DirectClient,
+    unjudged: Callable[[bytes], str],
+    data: bytes,
+    verdict: str,
+    incoming: Callable[[], list[str]],  # noqa: F811
+) -> None:
+    id = unjudged(data)  # noqa: A001
+    first = judge(direct, id)
+    assert first == judge(direct, id) == judge(direct, id)
+    assert (direct.status(id).json or {})["status"] == verdict
+    assert incoming() == []
+
+
+def test_judging_what_never_came_is_no_verdict(direct: DirectClient) -> None:
+    assert judge(direct, new_id()) is None
+    assert judge(direct, formed(direct, "a.txt")["id"]) is None
+    assert judge(direct, direct.begun("a.txt")["id"]) is None
+
+
+def test_two_judge_at_once(
+    direct: DirectClient,
+    kind: str,
+    unjudged: Callable[[bytes], str],
+    monkeypatch: pytest.MonkeyPatch,
+    incoming: Callable[[], list[str]],  # noqa: F811
+) -> None:
+    """Both have checked the file before either copies it."""
+    incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
+    publish, both = incoming_type.publish, threading.Barrier(2, timeout=30)
+
+    def publish_together(self: Any, file: Any) -> None:
+        both.wait()
+        publish(self, file)
+
+    monkeypatch.setattr(incoming_type, "publish", publish_together)
+    id = unjudged(b"good")  # noqa: A001
+    verdicts: list[Any] = []
+    # moto is a part of this process, and holds the GIL and no lock: there they take turns in what each asks of it.
+    threads = [threading.Thread(target=lambda: verdicts.append(judge(direct, id))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(verdicts) == 2
+    assert verdicts[0] == verdicts[1]
+    assert stored(direct, id) == b"good"
+    assert incoming() == []
+
+
+@pytest.mark.parametrize("then", ["stored", "stored and deleted"])
+def test_a_second_judge_that_was_held_up(
+    direct: DirectClient,
+    kind: str,
+    unjudged: Callable[[bytes], str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    then: str,
+    stored_keys: Callable[[], list[str]],
+) -> None:
+    """It has checked the file when another one stores it, removes what came in, and perhaps the owner the file."""
+    id = unjudged(b"good")  # noqa: A001
+    incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
+    publish = incoming_type.publish
+
+    def wait_and_publish(self: Any, file: Any) -> None:
+        monkeypatch.setattr(incoming_type, "publish", publish)
+        verdict = judge(direct, id)
+        if then != "stored":
+            assert direct.client.application.extensions["storage"].delete(id, verdict.file.name)
+        publish(self, file)
+
+    monkeypatch.setattr(incoming_type, "publish", wait_and_publish)
+    verdict = judge(direct, id)
+    if then == "stored":
+        assert verdict.file.id == id
+        assert stored(direct, id) == b"good"
+    else:
+        assert (verdict.file, verdict.refusal) == (None, None)
+        assert visible(stored_keys) == []
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_a_file_deleted_while_a_second_judge_has_copied_it_already(
+    direct: DirectClient,
+    unjudged: Callable[[bytes], str],
+    monkeypatch: pytest.MonkeyPatch,
+    stored_keys: Callable[[], list[str]],
+) -> None:
+    id = unjudged(b"good")  # noqa: A001
+    turn = LocalIncoming._turn
+
+    def late(self: LocalIncoming) -> Any:
+        monkeypatch.setattr(LocalIncoming, "_turn", turn)
+        verdict = judge(direct, id)
+        assert direct.client.application.extensions["storage"].delete(id, verdict.file.name)
+        return turn(self)
+
+    monkeypatch.setattr(LocalIncoming, "_turn", late)
+    verdict = judge(direct, id)
+    assert (verdict.file, verdict.refusal) == (None, None)
+    assert visible(stored_keys) == []
+
+
+def test_an_event_before_and_after_the_completion(direct: DirectClient) -> None:
+    upload = direct.begun("a.txt")
+    assert judge(direct, upload["id"]) is None
+    direct.put(upload, 1, b"bytes")
+    assert judge(direct, upload["id"]) is None
+    answer = direct.complete(upload).json
+    judge(direct, upload["id"])
+    assert direct.complete(upload).json == answer
+
+
+# What a declared digest does.
+
+
+@pytest.mark.parametrize(("data", "status"), [(b"bytes", "stored"), (b"byteS", "refused"), (b"byte", "refused")])
+def test_a_forms_declared_digest(direct: DirectClient, data: bytes, status: str) -> None:
+    digest = hashlib.sha256(b"bytes").hexdigest()
+    form = formed(direct, "a.txt", **{"metadata[sha256]": digest})
+    direct.post(form, data)
+    answer: Any = direct.status(form["id"]).json
+    assert answer["status"] == status
+    if status == "stored":
+        assert answer["file"]["sha256"] == digest
+    else:
+        assert answer["problem"]["type"].endswith("digest-mismatch")
+
+
+# Files that are copied in parts, or are too large for an answer's time.
+
+
+@pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
+def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
+    numbers = []
+    client = direct.client.application.extensions["storage"].client
+    client.meta.events.register(
+        "provide-client-params.s3.UploadPartCopy", lambda params, **_: numbers.append(params["PartNumber"])
+    )
+    large = samples.png(11 * MIB)
+    upload = direct.begun("a.png")
+    for number in range(3):
+        direct.put(upload, number + 1, large[number * 5 * MIB : (number + 1) * 5 * MIB])
+    answer: Any = direct.complete(upload).json
+    assert sorted(numbers) == [1, 2, 3]
+    assert content_of(direct, answer["location"]) == large
+
+
+def test_what_takes_too_long_is_judged_by_the_event(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
+) -> None:
+    monkeypatch.setitem(direct.client.application.config, "HURRY", True)
+    monkeypatch.setattr("handler.promotion.COPIED_IN_TIME_BYTES", 4)
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    for _ in range(2):
+        response = direct.complete(upload)
+        assert response.status_code == 202
+        where = response.headers["Location"]
+        assert direct.client.get(where).json == {"id": upload["id"], "status": "pending"}
+        assert direct.status(upload["id"]).json == {"id": upload["id"], "status": "pending"}
+    assert visible(stored_keys) == []
+    judge(direct, upload["id"])
+    assert (direct.client.get(where).json or {})["status"] == "stored"
+    assert direct.complete(upload).status_code == 200
+
+
+def test_what_has_to_be_read_takes_longer(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(direct.client.application.config, "HURRY", True)
+    monkeypatch.setattr("handler.promotion.READ_IN_TIME_BYTES", 4)
+    assert direct.send("a.txt", b"bytes").status_code == 200
+    assert direct.send("a.txt", b"bytes", sha256=hashlib.sha256(b"bytes").hexdigest()).status_code == 202
+
+
+# Buckets that are not as they should be.
+
+
+@pytest.mark.strict_s3
+@pytest.mark.parametrize("kind", ["folder"])  # of which nothing is used; moto knows no version "null"
+def test_without_versioning_a_form_cannot_be_judged_and_parts_can(
+    strict_s3: S3Client, make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket = f"unversioned-{new_id()}"
+    strict_s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    direct = DirectClient(client=make_app(UPLOAD_BUCKET=bucket).test_client())
+    form = formed(direct, "a.txt")
+    assert direct.post(form, b"bytes").status == 204
+    problem(direct.status(form["id"]), 503, "storage-unavailable")
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "reason" in line]
+    assert f"the bucket {bucket} has no versioning" in line["reason"]
+    answer: Any = direct.send("a.txt", b"bytes").json
+    assert content_of(direct, answer["location"]) == b"bytes"
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+@pytest.mark.parametrize(
+    "metadata", [{}, {"original-name": "a.txt"}, {"max-bytes": "1"}, {"original-name": "a.txt", "max-bytes": "many"}]
+)
+def test_what_was_not_written_with_our_urls(
+    direct: DirectClient, s3: S3Client, metadata: dict[str, str], stored_keys: Callable[[], list[str]]
+) -> None:
+    id = new_id()  # noqa: A001
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=b"bytes", Metadata=metadata)
+    with pytest.raises(StorageUnavailable, match="cannot be reached"):
+        judge(direct, id)
+    problem(direct.status(id), 503, "storage-unavailable")
+    assert visible(stored_keys) == []
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_a_longer_key_is_another_upload(direct: DirectClient, s3: S3Client) -> None:
+    id = new_id()  # noqa: A001
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}0", Body=b"bytes", Metadata={"original-name": "a.txt"})
+    assert judge(direct, id) is None
+
+
+# S3 fails, at each of the calls that a verdict takes.
+
+FAULTS = ["throttle", "forbid", "cut off", "cut off after it was done", "garbage"]
+
+
+class Faults:
+    """Lets the n-th call to S3 fail.
+
+    :param at: which one, from 0.
+    """
+
+    def __init__(self, client: S3Client, *, fault: str, at: int) -> None:
+        self.calls = 0
+        self._fault, self._at = fault, at
+        self._call: Callable[..., Any] = client._make_api_call  # type: ignore[attr-defined]
+
+    def __call__(self, operation: str, arguments: dict[str, Any]) -> Any:
+        self.calls += 1
+        if self.calls - 1 != self._at:
+            return self._call(operation, arguments)
+        match self._fault:
+            case "throttle":
+                raise error(operation, 503, "SlowDown")
+            case "forbid":
+                raise error(operation, 403, "AccessDenied")
+            case "cut off after it was done":
+                self._call(operation, arguments)
+        if self._fault == "garbage" and not operation.startswith(("Delete", "List")):
+            # Of a true answer to these every member may be missing.
+            return {"ResponseMetadata": {"HTTPStatusCode": 200}}
+        raise ConnectionClosedError(endpoint_url="https://s3")
+
+
+def error(operation: str, status: int, code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)  # type: ignore[typeddict-item]
+
+
+def way(kind: str, direct: DirectClient, unjudged: Callable[[bytes], str], data: bytes) -> str:
+    if kind == "form":
+        return unjudged(data)
+    upload = direct.begun("a.txt", sha256=hashlib.sha256(data).hexdigest())
+    direct.put(upload, 1, data)
+    uploads = direct.client.application.extensions["direct_uploads"]
+    (found,) = uploads._client.list_multipart_uploads(Bucket=BUCKET, Prefix=upload["key"])["Uploads"]
+    uploads.complete(upload["id"], found["UploadId"], uploads.parts(upload["id"], found["UploadId"]))
+    id: str = upload["id"]  # noqa: A001
+    return id
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("by", ["form", "parts"])
+@pytest.mark.parametrize("data", [b"good", SCRIPT])
+def test_s3_fails_at_any_call(
+    direct: DirectClient,
+    unjudged: Callable[[bytes], str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    fault: str,
+    by: str,
+    data: bytes,
+    stored_keys: Callable[[], list[str]],
+    incoming: Callable[[], list[str]],  # noqa: F811
+) -> None:
+    client = direct.client.application.extensions["storage"].client
+    failed = 0
+    for at in range(100):
+        id = way(by, direct, unjudged, data)  # noqa: A001
+        faults = Faults(client, fault=fault, at=at)
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "_make_api_call", faults)
+            response = direct.status(id)
+        if response.status_code == 503:
+            failed += 1
+        else:
+            assert response.status_code == 200, response.text
+        for key in visible(stored_keys):  # whole, and good
+            assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"good"
+        verdict = judge(direct, id)
+        if data == SCRIPT:
+            assert verdict.refusal["type"].endswith("content-mismatch")
+        else:
+            assert verdict.file.id == id
+            assert stored(direct, id) == b"good"
+        assert incoming() == []
+        if faults.calls <= at:
+            break
+    assert faults.calls <= at, "there is an end to the calls"
+    assert failed >= 5
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_s3_fails_at_any_call_of_a_whole_upload(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch, fault: str, stored_keys: Callable[[], list[str]]
+) -> None:
+    """Every request is made again after a 503, as clients do; it ends well."""
+    client = direct.client.application.extensions["storage"].client
+
+    def until_it_works(ask: Callable[[], Any]) -> Any:
+        for _ in range(2):
+            response = ask()
+            if response.status_code != 503:
+                break
+        assert response.status_code == 200, response.text
+        return response.json
+
+    for at in range(100):
+        faults = Faults(client, fault=fault, at=at)
+        monkeypatch.setattr(direct.client.application.extensions["direct_uploads"], "_secret", None)
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "_make_api_call", faults)
+            upload = until_it_works(lambda: direct.begin("a.txt"))
+            url = until_it_works(lambda: direct.part_url(upload, 1))["url"]  # noqa: B023
+            direct.put_to(url, b"good")
+            until_it_works(lambda: direct.parts(upload))  # noqa: B023
+            answer = until_it_works(lambda: direct.complete(upload))  # noqa: B023
+            assert until_it_works(lambda: direct.status(upload["id"]))["status"] == "stored"  # noqa: B023
+        assert content_of(direct, answer["location"]) == b"good"
+        assert f"files/{upload['id']}/a.txt" in stored_keys()
+        if faults.calls <= at:
+            break
+    assert faults.calls <= at
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+@pytest.mark.parametrize("answered", [b"<html>a proxy's page</html>", b"", b"good and more"])
+def test_other_bytes_than_asked_for_are_no_reason_to_refuse(
+    direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, answered: bytes
+) -> None:
+    id = unjudged(b"good")  # noqa: A001
+    client = direct.client.application.extensions["storage"].client
+    call = client._make_api_call
+
+    def lie(operation: str, arguments: dict[str, Any]) -> Any:
+        answer = call(operation, arguments)
+        if operation == "GetObject" and arguments["Key"].startswith("incoming/"):
+            answer["Body"].close()
+            answer["Body"] = io.BytesIO(answered)
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_make_api_call", lie)
+        problem(direct.status(id), 503, "storage-unavailable")
+    assert stored(direct, id) == b"good"
+
+
+# The function that answers events.
+
+
+@pytest.fixture
+def promote(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ARG001
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "promote")
+    monkeypatch.setenv("UPLOAD_BUCKET", BUCKET)
+    monkeypatch.setenv("TOKEN_SECRET", SECRET)
+    sys.modules.pop("handler.lambda_function", None)
+    return importlib.import_module("handler.lambda_function")
+
+
+def log_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    (line,) = capsys.readouterr().out.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    assert found.pop("milliseconds") >= 0
+    assert found.pop("time")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("data", "files", "problem_type"),
+    [
+        (b"good", [{"size": 4, "type": "text/plain"}], None),
+        (SCRIPT, [], "urn:problem-type:upload:content-mismatch"),
+        (None, [], None),
+    ],
+)
+def test_an_event(
+    promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str], *, data: bytes | None, files: Any, problem_type: Any
+) -> None:
+    id = new_id()  # noqa: A001
+    if data is not None:
+        metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
+        s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=data, Metadata=metadata)
+    capsys.readouterr()
+    promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())
+    expected = {
+        "level": "INFO",
+        "event": "promotion",
+        "request_id": Context.aws_request_id,
+        "id": id,
+        "files": [{"id": id, **file} for file in files],
+        "problem": problem_type,
+    }
+    assert log_of(capsys) == expected
+    promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())  # EventBridge delivers at least once
+    assert log_of(capsys) == expected
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    assert keys == ([f"files/{id}/a.txt"] if files else [f"refused/{id}.json"] if problem_type else [])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"files/{'0' * 32}/a.txt",
+        f"incoming/{'0' * 32}/a",
+        f"incoming/{'0' * 31}",
+        f"incoming/{'A' * 32}",
+        f"incoming/{'0' * 32}\n",
+        f"x/incoming/{'0' * 32}",
+        "incoming/",
+        "",
+        None,
+        5,
+        {},
+    ],
+)
+def test_an_event_about_something_else(promote: Any, key: Any) -> None:
+    with pytest.raises(ValueError, match="incoming/ alone"):
+        promote.promote_handler(object_created(BUCKET, key), Context())
+
+
+@pytest.mark.parametrize("malformed", [{}, {"detail": None}, {"detail": {"object": {}}}, {"Records": []}, None, []])
+def test_what_is_no_event_of_s3(promote: Any, malformed: Any) -> None:
+    with pytest.raises(ValueError, match="Object Created"):
+        promote.promote_handler(malformed, Context())
+
+
+def test_lambda_is_to_call_again_when_s3_fails(promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = new_id()  # noqa: A001
+    metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=b"good", Metadata=metadata)
+    client = promote._app.extensions["storage"].client
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_make_api_call", Faults(client, fault="throttle", at=1))
+        with pytest.raises(StorageUnavailable):
+            promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())
+    promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())
+    assert s3.get_object(Bucket=BUCKET, Key=f"files/{id}/a.txt")["Body"].read() == b"good"
+
+
+# The folder: killed, filled up, and shared.
+
+
+class Killed(BaseException):
+    """As a process ends: nothing catches it, and nothing is tidied up."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> LocalDirectUploads:
+    return LocalDirectUploads(LocalStorage(tmp_path / "uploads"))
+
+
+def local_promotion(uploads: LocalDirectUploads, make_app: Callable[..., Flask]) -> Promotion:
+    intake: Intake = make_app().extensions["intake"]
+    return Promotion(uploads, intake=intake)
+
+
+STEPS = {
+    "rename": "os.rename",
+    "link": "os.link",
+    "mkdir": "os.mkdir",
+    "unlink": "os.unlink",
+    "rmdir": "os.rmdir",
+    "fsync": "os.fsync",
+    "flock": "handler.storage.local_direct.fcntl.flock",
+    "touch": "pathlib.Path.touch",
+}
+
+
+class Steps:
+    """Counts what is asked of the file system, and at the n-th step ends the process, or has the disk fail."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, at: int, dies: bool) -> None:
+        self.steps = 0
+        self._at, self._dies, self._dead = at, dies, False
+        for name in STEPS.values():
+            self._wrap(patch, name)
+
+    def _wrap(self, patch: pytest.MonkeyPatch, name: str) -> None:
+        module, _, attribute = name.rpartition(".")
+        owner: Any = {"os": os, "pathlib.Path": Path}.get(module) or sys.modules["fcntl"]
+        original = getattr(owner, attribute)
+
+        def step(*arguments: Any, **keywords: Any) -> Any:
+            if self._dead:
+                raise Killed
+            self.steps += 1
+            if self.steps - 1 == self._at:
+                self._dead = self._dies
+                raise Killed if self._dies else OSError(28, "No space left on device")
+            return original(*arguments, **keywords)
+
+        patch.setattr(owner, attribute, step)
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+@pytest.mark.parametrize("dies", [True, False])
+@pytest.mark.parametrize("data", [b"good", SCRIPT])
+def test_the_disk_or_the_process_fails_at_any_step(
+    make_app: Callable[..., Flask], destination: dict[str, str], *, dies: bool, data: bytes
+) -> None:
+    root = Path(destination["UPLOAD_FOLDER"])
+    for at in range(200):
+        uploads: Any = make_app().extensions["direct_uploads"]
+        promotion = local_promotion(uploads, make_app)
+        id = new_id()  # noqa: A001
+        declaration = Declaration(original_name="a.txt", max_bytes=100)
+
+        def attempt(uploads: Any, promotion: Promotion, id: str, declaration: Declaration) -> None:  # noqa: A002
+            """What is done already is not done again, as by a client that makes each request until it works."""
+            if promotion.judge(id) is not None:
+                return
+            if not uploads.begun(id):
+                uploads.begin(id, declaration)
+            if not uploads.parts(id, id):
+                ticket = uploads.part_url(id, id, 1, size=None).rpartition("/")[2]
+                uploads.take_part(ticket, [data])
+            uploads.complete(id, id, uploads.parts(id, id))
+            assert promotion.judge(id) is not None
+
+        with pytest.MonkeyPatch.context() as patch:
+            steps = Steps(patch, at=at, dies=dies)
+            with contextlib.suppress(Killed, StorageUnavailable):
+                attempt(uploads, promotion, id, declaration)
+        for path in (root / "files").glob("*/*"):
+            assert path.read_bytes() == b"good"
+        restarted: Any = make_app().extensions["direct_uploads"]  # which is another process, in effect
+        promotion = local_promotion(restarted, make_app)
+        attempt(restarted, promotion, id, declaration)
+        verdict = promotion.judge(id)
+        assert verdict is not None
+        if data == SCRIPT:
+            assert verdict.refusal is not None
+        else:
+            assert verdict.file is not None
+            assert (root / verdict.file.key).read_bytes() == b"good"
+        assert not (root / "incoming" / f"{id}.complete").exists()
+        if steps.steps <= at:
+            break
+    assert steps.steps <= at, "there is an end to the steps"
+    assert at > 15
+
+
+def part_ticket(uploads: LocalDirectUploads, id: str, number: int, size: int | None = None) -> str:  # noqa: A002
+    return uploads.part_url(id, id, number, size=size).rpartition("/")[2]
+
+
+def begun(uploads: LocalDirectUploads) -> str:
+    id = new_id()  # noqa: A001
+    uploads.begin(id, Declaration(original_name="a.txt", max_bytes=10**9))
+    return id
+
+
+def test_two_send_the_same_part_at_once(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is about to put its part in its place when the other is: one of them stays, in any case."""
+    id = begun(folder)  # noqa: A001
+    folder.take_part(part_ticket(folder, id, 1), [b"before"])
+    both = threading.Barrier(2, timeout=30)
+    rename = Path.rename
+
+    def rename_together(self: Path, target: Path) -> Path:
+        if self.name == "data":
+            both.wait()
+        renamed = rename(self, target)
+        if self.name == "data":
+            both.wait()
+        return renamed
+
+    monkeypatch.setattr(Path, "rename", rename_together)
+    threads = [
+        threading.Thread(target=folder.take_part, args=(part_ticket(folder, id, 1), [data])) for data in (b"a", b"b")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (part,) = folder.parts(id, id)
+    assert part.etag in {hashlib.md5(data).hexdigest() for data in (b"a", b"b")}
+
+
+def test_a_part_that_comes_while_the_upload_is_completed(folder: LocalDirectUploads) -> None:
+    id = begun(folder)  # noqa: A001
+    folder.take_part(part_ticket(folder, id, 1), [b"listed"])
+    listed = folder.parts(id, id)
+    folder.take_part(part_ticket(folder, id, 1), [b"sent again"])
+    with pytest.raises(UploadIncomplete):
+        folder.complete(id, id, listed)
+    assert folder.incoming(id) is None
+    folder.complete(id, id, folder.parts(id, id))
+    completed = folder.incoming(id)
+    assert completed is not None
+    assert completed.read(0, 100) == b"sent again"
+    with pytest.raises(UploadNotFound):
+        folder.take_part(part_ticket(folder, id, 1), [b"late"])
+    with pytest.raises(UploadNotFound):
+        folder.complete(id, id, listed)
+
+
+def test_a_completion_that_the_disk_refuses_loses_no_part(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = begun(folder)  # noqa: A001
+    folder.take_part(part_ticket(folder, id, 1), [b"bytes"])
+    listed = folder.parts(id, id)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("os.link", "handler.storage.local_direct._renamed"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, full)
+            with pytest.raises(StorageUnavailable):
+                folder.complete(id, id, listed)
+        assert folder.parts(id, id) == listed
+    folder.complete(id, id, listed)
+    assert folder.incoming(id) is not None
+
+
+def test_a_part_that_is_on_its_way_when_the_upload_is_completed(folder: LocalDirectUploads) -> None:
+    id = begun(folder)  # noqa: A001
+    folder.take_part(part_ticket(folder, id, 1), [b"first"])
+
+    def slow() -> Iterator[bytes]:
+        yield b"sec"
+        folder.complete(id, id, folder.parts(id, id))
+        yield b"ond"
+
+    with pytest.raises(UploadNotFound):
+        folder.take_part(part_ticket(folder, id, 1), slow())
+    completed = folder.incoming(id)
+    assert completed is not None
+    assert completed.read(0, 100) == b"first"
+
+
+def test_two_servers_on_one_folder(folder: LocalDirectUploads, tmp_path: Path) -> None:
+    other = LocalDirectUploads(LocalStorage(tmp_path / "uploads"))
+    assert other.secret() == folder.secret()
+    assert len(folder.secret()) == 32
+    assert (tmp_path / "uploads" / "secret").stat().st_mode & 0o077 == 0
+    id = begun(folder)  # noqa: A001
+    etag = other.take_part(part_ticket(folder, id, 1), [b"bytes"])
+    assert folder.parts(id, id) == [Part(number=1, etag=etag, size=5)]
+
+
+def test_many_servers_make_one_secret(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    secrets: list[bytes] = []
+    threads = [threading.Thread(target=lambda: secrets.append(LocalDirectUploads(storage).secret())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(secrets) == 8
+    assert len(set(secrets)) == 1
+
+
+DAY = 24 * 60 * 60
+
+
+def test_what_is_swept_and_what_is_not(folder: LocalDirectUploads, tmp_path: Path) -> None:
+    root, now = tmp_path / "uploads", time.time()
+    ages = {"young": -60.0, "old": 60.0}
+    for place, limit in (("incoming", DAY), ("judged", DAY), ("refused", 7 * DAY)):
+        for name, beyond in ages.items():
+            path = root / place / name
+            if place == "incoming":
+                path.mkdir()
+                (path / "declaration.json").touch()
+                os.utime(path / "declaration.json", (now, now - limit - beyond))
+            else:
+                path.touch()
+            os.utime(path, (now, now - limit - beyond))
+    active = root / "incoming" / "active"  # an old directory with a part that has just come
+    active.mkdir()
+    (active / f"1.{'0' * 32}").touch()
+    os.utime(active, (now, now - 2 * DAY))
+    folder._swept = 0
+    folder.begin("new", Declaration(original_name="a.txt", max_bytes=1))
+    assert sorted(path.name for path in (root / "incoming").iterdir()) == ["active", "new", "young"]
+    assert [path.name for path in (root / "judged").iterdir()] == ["young"]
+    assert [path.name for path in (root / "refused").iterdir()] == ["young"]
+    assert list((root / "tmp").iterdir()) == []
+
+
+def test_sweeping_is_done_now_and_then_alone(folder: LocalDirectUploads, tmp_path: Path) -> None:
+    old = tmp_path / "uploads" / "judged" / "old"
+    old.touch()
+    os.utime(old, (0, 0))
+    folder.form("new", Declaration(original_name="a.txt", max_bytes=1))
+    assert old.exists()
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_a_part_is_not_held_in_memory(client: FlaskClient) -> None:
+    import tracemalloc  # noqa: PLC0415
+
+    direct = DirectClient(client=client)
+    upload = direct.begun("a.png")
+    url = (direct.part_url(upload, 1).json or {})["url"]
+    size = 64 * MIB
+
+    class Endless:
+        """A body that nobody holds."""
+
+        left = size
+
+        def read(self, wanted: int = -1) -> bytes:
+            given = min(self.left, size if wanted < 0 else wanted)
+            self.left -= given
+            return bytes(given)
+
+        readline = read
+
+    tracemalloc.start()
+    response = client.put(url, environ_overrides={"wsgi.input": Endless(), "CONTENT_LENGTH": str(size)})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert response.status_code == 200
+    assert (direct.parts(upload).json or [])[0]["Size"] == size
+    assert peak < 8 * MIB
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_a_connection_that_ends_in_the_middle_leaves_nothing(
+    client: FlaskClient, stored_keys: Callable[[], list[str]]
+) -> None:
+    direct = DirectClient(client=client)
+    upload = direct.begun("a.txt")
+    url = (direct.part_url(upload, 1).json or {})["url"]
+    before = stored_keys()
+    assert client.put(url, data=b"half", environ_overrides={"CONTENT_LENGTH": "8"}).status_code == 400
+    form = formed(direct, "a.txt")
+    cut = b'--x\r\nContent-Disposition: form-data; name="key"\r\n\r\n' + form["fields"]["key"].encode()
+    cut += b'\r\n--x\r\nContent-Disposition: form-data; name="policy"\r\n\r\n' + form["fields"]["policy"].encode()
+    cut += b'\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhalf of it'
+    response = client.post(form["url"], data=cut, content_type="multipart/form-data; boundary=x")
+    assert response.status_code == 400
+    assert stored_keys() == before
+    assert direct.post(form, b"the whole").status == 204, "the form is still good"
+    assert stored(direct, form["id"]) == b"the whole"
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_a_form_that_could_not_be_judged_at_once(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    direct = DirectClient(client=client)
+    form = formed(direct, "a.txt")
+
+    def full(*_: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalIncoming, "publish", full)
+        assert direct.post(form, b"bytes").status == 204
+    assert "the disk is full" in capsys.readouterr().out
+    assert stored(direct, form["id"]) == b"bytes"
