@@ -1,0 +1,323 @@
+"""The routes under ``/upload/s3``: straight to the storage, as ``@uppy/aws-s3`` and anyone else may speak it.
+
+The client asks here for URLs and sends the bytes there, and says here when it is done. Uppy sends no header fields of
+one's choosing, so every route is also under ``/upload/t/<token>/s3``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from typing import Any
+from urllib.parse import urljoin
+
+from flask import Flask, Response, current_app, g, request, url_for
+
+from . import answers, problems, upload_ids
+from .access import MAX_PATH_TOKEN_SECONDS, UPLOAD, Grant, bearer_token, granted
+from .announcements import Announcement
+from .problems import (
+    FileTooLarge,
+    Forbidden,
+    MalformedRequest,
+    NotFound,
+    RequestTooLarge,
+    UploadIncomplete,
+    UploadNotFound,
+)
+from .promotion import NotInTime, Promotion
+from .storage import is_id, new_id
+from .storage.direct import MAX_PARTS, MIN_PART_BYTES, DirectUploads, Part, part_bytes
+from .upload import entry_of, policy_of
+from .upload_ids import UploadId
+
+MAX_JSON_BYTES = 2 * 1024 * 1024
+"""Enough for a list of 10,000 parts."""
+PARTS_AHEAD = 100
+"""How many parts may be missing before one whose length is not signed. Each could hold 5 GiB, and what they hold is
+known only once they have arrived."""
+
+_PART_NUMBER = re.compile("[0-9]{1,5}")
+
+
+def register(app: Flask, *, hurry: bool) -> None:
+    """Add the routes.
+
+    :param hurry: whether an answer has to come within the 29 s of API Gateway.
+    """
+    app.config["HURRY"] = hurry
+    # API Gateway wants one name for what stands at one place of a path: PUT /upload/<name> is there already.
+    app.add_url_rule("/upload/<name>", "direct.status", status)
+    for path, view, method in (
+        ("params", form, "GET"),
+        ("multipart", begin, "POST"),
+        ("multipart/<upload_id>", parts, "GET"),
+        ("multipart/<upload_id>", abort, "DELETE"),
+        ("multipart/<upload_id>/<part_number>", part, "GET"),
+        ("multipart/<upload_id>/complete", complete, "POST"),
+    ):
+        app.add_url_rule(f"/upload/s3/{path}", f"direct.{view.__name__}", view, methods=[method])
+        app.add_url_rule(f"/upload/t/<token>/s3/{path}", f"direct.{view.__name__}", view, methods=[method])
+
+
+def status(name: str) -> Response:
+    """What became of an upload. Whoever knows its id may ask, as with a file's URL.
+
+    :param name: the file's id, or the upload id.
+    """
+    known = is_id(name)
+    id = name if known else upload_ids.verify(name, secret=_uploads().secret()).id  # noqa: A001
+    try:
+        verdict = _promotion().judge(id, hurry=current_app.config["HURRY"])
+    except NotInTime:
+        return answers.success({"id": id, "status": "pending"})
+    if verdict is None:
+        if known and not _uploads().begun(id):
+            raise NotFound("Nothing has come in under this id. It may have been removed.")
+        return answers.success({"id": id, "status": "pending"})
+    if verdict.refusal is not None:
+        return answers.success({"id": id, "status": "refused", "problem": verdict.refusal})
+    if verdict.file is None:
+        raise NotFound("The file was stored, and then deleted.")
+    return answers.success({"id": id, "status": "stored", "file": entry_of(verdict.file)})
+
+
+def form(token: str | None = None) -> Response:
+    """A form that sends a whole file; nobody tells us when it is done, so S3's event starts the check."""
+    grant = _authorize(token)
+    file = Announcement.of_query(request.args, policy=policy_of(grant))
+    id = new_id()  # noqa: A001
+    presigned = _uploads().form(id, file.declaration)
+    upload_id = _sign(UploadId(id=id, upload="", max_bytes=file.declaration.max_bytes))
+    return answers.success(
+        {
+            "method": "POST",
+            "url": _absolute(presigned.url),
+            "fields": dict(presigned.fields),
+            "id": id,
+            "status": _status_url(upload_id),
+        }
+    )
+
+
+def begin(token: str | None = None) -> Response:
+    """Begin an upload in parts."""
+    grant = _authorize(token)
+    file = Announcement.of(_json(), policy=policy_of(grant))
+    id = new_id()  # noqa: A001
+    upload_id = _sign(
+        UploadId(
+            id=id,
+            upload=_uploads().begin(id, file.declaration),
+            max_bytes=file.declaration.max_bytes,
+            size=file.size,
+            part_bytes=file.part_bytes,
+            subject=_subject(grant),
+        )
+    )
+    advised = file.part_bytes or part_bytes(file.declaration.max_bytes if file.size is None else file.size)
+    return answers.success(
+        {
+            "key": f"incoming/{id}",
+            "uploadId": upload_id,
+            "id": id,
+            "status": _status_url(upload_id),
+            "partSize": advised,
+        }
+    )
+
+
+def part(upload_id: str, part_number: str, token: str | None = None) -> Response:
+    """Where to PUT a part."""
+    upload = _upload(upload_id, token)
+    number = int(part_number) if _PART_NUMBER.fullmatch(part_number) else 0
+    if not 1 <= number <= MAX_PARTS:
+        raise MalformedRequest(f"Parts have numbers from 1 to {MAX_PARTS:,}.")
+    if upload.size is not None and upload.part_bytes is not None:
+        count = max(1, -(-upload.size // upload.part_bytes))
+        if number > count:
+            raise MalformedRequest(
+                f"A file of {upload.size:,} bytes in parts of {upload.part_bytes:,} has {count:,} parts."
+            )
+        size = min(upload.part_bytes, upload.size - (number - 1) * upload.part_bytes)
+    else:
+        size = None
+        _check_room(upload, number)
+    return answers.success({"url": _absolute(_uploads().part_url(upload.id, upload.upload, number, size=size))})
+
+
+def parts(upload_id: str, token: str | None = None) -> Response:
+    """The parts that have arrived, for a client that goes on after a pause."""
+    upload = _upload(upload_id, token)
+    found = _uploads().parts(upload.id, upload.upload)
+    entries = [{"PartNumber": each.number, "ETag": each.etag, "Size": each.size} for each in found]
+    return Response(json.dumps(entries) + "\n", mimetype=answers.JSON)
+
+
+def complete(upload_id: str, token: str | None = None) -> Response:
+    """All parts are there: make one file of them, and judge it. To be repeated at will: the answer stays the same."""
+    upload = _upload(upload_id, token)
+    body = _json(optional=True)
+    try:
+        found = _uploads().parts(upload.id, upload.upload)
+        _check_complete(upload, found, body.get("parts"))
+        _uploads().complete(upload.id, upload.upload, found)
+    except UploadNotFound:
+        pass  # it was completed before, or aborted: the verdict knows
+    key = f"incoming/{upload.id}"
+    try:
+        verdict = _promotion().judge(upload.id, hurry=current_app.config["HURRY"])
+    except NotInTime:
+        where = _status_url(upload_id)
+        return answers.success(
+            {"message": "The file is being checked.", "location": where, "key": key, "status": where},
+            status=202,
+            headers={"Location": where},
+        )
+    if verdict is None:
+        raise UploadNotFound()
+    if verdict.refusal is not None:
+        raise problems.from_dict(verdict.refusal)
+    if verdict.file is None:
+        raise NotFound("The file was stored, and then deleted.")
+    g.stored = [verdict.file]
+    entry = entry_of(verdict.file)
+    where = entry.get("url") or _status_url(upload_id)
+    answer: dict[str, Any] = {
+        "message": f"Stored {verdict.file.name}.",
+        "location": where,
+        "key": key,
+        "files": [entry],
+    }
+    return answers.success(answer | ({"url": entry["url"]} if "url" in entry else {}))
+
+
+def abort(upload_id: str, token: str | None = None) -> Response:
+    """Forget the parts."""
+    upload = _upload(upload_id, token)
+    _uploads().abort(upload.id, upload.upload)
+    return answers.success({})
+
+
+def _check_room(upload: UploadId, number: int) -> None:
+    """Where lengths are not signed: whether there may be such a part at all, and whether too much has arrived.
+
+    :raises FileTooLarge: the file is larger than it may be; all its parts are gone.
+    """
+    if number > max(1, -(-upload.max_bytes // MIN_PART_BYTES)):
+        raise _too_large(upload)
+    found = _uploads().parts(upload.id, upload.upload)
+    _check_sum(upload, found)
+    if number > len(found) + PARTS_AHEAD:
+        raise MalformedRequest(
+            f"Send the parts one after the other: {len(found):,} have arrived. Or begin with 'size' and 'partSize'."
+        )
+
+
+def _check_complete(upload: UploadId, found: list[Part], said: object) -> None:
+    """Whether that is the whole file."""
+    _check_sum(upload, found)
+    if not found:
+        raise UploadIncomplete("No part has arrived.")
+    if upload.size is not None and (arrived := sum(part.size for part in found)) < upload.size:
+        raise UploadIncomplete(f"{arrived:,} of {upload.size:,} bytes have arrived. Send the parts that are missing.")
+    if said is None:
+        return
+    try:
+        wanted = {int(each["PartNumber"]): str(each["ETag"]).strip('"') for each in said}  # type: ignore[attr-defined]
+    except (TypeError, KeyError, ValueError, OverflowError):  # the last one: JSON's 1e999
+        raise MalformedRequest("'parts' is not a list of objects with PartNumber and ETag.") from None
+    there = {part.number: part.etag for part in found}
+    if wrong := sorted(number for number in wanted | there if wanted.get(number) != there.get(number)):
+        shown = ", ".join(map(str, wrong[:10]))
+        raise UploadIncomplete(f"What has arrived is not what 'parts' says. Look at the parts {shown}.")
+
+
+def _check_sum(upload: UploadId, found: list[Part]) -> None:
+    if sum(part.size for part in found) > upload.max_bytes:
+        _uploads().abort(upload.id, upload.upload)
+        raise _too_large(upload)
+
+
+def _too_large(upload: UploadId) -> FileTooLarge:
+    what = "it was said to be" if upload.size is not None else "a file may be"
+    return FileTooLarge(f"The file is larger than {what}: {upload.max_bytes:,} bytes.", max_bytes=upload.max_bytes)
+
+
+def _upload(upload_id: str, token: str | None) -> UploadId:
+    """The upload, for a client that may go on with it.
+
+    :raises UploadNotFound: it is not one that was begun in parts.
+    :raises Forbidden: another client began it.
+    """
+    grant = _authorize(token)
+    upload = upload_ids.verify(upload_id, secret=_uploads().secret())
+    if not upload.upload:
+        raise UploadNotFound()
+    if upload.subject != _subject(grant):
+        raise Forbidden("Another client began this upload: its token had another 'sub'.")
+    key = request.args.get("key")
+    if key is not None and key != f"incoming/{upload.id}":
+        raise UploadNotFound("This upload id and this key do not belong together.")
+    return upload
+
+
+def _authorize(token: str | None) -> Grant:
+    """What the client may do, which has to include uploading.
+
+    :param token: from the path, if it was there.
+    """
+    grant = granted(token if token is not None else bearer_token(request))
+    grant.require(UPLOAD)
+    if token is not None and grant.expires is not None:
+        # A path is seen by more eyes than a header field: proxies' logs, histories, the address that one copies.
+        if grant.scopes != {UPLOAD}:
+            raise Forbidden("A token in a path may have the scope 'upload' alone.")
+        if grant.expires > time.time() + MAX_PATH_TOKEN_SECONDS:
+            raise Forbidden("A token in a path may be good for one hour at most. Make one that expires sooner.")
+    return grant
+
+
+def _subject(grant: Grant) -> str | None:
+    """What an upload id says of who began it: no more than it takes to know them again, since it is in URLs."""
+    return hashlib.sha256(grant.subject.encode("utf-8", "surrogatepass")).hexdigest() if grant.subject else None
+
+
+def _uploads() -> DirectUploads:
+    uploads: DirectUploads = current_app.extensions["direct_uploads"]
+    return uploads
+
+
+def _promotion() -> Promotion:
+    promotion: Promotion = current_app.extensions["promotion"]
+    return promotion
+
+
+def _sign(upload_id: UploadId) -> str:
+    return upload_ids.sign(upload_id, secret=_uploads().secret())
+
+
+def _status_url(upload_id: str) -> str:
+    return url_for("direct.status", name=upload_id, _external=True)
+
+
+def _absolute(url: str) -> str:
+    return urljoin(request.root_url, url)
+
+
+def _json(*, optional: bool = False) -> dict[str, Any]:
+    """The body: an object, or nothing at all where that is enough."""
+    data = request.stream.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:
+        raise RequestTooLarge("That is too much for a list of parts.", max_bytes=MAX_JSON_BYTES)
+    if optional and not data:
+        return {}
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise MalformedRequest('Send a JSON object, such as {"filename": "photo.jpg", "type": "image/jpeg"}.')
+    return body

@@ -1,0 +1,78 @@
+"""The routes under ``/files``: stored files out, and away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, current_app, request, send_file
+from werkzeug.http import parse_date
+
+from . import answers
+from .access import DELETE, bearer_token, granted
+from .problems import NotFound, PreconditionFailed
+from .storage import Storage
+
+DOWNLOAD = "files.download"
+"""The endpoint of a download, for ``url_for``."""
+
+
+def register(app: Flask, *, downloads: bool) -> None:
+    """Add the routes.
+
+    :param downloads: whether files can be read through this endpoint; if not, there is no route for it.
+    """
+    if downloads:
+        app.add_url_rule("/files/<id>/<name>", DOWNLOAD, download)
+    app.add_url_rule("/files/<id>/<name>", "files.delete", delete, methods=["DELETE"])
+
+
+def download(id: str, name: str) -> Response:  # noqa: A002
+    """The file, always as an attachment: from here, or by way of S3. Whoever knows its URL may read it."""
+    storage = _storage()
+    file = storage.find(id, name)
+    if file is None:
+        raise _no_file()
+    where = storage.download(file, head=request.method == "HEAD")
+    if not isinstance(where, Path):
+        return Response(status=302, headers={"Location": where})
+    _pass_over_what_has_no_meaning(request.environ)
+    try:
+        response = send_file(where, mimetype=file.media_type, conditional=True, etag=file.sha256 or file.id)
+    except FileNotFoundError:  # it was removed a moment ago
+        raise _no_file() from None
+    if response.status_code == 412:  # Werkzeug sends the whole file along with it
+        response.close()
+        raise PreconditionFailed("The file is not the one that If-Match or If-Unmodified-Since names.")
+    response.headers["Content-Disposition"] = file.content_disposition
+    return response
+
+
+def delete(id: str, name: str) -> Response:  # noqa: A002
+    granted(bearer_token(request)).require(DELETE)
+    if not _storage().delete(id, name):
+        raise _no_file()
+    return answers.nothing()
+
+
+def _pass_over_what_has_no_meaning(environ: dict[str, Any]) -> None:
+    """Drop header fields that are to be ignored, where Werkzeug answers 416 or fails instead."""
+    # RFC 9110, section 14.2: another unit has no meaning here; nor have several ranges, which are not served.
+    unit, _, ranges = environ.get("HTTP_RANGE", "").partition("=")
+    if unit.strip().lower() != "bytes" or "," in ranges:
+        environ.pop("HTTP_RANGE", None)
+    # Sections 13.1.3 to 13.1.5: a date that is none. Of a year beyond a C int Werkzeug's parser makes an OverflowError.
+    for name in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"):
+        try:
+            parse_date(environ.get(name))
+        except OverflowError:
+            del environ[name]
+
+
+def _storage() -> Storage:
+    storage: Storage = current_app.extensions["storage"]
+    return storage
+
+
+def _no_file() -> NotFound:
+    return NotFound("There is no such file. It may have been removed.")

@@ -1,0 +1,113 @@
+"""What every answer has, whatever happened: a request id, safe headers, one log line."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
+
+from . import answers
+from .access import Access
+from .logs import logger
+from .problems import AccessNotConfigured, InternalError, Problem, StorageUnavailable
+from .storage import StoredFile, is_key
+
+REFUSAL = "handler.refusal"
+"""Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
+all others are. No client can put anything there: what it sends is under ``HTTP_…``."""
+
+
+def register(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.register_error_handler(Problem, _problem)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(Exception, _fault)
+
+
+def _begin() -> None:
+    g.began = time.monotonic()
+    # The gateway puts Lambda's request id there, under which CloudWatch has everything else of this request.
+    g.request_id = request.environ.get("UNIQUE_ID") or str(uuid.uuid4())
+    if REFUSAL in request.environ:
+        raise request.environ[REFUSAL]
+    access: Access = current_app.extensions["access"]
+    access.check_request(request)
+
+
+def _problem(problem: Problem) -> Response:
+    g.problem = problem
+    if isinstance(problem, AccessNotConfigured):
+        logger.error("neither TOKEN_SECRET nor ACCESS=public is set, so every upload is refused")
+    if isinstance(problem, StorageUnavailable):
+        logger.error("storage unavailable", extra={"request_id": g.request_id, "reason": problem.reason})
+    return answers.failure(problem, request_id=g.request_id)
+
+
+def _http_exception(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < 400:  # a redirect of the router's is an HTTPException too
+        return error
+    problem = answers.problem_of(error, max_content_length=current_app.config["MAX_CONTENT_LENGTH"])
+    g.problem = problem
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range")}
+    return answers.failure(problem, request_id=g.request_id, headers=kept)
+
+
+def _fault(_error: Exception) -> Response:
+    logger.exception("fault", extra={"request_id": g.request_id})
+    return _problem(InternalError())
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Content-Security-Policy", _policy(response))
+    # Under "no-referrer" a browser sends "Origin: null" with the form of our own page (WHATWG Fetch, "append a request
+    # Origin header"), which then looks like another site's.
+    response.headers["Referrer-Policy"] = "same-origin"
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    response.headers.setdefault("Cache-Control", "no-store")
+    _log(response)
+    return response
+
+
+def _policy(response: Response) -> str:
+    # Our own pages have styles and an icon; everything else is data, and a browser has no business to render it. The
+    # one page with scripts has a policy of its own.
+    if response.mimetype == answers.HTML and request.endpoint != "files.download":
+        return (
+            "default-src 'none'; style-src 'self'; img-src 'self'; "
+            "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        )
+    return "default-src 'none'; frame-ancestors 'none'; sandbox"
+
+
+def _log(response: Response) -> None:
+    problem: Problem | None = g.get("problem")
+    logger.info(
+        "request",
+        extra={
+            "request_id": g.request_id,
+            "method": request.method,
+            "route": str(request.url_rule) if request.url_rule else None,  # never the path: it may hold a token
+            "status": response.status_code,
+            "milliseconds": round((time.monotonic() - g.began) * 1000, 1),
+            "request_bytes": request.content_length,
+            "subject": g.get("subject"),
+            "files": _files(),
+            "problem": problem.type if problem else None,
+        },
+    )
+
+
+def _files() -> list[dict[str, Any]]:
+    """The files that the request was about: those that it stored, or the one that its URL names. Never their names."""
+    named = request.view_args or {}
+    if is_key(named.get("id", ""), named.get("name", "")):  # else it is no id of ours, but whatever a client wrote
+        return [{"id": named["id"]}]
+    stored: list[StoredFile] = g.get("stored", [])
+    return [{"id": file.id, "size": file.size, "type": file.media_type} for file in stored]

@@ -1,0 +1,209 @@
+// The page: takes files in every way that there is, and has a few of them uploaded at once.
+
+import { keyOf, unfinished } from "./direct.js";
+import { Endpoint } from "./http.js";
+import { Row, bytes } from "./row.js";
+import { Upload } from "./upload.js";
+
+const FILES_AT_ONCE = 3;
+const ENDS = ["stored", "refused", "cancelled", "failed"];
+
+const $ = (id) => document.getElementById(id);
+const form = document.forms[0];
+const endpoint = new Endpoint(form.action);
+const uploads = new Set();
+
+// Without scripts this is a plain form. With them files go as soon as they are chosen.
+document.documentElement.classList.add("js");
+$("send").hidden = true;
+$("hint").hidden = false;
+$("folder").hidden = $("folder").labels[0].hidden = !("webkitdirectory" in $("folder"));
+
+// Files: chosen, dropped, pasted.
+
+for (const input of [$("file"), $("folder")]) {
+  input.onchange = () => {
+    add([...input.files]);
+    input.value = ""; // so that the same file can be chosen again
+  };
+}
+
+document.onpaste = (event) => add([...event.clipboardData.files]);
+
+document.ondragover = (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  document.body.classList.add("over");
+};
+
+document.ondragleave = (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("over");
+};
+
+document.ondrop = async (event) => {
+  document.body.classList.remove("over");
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  // All entries at once: after the first await there are none.
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+  for (const entry of entries) {
+    await walk(entry).catch(() => ($("notice").textContent = `${entry.name} cannot be read.`));
+  }
+};
+
+async function walk(entry) {
+  if (entry instanceof File) add([entry]);
+  if (entry?.isFile) add([await new Promise((resolve, reject) => entry.file(resolve, reject))]);
+  if (!entry?.isDirectory) return;
+  const reader = entry.createReader();
+  for (let some; (some = await new Promise((...then) => reader.readEntries(...then))).length; ) {
+    for (const each of some) await walk(each);
+  }
+}
+
+// Uploads.
+
+function add(files) {
+  if (files.length) $("notice").textContent = "";
+  for (const file of files) {
+    const key = keyOf(file);
+    const same = [...uploads].find((upload) => upload.key === key && !upload.over);
+    if (same) again(same);
+    else take(file);
+  }
+}
+
+function take(file) {
+  const upload = new Upload(file, endpoint, changed);
+  const row = (upload.row = new Row(document.querySelector("template"), upload));
+  row.action.onclick = () => act(upload);
+  row.end.onclick = () => end(upload);
+  uploads.add(upload);
+  $("rows").append(row.element);
+  changed(upload);
+  upload.check().then(next);
+}
+
+function changed(upload) {
+  const { row, state, words, file, failure } = upload;
+  row.show(upload);
+  if (row.said !== state && ENDS.includes(state)) say(words || `${file.name}: ${state}.`);
+  row.said = state;
+  if (state === "failed" && wantsToken(failure)) askForToken(words);
+  count();
+}
+
+function count() {
+  const stored = [...uploads].filter(({ state }) => state === "stored").length;
+  $("summary").hidden = !uploads.size;
+  $("summary").textContent = `${stored} of ${uploads.size} stored`;
+}
+
+function say(words) {
+  const line = document.createElement("p");
+  line.textContent = words;
+  $("live").append(line);
+}
+
+function next() {
+  const waiting = [...uploads].filter(({ state }) => state === "waiting");
+  if (waiting.length && $("access") && !endpoint.token) {
+    $("notice").textContent ||= "The files wait for a token.";
+    return;
+  }
+  const running = [...uploads].filter((upload) => upload.running).length;
+  for (const upload of waiting.slice(0, Math.max(FILES_AT_ONCE - running, 0))) upload.run().then(next);
+}
+
+async function act(upload) {
+  if (upload.running) return upload.pause();
+  if (!upload.over) return again(upload);
+  try {
+    await navigator.clipboard.writeText(upload.stored.url);
+    upload.row.copied(upload);
+    say("The link is copied.");
+  } catch {
+    say("The browser does not let the link be copied. It is in the row.");
+  }
+}
+
+const again = (upload) => upload.again().then(next);
+
+function end(upload) {
+  if (!ENDS.includes(upload.state)) return upload.cancel();
+  const { element } = upload.row;
+  const near = element.nextElementSibling ?? element.previousElementSibling;
+  (near?.querySelector(".end") ?? $("file")).focus();
+  element.remove();
+  uploads.delete(upload);
+  count();
+}
+
+addEventListener("online", () => {
+  for (const upload of uploads) if (upload.state === "failed" && !upload.failure.status) again(upload);
+});
+
+// What stands still sends no news, and has no rate.
+setInterval(() => uploads.forEach((upload) => upload.running && upload.row.show(upload)), 1000);
+
+addEventListener("beforeunload", (event) => {
+  if ([...uploads].some((upload) => upload.running)) event.preventDefault();
+});
+
+// The token: out of the fragment, which is sent nowhere, or out of the field; kept for this tab alone.
+
+const wantsToken = ({ status }) => [401, 403].includes(status);
+
+function use(token) {
+  endpoint.token = token;
+  endpoint.forgetLimits();
+  keep((storage, place) => (token ? storage.setItem(place, token) : storage.removeItem(place)));
+  if ($("access")) $("access").hidden = Boolean(token);
+}
+
+// Where a browser keeps nothing, a token lasts as long as the page.
+function keep(action) {
+  try {
+    return action(sessionStorage, `token ${endpoint.url}`);
+  } catch {
+    return null;
+  }
+}
+
+async function start(token) {
+  use(token);
+  $("notice").textContent = "";
+  try {
+    const { extensions, max_file_bytes } = await endpoint.limits();
+    $("limits").textContent = `Allowed: ${extensions.join(", ")}; up to ${bytes(max_file_bytes)} each.`;
+    $("file").accept = extensions.map((extension) => `.${extension}`).join();
+  } catch (failure) {
+    if (wantsToken(failure)) askForToken(failure.message);
+    else $("notice").textContent = failure.message;
+  }
+  for (const upload of uploads) if (upload.state === "failed" && wantsToken(upload.failure)) again(upload);
+  next();
+}
+
+function askForToken(words) {
+  use(null);
+  $("notice").textContent = words;
+}
+
+function readFragment() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) history.replaceState(null, "", location.pathname + location.search);
+  return token;
+}
+
+form.noValidate = true; // it is never sent
+form.onsubmit = (event) => event.preventDefault();
+if ($("token")) $("token").onchange = ({ target }) => target.value.trim() && start(target.value.trim());
+addEventListener("hashchange", () => {
+  const token = readFragment();
+  if (token) start(token);
+});
+
+const names = unfinished(endpoint).join(", "); // before there is anything new
+await start(readFragment() ?? keep((storage, place) => storage.getItem(place)));
+if (names && !uploads.size) $("notice").textContent ||= `Not finished: ${names}. Choose it again to go on from there.`;

@@ -1,0 +1,77 @@
+"""How the parts are wired together: routing, the log, and S3 from botocore's own variables."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from handler.app import create_app
+from handler.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+
+@pytest.fixture
+def kind() -> str:
+    """Nothing here depends on the storage."""
+    return "folder"
+
+
+@pytest.mark.parametrize("path", ["/upload//a.txt", "//upload/a.txt"])
+def test_no_upload_is_redirected(client: FlaskClient, path: str) -> None:
+    # The client would send its file a second time, or, as curl does, not at all and take that for a success.
+    response = client.put(f"http://localhost{path}", data=b"hello")
+    assert response.status_code == 404
+    assert client.post("/upload/", data=b"hello").status_code == 400
+
+
+def test_a_log_line_appears_once(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler(sys.stdout)  # as Lambda's runtime has one
+    logging.getLogger().addHandler(handler)
+    try:
+        client.get("/health")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    out, err = capfd.readouterr()
+    (line,) = out.splitlines()
+    assert json.loads(line)["route"] == "/health"
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"AWS_PROFILE": "nope"}, "AWS_PROFILE is 'nope': the AWS configuration has no such profile."),
+        ({"AWS_ENDPOINT_URL_S3": "foo"}, "AWS_ENDPOINT_URL_S3 is 'foo': give a URL"),
+        ({"AWS_ENDPOINT_URL": "http://["}, "AWS_ENDPOINT_URL is 'http://[': give a URL"),
+        ({"AWS_DEFAULT_REGION": "eu_west!"}, "AWS_DEFAULT_REGION is 'eu_west!': name a region"),
+        ({"AWS_DEFAULT_REGION": "", "AWS_REGION": "eu-west-1"}, "AWS_DEFAULT_REGION is not set: name the region"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "UPLOAD_BUCKET is 'some-bucket': botocore cannot be set up for it. Partial"),
+        ({"AWS_CONFIG_FILE": __file__}, "UPLOAD_BUCKET is 'some-bucket': botocore cannot be set up for it. Unable to"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_botocore_cannot_work_with_is_named(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], message: str
+) -> None:
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers what it found
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+        if not value:
+            monkeypatch.delenv(name)
+    with pytest.raises(SettingsError) as caught:
+        create_app(Settings.from_environ({"UPLOAD_BUCKET": "some-bucket"}))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_endpoint_of_ones_own_needs_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert create_app(Settings.from_environ({"UPLOAD_BUCKET": "some-bucket"}))

@@ -1,0 +1,285 @@
+"""The artifact that `sam build` makes, behind real `sam local start-api`, storing in a strict S3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+import requests
+import yaml
+
+from handler.access import SCOPES
+from handler.tokens import mint
+
+from . import samples
+from .direct_client import MIB
+from .s3_events import object_created
+from .test_lambda import SECRET
+from .test_template import PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+pytestmark = pytest.mark.sam
+
+ROOT = Path(__file__).parent.parent
+ORIGIN = "https://example.com"
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built template. What it lacks to be tested is where S3 is: that is botocore's own variable, none of ours."""
+    if not shutil.which("sam"):
+        pytest.skip("there is no sam on the PATH; .ci/run installs it")
+    build = tmp_path_factory.mktemp("sam")
+    command = ["sam", "build", "--template", str(ROOT / "template.yaml"), "--build-dir", str(build)]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    return build / "template.yaml"
+
+
+@pytest.fixture
+def options(artifact: Path, strict_s3: S3Client) -> list[str]:
+    """What makes `sam local` run the functions with tokens on and the strict S3 behind them."""
+    template = artifact.with_name("with-strict-s3.yaml")
+    before, found, after = artifact.read_text().partition("      Variables:\n")  # those of both functions come first
+    assert found
+    assert "Resources:" not in before
+    template.write_text(f"{before}{found}        AWS_ENDPOINT_URL_S3: {strict_s3.meta.endpoint_url}\n{after}")
+    parameters = f"Access=token TokenSecret={SECRET} AllowedOrigins={ORIGIN}"
+    return ["--template", str(template), "--parameter-overrides", parameters]
+
+
+@pytest.fixture
+def api(options: list[str], strict_bucket: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of the function under `sam local start-api`."""
+    with start_api(*options, "--warm-containers", "LAZY", log=tmp_path / "sam.log", UPLOAD_BUCKET=strict_bucket) as url:
+        yield url
+
+
+def sam_local(command: str) -> list[str]:
+    if "SAM_LOCAL_ARGS" not in os.environ:
+        pytest.skip("SAM_LOCAL_ARGS does not say that there is a container engine; .ci/run knows")
+    return ["sam", "local", command, *os.environ["SAM_LOCAL_ARGS"].split()]
+
+
+@contextmanager
+def start_api(*options: str, log: Path, **environ: str) -> Iterator[str]:
+    command = [*sam_local("start-api"), *options]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with log.open("w") as output:
+        sam = subprocess.Popen(
+            [*command, "--port", str(port)], env=os.environ | environ, cwd=ROOT, stdout=output, stderr=output
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for(url, sam)
+            yield url
+        finally:
+            sam.send_signal(signal.SIGTERM)  # it removes its containers
+            sam.wait(timeout=60)
+            print(log.read_text())
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(240):
+        assert process.poll() is None, "sam ended by itself; its log is below"
+        try:
+            if requests.get(f"{url}/health", timeout=60).status_code == 200:
+                return
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.5)
+    pytest.fail("sam local did not answer in two minutes; its log is below")
+
+
+class Client(requests.Session):
+    """Sends a token with everything, and notes which of the template's routes it was at."""
+
+    def __init__(self, api: str) -> None:
+        super().__init__()
+        self.headers["Authorization"] = f"Bearer {mint(SECRET, expires_seconds=600, scopes=SCOPES)}"
+        self.routes: set[tuple[str, str]] = set()
+        self.api = api
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **options: Any) -> requests.Response:
+        url = urljoin(self.api, str(url))
+        self.routes.add((str(method).lower(), route_of(urlsplit(url).path)))
+        return super().request(str(method), url, *args, **{"timeout": 60, **options})
+
+
+def route_of(path: str) -> str:
+    """The template's path for it: the one with the fewest variables."""
+    found = [
+        each
+        for each in PATHS
+        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(each)), path.rstrip("/") or "/")
+    ]
+    return min(found, key=lambda each: each.count("{"))
+
+
+@pytest.fixture
+def client(api: str) -> Client:
+    return Client(api)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_files_come_through_intact(api: str, client: Client, strict_s3: S3Client, strict_bucket: str) -> None:
+    png = samples.png(4_000_000)
+    text = "Grüße aus 日本\n".encode()
+    form = client.post("/upload", files={"file": ("photo.png", png)})
+    body = client.put("/upload/Grüße 日本語.txt", data=text)
+    for response, content in ((form, png), (body, text)):
+        assert response.status_code == 201, response.text
+        (file,) = response.json()["files"]
+        assert file["sha256"] == sha256(content)
+        kept = strict_s3.get_object(Bucket=strict_bucket, Key=f"files/{file['id']}/{file['name']}")
+        assert sha256(kept["Body"].read()) == sha256(content)
+        assert file["url"].startswith(api), "the URL in the answer is one that works from outside"
+        assert urlsplit(file["url"]).path == f"/files/{file['id']}/{file['name']}"
+        assert sha256(requests.get(file["url"], timeout=60).content) == sha256(content)
+        assert client.delete(file["url"]).status_code == 204
+        assert requests.get(file["url"], timeout=60).status_code == 404
+    assert "filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%E6%97%A5%E6%9C%AC%E8%AA%9E.txt" in kept["ContentDisposition"]
+
+
+def test_answers_are_ours(api: str, client: Client) -> None:
+    assert "<form" in requests.get(f"{api}/", timeout=60).text
+    assert requests.get(f"{api}/upload", timeout=60).json()["max_request_bytes"] == 4 * 1024 * 1024
+    for response, status in (
+        (requests.get(f"{api}/files/{'0' * 32}/a.txt", timeout=60), 404),
+        (requests.put(f"{api}/upload/a.txt", data=b"hello", timeout=60), 401),
+        (client.put("/upload/a.exe", data=b"MZ"), 415),
+        (client.put("/upload/a.txt", data=b"x" * (4 * 1024 * 1024 + 1)), 413),
+    ):
+        assert response.status_code == status
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.json()["request_id"] == response.headers["X-Request-Id"]
+    # What no route is for does not get as far as the function: this is the gateway's own word, which on AWS is made
+    # ours by GatewayResponses. `sam local` knows nothing of them.
+    nothing = requests.get(f"{api}/wp-login.php", timeout=60)
+    assert (nothing.status_code, nothing.json()) == (403, {"message": "Missing Authentication Token"})
+
+
+def test_every_route(
+    options: list[str], client: Client, strict_s3: S3Client, strict_bucket: str, tmp_path: Path
+) -> None:
+    # What is small goes through the function.
+    page = client.get("/")
+    for asset in re.findall(r'(?:href|src)="([^"#]*/static/[^"]+)"', page.text):
+        assert client.get(asset).status_code == 200
+    assert client.get("/health").json() == {"status": "ok"}
+    assert "/upload" in client.get("/openapi.json").json()["paths"]
+    assert "extensions" in client.get("/upload").json()
+    token = mint(SECRET, expires_seconds=600)
+    form = requests.post(
+        f"{client.api}/upload",
+        data={"token": token},
+        files={"file": ("a.txt", b"hello")},
+        headers={"Accept": "text/html"},
+        timeout=60,
+    )
+    assert (form.status_code, form.headers["Content-Type"]) == (201, "text/html; charset=utf-8")
+    url = client.post("/upload", files={"file": ("a.txt", b"hello")}).json()["url"]
+    assert client.put("/upload/a.txt", data=b"hello").status_code == 201
+    assert client.put("/upload", data=b"hello").status_code == 400
+    assert client.get(url).content == b"hello"
+    assert client.delete(url).status_code == 204
+
+    # What is large goes straight to the bucket, with a token in a header field or in the path, as Uppy sends it.
+    png = samples.png(6 * MIB)
+    for prefix in ("/upload/s3", f"/upload/t/{token}/s3"):
+        begun = client.post(f"{prefix}/multipart", json={"filename": "large.png", "type": "image/png"}).json()
+        where = f"{prefix}/multipart/{begun['uploadId']}"
+        for number, part in enumerate((png[: 5 * MIB], png[5 * MIB :]), 1):
+            sent = requests.put(client.get(f"{where}/{number}").json()["url"], data=part, timeout=60)
+            assert (sent.status_code, bool(sent.headers["ETag"])) == (200, True)
+        found = client.get(where).json()
+        assert [part["Size"] for part in found] == [5 * MIB, len(png) - 5 * MIB]
+        completed = client.post(f"{where}/complete", json={"parts": found})
+        assert completed.status_code == 200, completed.text
+        assert client.get(f"/upload/{begun['id']}").json()["status"] == "stored"
+        assert sha256(requests.get(completed.json()["location"], timeout=60).content) == sha256(png)
+
+        begun = client.post(f"{prefix}/multipart", json={"filename": "large.png"}).json()
+        assert client.delete(f"{prefix}/multipart/{begun['uploadId']}").json() == {}
+
+        presigned = client.get(f"{prefix}/params", params={"filename": "a.txt", "type": "text/plain"}).json()
+        sent = requests.post(presigned["url"], data=presigned["fields"], files={"file": b"hello"}, timeout=60)
+        assert sent.status_code == 204, sent.text
+
+    # Of a form nobody says that it is done: S3 does, and EventBridge calls the other function.
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps(object_created(strict_bucket, f"incoming/{presigned['id']}")))
+    subprocess.run(
+        [*sam_local("invoke"), "PromoteFunction", "--event", str(event), *options],
+        env=os.environ | {"UPLOAD_BUCKET": strict_bucket},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    # Before anyone asks, since asking would judge as well.
+    (stored,) = strict_s3.list_objects_v2(Bucket=strict_bucket, Prefix=f"files/{presigned['id']}/")["Contents"]
+    assert stored["Size"] == len(b"hello")
+    assert client.get(presigned["status"]).json()["file"]["sha256"] is None
+
+    # Every method of every route gets to the app.
+    for path, methods in PATHS.items():
+        where = re.sub(r"\{\w+\}", "x", path)
+        if "head" in methods:
+            assert client.head(where).status_code < 500
+        fields = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+        preflight = client.options(where, headers=fields)
+        assert preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
+    expected = {(method, path) for path, methods in PATHS.items() for method in methods}
+    assert client.routes == expected
+
+
+def test_what_the_readme_says_works_without_aws(artifact: Path, tmp_path: Path) -> None:
+    with start_api(
+        "--template", str(artifact), "--config-file", str(ROOT / "samconfig.toml"), log=tmp_path / "sam.log"
+    ) as url:
+        response = requests.post(f"{url}/upload", files={"file": ("a.txt", b"hello")}, timeout=60)
+        assert response.status_code == 201, response.text
+        assert requests.get(response.json()["url"], timeout=60).content == b"hello"
+
+
+def test_the_artifact_holds_what_is_needed_and_nothing_else(artifact: Path) -> None:
+    required = {"blinker", "click", "flask", "itsdangerous", "jinja2", "jwt", "markupsafe", "pybase64", "werkzeug"}
+    for name in ("UploadFunction", "PromoteFunction"):
+        function = artifact.parent / name
+        built = {path.name for path in function.iterdir() if not path.name.endswith(".dist-info")}
+        assert built - {"__pycache__"} == required | {"awsgi", "handler"}
+        bytecode = {"__pycache__"}  # in the artifact where Python 3.13 is at hand
+        shipped = {path.name for path in (function / "handler").iterdir()} - bytecode
+        ours = {path.name for path in (ROOT / "handler").iterdir()} - bytecode
+        assert shipped == ours - {"Makefile", "__main__.py", "server.py", "wire.py"}
+        # One artifact is good for both values of the parameter Architecture.
+        assert {path.name.split("-")[2] for path in function.rglob("*.so")} == {"x86_64", "aarch64"}
+
+
+def test_yaml_aliases_are_written_out(artifact: Path) -> None:
+    # CloudFormation does not know them (AWS: "CloudFormation template formats").
+    source, built = (ROOT / "template.yaml").read_text(), artifact.read_text()
+    alias = re.compile(r" [*&]\w+$", re.MULTILINE)
+    assert alias.search(source)
+    assert not alias.search(built)
+    paths = yaml.safe_load(built)["Resources"]["Api"]["Properties"]["DefinitionBody"]["paths"]
+    assert {path: set(methods) for path, methods in paths.items()} == {path: set(PATHS[path]) for path in PATHS}

@@ -1,0 +1,112 @@
+"""SECURITY.md says what is so: its tests exist, its table is whole, its limits are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+from handler import filetypes, forms, inspection, settings
+from handler.formats import archives
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+LEVELS = {
+    "5.1.1": 2,
+    "5.2.1": 1,
+    "5.2.2": 1,
+    "5.2.3": 2,
+    "5.2.4": 3,
+    "5.2.5": 3,
+    "5.2.6": 3,
+    "5.3.1": 1,
+    "5.3.2": 1,
+    "5.3.3": 3,
+    "5.4.1": 2,
+    "5.4.2": 2,
+    "5.4.3": 2,
+}
+"""The requirements of chapter V5 of ASVS 5.0.0, and from which level on they hold."""
+MET, IN_PART, DEPLOYER, NOT_APPLICABLE = "Met", "In part", "Deployer", "Not applicable"
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table that begins with that heading."""
+    found = re.search(rf"^\| {re.escape(heading)} \|.*\n\|---.*\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
+    assert found, heading
+    table = [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
+    assert len({len(row) for row in table}) == 1, heading
+    return table
+
+
+@cache
+def names_in(path: Path) -> set[str]:
+    """The names of the tests in a file, those of a class as ``Class::test``."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+    return names
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = re.findall(r"tests/\w+\.py::[\w:]*", DOCUMENT)
+    assert len(set(named)) > 30
+    missing = []
+    for each in named:
+        path, _, name = each.partition("::")
+        if not (ROOT / path).is_file() or name not in names_in(ROOT / path) or "test_" not in name:
+            missing.append(each)
+    assert missing == []
+
+
+def test_every_requirement_is_in_the_table_once() -> None:
+    assert [(row[0], int(row[1])) for row in rows("No.")] == list(LEVELS.items())
+
+
+def test_what_is_met_is_shown_by_a_test_and_what_is_not_says_who_does_it() -> None:
+    for *what, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("What it recommends")):
+        assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), what
+        if verdict in (MET, IN_PART):
+            assert re.fullmatch(r"`tests/\w+\.py::\w+`( `tests/\w+\.py::\w+`)*", shown), what
+        else:
+            assert shown == "none", what
+            assert left, what
+
+
+def test_the_score_is_that_of_the_table() -> None:
+    verdicts = [(row[1], row[3]) for row in rows("No.")]
+    for level, *numbers in rows("Level"):
+        counted = Counter(verdict for each, verdict in verdicts if level in ("All", each))
+        expected = [counted.total(), counted[MET], counted[DEPLOYER], counted[NOT_APPLICABLE]]
+        assert [int(number) for number in numbers] == expected, level
+    counted = Counter(row[1] for row in rows("What it recommends"))
+    assert (
+        f"Of its {counted.total()} recommendations, as we count them, {counted[MET]} are met, {counted[IN_PART]} in "
+        f"part, and {counted[DEPLOYER]} are left to the deployer."
+    ) in DOCUMENT
+
+
+def test_every_type_that_can_be_allowed_is_listed() -> None:
+    listed = [extension for row in rows("Extensions") for extension in re.findall(r"`(\w+)`", row[0])]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(filetypes.KNOWN)
+    assert f"As shipped: `{settings.DEFAULT_EXTENSIONS}`" in DOCUMENT
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    limits = {row[0]: row[1] for row in rows("Limit")}
+    assert limits["one file"] == f"{settings.DEFAULT_MAX_FILE_BYTES:,} bytes"
+    assert f"on Lambda {settings.LAMBDA_MAX_BODY_BYTES:,} bytes" in limits["one request"]
+    assert limits["parts of a form"] == str(forms.MAX_PARTS)
+    assert limits["pixels of an image"] == f"{settings.DEFAULT_MAX_IMAGE_PIXELS:,}"
+    unpacked = limits["an archive, unpacked"]
+    assert unpacked.startswith(f"{archives.MAX_UNPACKED_RATIO} times its size")
+    assert f"{archives.MIN_UNPACKED_BYTES:,} bytes" in unpacked
+    assert limits["an archive's directory"].startswith(f"{archives.MAX_DIRECTORY_BYTES:,} bytes")
+    assert limits["a name"].startswith(f"{inspection.MAX_STEM_CHARS} characters")

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from handler.settings import GIB, MIB, Settings, SettingsError
+
+ON_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "upload", "UPLOAD_BUCKET": "my-bucket"}
+
+
+def test_the_defaults_are_those_of_a_laptop() -> None:
+    settings = Settings.from_environ({})
+    assert settings.upload_folder == Path("uploads")
+    assert settings.upload_bucket is None
+    assert " ".join(settings.file_types) == "txt csv pdf png jpg jpeg gif webp"
+    assert settings.max_file_bytes == 5 * GIB
+    assert settings.max_image_pixels == 128_000_000
+    assert settings.max_content_length == 5 * GIB + MIB, "a file of the largest size fits with the form around it"
+
+
+def test_an_empty_value_is_the_same_as_none() -> None:
+    names = ("UPLOAD_FOLDER", "UPLOAD_BUCKET", "ALLOWED_EXTENSIONS", "MAX_CONTENT_LENGTH", "MAX_FILE_BYTES")
+    assert Settings.from_environ(dict.fromkeys(names, " ")) == Settings.from_environ({})
+
+
+def test_on_lambda_a_request_may_carry_4_mib() -> None:
+    assert Settings.from_environ(ON_LAMBDA).max_content_length == 4 * MIB
+
+
+def test_offline_a_request_may_carry_what_a_file_may_hold() -> None:
+    assert Settings.from_environ({"MAX_FILE_BYTES": "1000"}).max_content_length == 1000 + MIB
+
+
+def test_a_bucket_wins_over_a_folder() -> None:
+    settings = Settings.from_environ({"UPLOAD_BUCKET": "my-bucket", "UPLOAD_FOLDER": "somewhere"})
+    assert (settings.upload_bucket, settings.upload_folder) == ("my-bucket", None)
+
+
+@pytest.mark.parametrize("written", ["png,jpg", "png jpg", ".PNG, .JPG", "png\njpg", "png,,jpg,"])
+def test_extensions_can_be_written_in_several_ways(written: str) -> None:
+    assert list(Settings.from_environ({"ALLOWED_EXTENSIONS": written}).file_types) == ["png", "jpg"]
+
+
+def test_an_unknown_extension_is_declared_with_its_media_type() -> None:
+    stl = Settings.from_environ({"ALLOWED_EXTENSIONS": "stl=model/stl"}).file_types["stl"]
+    assert (stl.extension, stl.media_type) == ("stl", "model/stl")
+
+
+def test_sam_local_without_a_bucket_keeps_files_in_its_container() -> None:
+    environ = {"AWS_LAMBDA_FUNCTION_NAME": "UploadFunction", "AWS_SAM_LOCAL": "true", "UPLOAD_BUCKET": "UploadBucket"}
+    settings = Settings.from_environ(environ)
+    assert (settings.upload_bucket, settings.upload_folder) == (None, Path("/tmp/uploads"))
+    assert settings.max_content_length == 4 * MIB, "and has the limits of Lambda"
+
+
+def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
+    environ = {"AWS_LAMBDA_FUNCTION_NAME": "UploadFunction", "AWS_SAM_LOCAL": "true", "UPLOAD_BUCKET": "my-bucket"}
+    assert Settings.from_environ(environ).upload_bucket == "my-bucket"
+
+
+@pytest.mark.parametrize(
+    ("environ", "variable", "what_is_right"),
+    [
+        ({"ALLOWED_EXTENSIONS": "stl"}, "ALLOWED_EXTENSIONS", "stl=model/stl"),
+        ({"ALLOWED_EXTENSIONS": "stl=3d"}, "ALLOWED_EXTENSIONS", "stl=model/stl"),
+        ({"ALLOWED_EXTENSIONS": "png=image/jpeg"}, "ALLOWED_EXTENSIONS", "leave out its media type"),
+        ({"ALLOWED_EXTENSIONS": "../x"}, "ALLOWED_EXTENSIONS", "'pdf, jpg'"),
+        ({"ALLOWED_EXTENSIONS": ","}, "ALLOWED_EXTENSIONS", "at least one"),
+        ({"MAX_FILE_BYTES": "5GB"}, "MAX_FILE_BYTES", "a whole number of bytes"),
+        ({"MAX_FILE_BYTES": "0"}, "MAX_FILE_BYTES", "from 1"),
+        ({"MAX_FILE_BYTES": "-1"}, "MAX_FILE_BYTES", "from 1"),
+        ({"MAX_FILE_BYTES": "1" * 5000}, "MAX_FILE_BYTES", "from 1"),
+        ({"MAX_FILE_BYTES": "٣"}, "MAX_FILE_BYTES", "a whole number"),
+        ({"MAX_IMAGE_PIXELS": "100MP"}, "MAX_IMAGE_PIXELS", "a whole number of pixels from 1"),
+        ({"MAX_IMAGE_PIXELS": "0"}, "MAX_IMAGE_PIXELS", "from 1"),
+        ({"ALLOWED_EXTENSIONS": "foo=text/html"}, "ALLOWED_EXTENSIONS", "run or rendered"),
+        ({"MAX_CONTENT_LENGTH": "1e6"}, "MAX_CONTENT_LENGTH", "a whole number of bytes"),
+        (ON_LAMBDA | {"MAX_CONTENT_LENGTH": "4194305"}, "MAX_CONTENT_LENGTH", "to 4194304"),
+        ({"UPLOAD_BUCKET": "My_Bucket"}, "UPLOAD_BUCKET", "3 to 63"),
+        ({"UPLOAD_BUCKET": "192.168.0.1"}, "UPLOAD_BUCKET", "3 to 63"),
+        ({"UPLOAD_BUCKET": "a..b"}, "UPLOAD_BUCKET", "3 to 63"),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "upload"}, "UPLOAD_BUCKET", "need a bucket"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_name_and_what_is_right(
+    environ: dict[str, str], variable: str, what_is_right: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(environ)
+    message = str(caught.value)
+    assert message.startswith(variable)
+    assert what_is_right in message
+    assert repr(environ[variable].strip()) in message if variable in environ else "is not set" in message
+
+
+# Who may upload.
+
+SECRET = "a secret of 32 bytes and some more"
+OTHER_SECRET = "ein Geheimnis aus 32 Bytes: äöü äöü"
+
+
+@pytest.mark.parametrize(
+    ("environ", "access"),
+    [
+        ({}, "loopback"),
+        ({"TOKEN_SECRET": SECRET}, "token"),
+        ({"TOKEN_SECRET": SECRET, "ACCESS": "token"}, "token"),
+        ({"TOKEN_SECRET": SECRET, "ACCESS": "public"}, "public"),
+        ({"ACCESS": "public"}, "public"),
+        ({"ACCESS": " Public "}, "public"),
+        ({"UPLOAD_BUCKET": "my-bucket"}, "loopback"),
+        (ON_LAMBDA, None),
+        (ON_LAMBDA | {"ACCESS": "token"}, None),
+        (ON_LAMBDA | {"ACCESS": "public"}, "public"),
+        (ON_LAMBDA | {"TOKEN_SECRET": SECRET}, "token"),
+        (ON_LAMBDA | {"TOKEN_SECRET": " ", "ACCESS": ""}, None),
+        (ON_LAMBDA | {"AWS_SAM_LOCAL": "true"}, None),
+    ],
+)
+def test_nothing_is_open_by_accident(environ: dict[str, str], access: str | None) -> None:
+    assert Settings.from_environ(environ).access == access
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (SECRET, (SECRET,)),
+        (f" {SECRET}\n", (SECRET,)),
+        (f"{SECRET},{OTHER_SECRET}", (SECRET, OTHER_SECRET)),
+        (f" {SECRET} , {OTHER_SECRET} ,", (SECRET, OTHER_SECRET)),
+        ("x" * 32, ("x" * 32,)),
+        ("ä" * 16, ("ä" * 16,)),
+        ("", ()),
+        (" , ", ()),
+    ],
+)
+def test_one_secret_or_two(written: str, read: tuple[str, ...]) -> None:
+    assert Settings.from_environ({"TOKEN_SECRET": written}).token_secrets == read
+
+
+@pytest.mark.parametrize(
+    "written", ["hunter2", "y" * 31, f"{SECRET},hunter2", f"hunter2,{SECRET}", f"{SECRET},{OTHER_SECRET},{SECRET}"]
+)
+@pytest.mark.parametrize("others", [{}, {"ACCESS": "public"}, ON_LAMBDA])
+def test_a_secret_is_never_shown(written: str, others: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(others | {"TOKEN_SECRET": written})
+    shown = f"{caught.value} {caught.value!r} {vars(caught.value)}"
+    assert str(caught.value).startswith("TOKEN_SECRET is '(not shown)': ")
+    assert "at least 32 bytes" in shown
+    assert not [secret for secret in written.split(",") if secret in shown]
+
+
+def test_valid_secrets_are_not_shown_either() -> None:
+    """As they would be in the traceback of a fault, or in a debugger's log."""
+    assert SECRET not in repr(Settings.from_environ({"TOKEN_SECRET": SECRET}))
+
+
+@pytest.mark.parametrize(
+    ("written", "origins"),
+    [
+        ("", ()),
+        ("*", ("*",)),
+        ("https://example.com", ("https://example.com",)),
+        ("https://Example.COM, http://localhost:5173", ("https://example.com", "http://localhost:5173")),
+        ("http://[::1]:8000\nhttp://127.0.0.1", ("http://[::1]:8000", "http://127.0.0.1")),
+    ],
+)
+def test_allowed_origins(written: str, origins: tuple[str, ...]) -> None:
+    assert Settings.from_environ({"ALLOWED_ORIGINS": written}).allowed_origins == origins
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "example.com",
+        "//example.com",
+        "https://example.com/",
+        "https://example.com/path",
+        "https://example.com?",
+        "https://*.example.com",
+        "https://user@example.com",
+        "https://",
+        "https://:443",
+        "https://example.com:",
+        "https://example.com:123456",
+        "https://exämple.com",
+        "ftp://example.com",
+        "null",
+        "**",
+        "https://example.com; https://b.example",
+        "https://example.com https://b.example/",
+    ],
+)
+def test_what_is_no_origin(written: str) -> None:
+    with pytest.raises(SettingsError, match=r"^ALLOWED_ORIGINS is .* is not an origin; write it like "):
+        Settings.from_environ({"ALLOWED_ORIGINS": written})
+
+
+@pytest.mark.parametrize("variable", ["DOWNLOADS", "ALLOW_EMPTY_FILES"])
+def test_switches(variable: str) -> None:
+    def read(environ: dict[str, str]) -> bool:
+        settings = Settings.from_environ(environ)
+        return settings.downloads if variable == "DOWNLOADS" else settings.allow_empty_files
+
+    assert read({}) == read({variable: " "}) == (variable == "DOWNLOADS")
+    assert (read({variable: "on"}), read({variable: " OFF "})) == (True, False)
+    for wrong in ("true", "1", "yes", "no", "0", "false", "onn"):
+        with pytest.raises(SettingsError, match=f"^{variable} is '{wrong}': say 'on' or 'off'"):
+            read({variable: wrong})
+
+
+@pytest.mark.parametrize("value", ["1", "128000000", "1000000000000"])
+def test_image_pixels(value: str) -> None:
+    assert Settings.from_environ({"MAX_IMAGE_PIXELS": value}).max_image_pixels == int(value)
+
+
+def test_unknown_access() -> None:
+    for wrong in ("open", "none", "loopback", "token,public", "true"):
+        with pytest.raises(SettingsError, match=f"^ACCESS is '{wrong}': say 'token', or 'public'"):
+            Settings.from_environ({"ACCESS": wrong, "TOKEN_SECRET": SECRET})
+    with pytest.raises(SettingsError, match=r"^TOKEN_SECRET is not set: ACCESS=token needs a secret"):
+        Settings.from_environ({"ACCESS": "token"})
+    with pytest.raises(SettingsError, match=r"^MAX_IMAGE_PIXELS is '1000000000001'"):
+        Settings.from_environ({"MAX_IMAGE_PIXELS": "1000000000001"})
