@@ -1,0 +1,185 @@
+"""Writes what was measured into the README, with what it costs, and draws it: `make bench-readme`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results.json"
+CHART = ROOT / "benchmarks/chart.svg"
+README = ROOT / "README.md"
+SECTION = re.compile(r"(?<=<!-- made by make bench-readme -->\n).*(?=<!-- end -->)", re.DOTALL)
+UPLOADS = ("20 KB upload", "1 MB upload", "4 MB upload")
+
+# US dollars, as AWS listed them for us-east-1 in December 2025, without free tiers: aws.amazon.com/lambda/pricing,
+# /api-gateway/pricing, /s3/pricing.
+PRICES_DATED = "December 2025"
+DOLLARS_GB_SECOND = 0.0000166667  # Lambda, x86
+DOLLARS_MILLION_INVOCATIONS = 0.20
+DOLLARS_MILLION_API_REQUESTS = 3.50  # REST API
+DOLLARS_MILLION_S3_PUTS = 5.00  # PUT, COPY, POST, LIST
+DOLLARS_MILLION_S3_GETS = 0.40
+MEMORY_MB = 512  # template.yaml
+FULL_PROCESSOR_MB = 1769  # AWS: "Configure Lambda function memory"
+S3_MILLISECONDS = 30  # how long S3 takes to answer: an assumption, which cannot be measured here
+REQUESTS_GIB = 1024**3 // (4 * 1024 * 1024)  # of as much as fits through Lambda
+
+
+def dollars(*, cpu: float, s3_waits: int, requests: int, events: int = 0, puts: int, gets: int = 0) -> dict[str, float]:
+    """What a million uploads cost.
+
+    :param cpu: milliseconds of a whole processor. Lambda gives a share of one that grows with the memory.
+    :param s3_waits: how often the function waits for S3.
+    :param requests: those that pass through API Gateway, each of which calls the function.
+    :param events: further calls of the function.
+    """
+    seconds = (cpu * FULL_PROCESSOR_MB / MEMORY_MB + s3_waits * S3_MILLISECONDS) / 1000
+    parts = {
+        "API Gateway": requests * DOLLARS_MILLION_API_REQUESTS,
+        "Lambda": (requests + events) * DOLLARS_MILLION_INVOCATIONS
+        + seconds * MEMORY_MB / 1024 * DOLLARS_GB_SECOND * 1e6,
+        "S3": puts * DOLLARS_MILLION_S3_PUTS + gets * DOLLARS_MILLION_S3_GETS,
+    }
+    return parts | {"all": sum(parts.values())}
+
+
+def costs(results: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """By upload and by who takes it."""
+
+    def of(case: str, name: str) -> dict[str, float]:
+        return dollars(cpu=results["uploads"]["cpu"][case][name]["median"], s3_waits=1, requests=1, puts=1)
+
+    found = {
+        case.removesuffix(" upload"): {"this": of(case, "this"), "textbook": of(case, "textbook")} for case in UPLOADS
+    }
+    direct = results["direct"]
+    calls = direct["s3_calls"] | {"UploadPartCopy": direct["parts"], "UploadPart": direct["parts"]}
+    gets = calls["GetObject"] + calls["HeadObject"]
+    found["1 GiB"] = {
+        "this": dollars(
+            cpu=direct["cpu"],
+            s3_waits=sum(direct["s3_calls"].values()),
+            requests=direct["calls"],
+            events=1,  # S3's own, which finds that all is done
+            puts=sum(calls.values()) - gets - calls.get("DeleteObject", 0),
+            gets=gets,
+        ),
+        # As many requests as it takes; what would put the pieces together is not counted.
+        "textbook": {name: value * REQUESTS_GIB for name, value in found["4 MB"]["textbook"].items()},
+    }
+    return found
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def section(results: dict[str, Any]) -> str:
+    measured, cold, direct = results["uploads"], results["cold_start"], results["direct"]
+    cases = list(measured["cpu"])
+    names = list(measured["cpu"][cases[0]])
+    python = results["lambda_python"]
+    parts, calls, passed = direct["parts"], direct["calls"], f"{direct['body_bytes']:,}"
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+
+    def rows(measure: str) -> list[list[str]]:
+        return [[name, *(show(measured[measure][case][name]) for case in cases)] for name in names]
+
+    starts = [
+        [name, f"{of['zipped'] / 1e6:.2f} MB", f"{of['cpu']:.0f} ms", f"{of['cpu_ratio']:.2f}"]
+        for name, of in cold.items()
+    ]
+    money = [
+        [
+            size,
+            *(f"{of['this'][part]:,.2f}" for part in ("API Gateway", "Lambda", "S3", "all")),
+            f"{of['textbook']['all']:,.2f}",
+        ]
+        for size, of in costs(results).items()
+    ]
+    return f"""
+{results["date"]}, {results["machine"]}; {versions}.
+In brackets: as a ratio to the textbook's version, the median of the ratios of all rounds.
+
+![CPU of a request as a ratio to the textbook's version](benchmarks/chart.svg)
+
+CPU, in milliseconds:
+
+{table(["", *cases], rows("cpu"))}
+
+Wall time, in milliseconds, S3 being a process on the same machine:
+
+{table(["", *cases], rows("wall"))}
+
+Memory that a request adds to the idle process, in MiB, the event included:
+
+{table(["", *cases], rows("memory"))}
+
+Cold start, from the start of the process to the handler imported, by Python {python} of the runtime's image.
+`sam build` compiles nothing by itself, so the textbook's has no bytecode; ours has where Python 3.13 is at hand:
+
+{table(["artifact", "zipped", "CPU", "of the textbook's"], starts)}
+
+1 GiB straight to S3, in {parts} parts: {calls} requests through Lambda, with bodies of {passed} bytes in all.
+
+Dollars for a million uploads, at the list prices of {PRICES_DATED} in us-east-1 (Lambda, API Gateway's REST API, S3's
+requests), without free tiers, storage and logs. The time that is paid for is the CPU above at the share of a processor
+that {MEMORY_MB} MB buy, and {S3_MILLISECONDS} ms for each answer of S3, which is assumed. In the last column the
+textbook's version takes the bytes itself: 1 GiB in {REQUESTS_GIB} requests, and nobody has put them together yet.
+
+{table(["upload", "API Gateway", "Lambda", "S3", "all", "all, textbook"], money)}
+
+"""
+
+
+def show(of: dict[str, Any]) -> str:
+    return f"{of['median']:.2f}" + ("" if of["ratio"] is None else f" ({of['ratio']:.2f})")
+
+
+COLORS = {"this": "#2f6fde", "textbook": "#8a8f98", "floor": "#3f9c5a"}
+ROW, GAP, LEFT, SCALE = 18, 14, 270, 400
+
+
+def chart(results: dict[str, Any]) -> str:
+    """Bars of CPU as ratios to the textbook's, for what uploads."""
+    measured = results["uploads"]["cpu"]
+    lines, y = [], GAP
+    for case, contenders in measured.items():
+        if case.startswith("GET"):  # there is no upload to pay for
+            continue
+        lines.append(f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end" font-weight="bold">{case}</text>')
+        y += ROW
+        for name, of in contenders.items():
+            width = of["ratio"] * SCALE
+            color = COLORS.get(name, COLORS["textbook"])
+            lines += [
+                f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{name}</text>',
+                f'<rect x="{LEFT}" y="{y}" width="{width:.0f}" height="{ROW - 4}" fill="{color}"/>',
+                f'<text x="{LEFT + width + 6:.0f}" y="{y + 12}">{of["ratio"]:.2f} ({of["median"]:.1f} ms)</text>',
+            ]
+            y += ROW
+        y += GAP
+    width = LEFT + int(SCALE * 1.5)
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y}" width="{width}" height="{y}"'
+            ' font-family="sans-serif" font-size="12">',
+            "<title>CPU of a request, as a ratio to the textbook's version</title>",
+            f'<rect width="{width}" height="{y}" fill="white"/>',
+            *lines,
+            "</svg>\n",
+        ]
+    )
+
+
+def main() -> None:
+    results = json.loads(RESULTS.read_text())
+    CHART.write_text(chart(results))
+    README.write_text(SECTION.sub(lambda _: section(results), README.read_text(), count=1))
+
+
+if __name__ == "__main__":
+    main()
