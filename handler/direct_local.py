@@ -35,21 +35,19 @@ def take_form() -> Response:
     """A form whose fields ``GET …/params`` gave, with the file last."""
     request.max_content_length = MAX_PART_BYTES + FORM_ALLOWANCE_BYTES
     fields: dict[str, str] = {}
-    events = forms.events(request.stream, forms.boundary_of(request.headers.get("Content-Type", "")))
-    for event in events:
-        match event:
-            case forms.Field(name=name):
-                fields[name] = _text(events)
-            case forms.File(name="file"):
-                id, etag = _uploads().take_form(  # noqa: A001
-                    key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=_file(events)
-                )
-                promotion: Promotion = current_app.extensions["promotion"]
-                try:
-                    promotion.judge(id)  # as S3's event has it done; who sent the form is not told
-                except StorageUnavailable as error:  # it has come in all the same: whoever asks for it has it judged
-                    logger.error("storage unavailable", extra={"id": id, "reason": error.reason})
-                return _taken(etag, status=204)
+    for part, content in forms.parts(request.stream, forms.boundary_of(request.headers.get("Content-Type", ""))):
+        if part.file_name is None:
+            fields[part.name] = forms.text(content)
+        elif part.name == "file":
+            id, etag = _uploads().take_form(  # noqa: A001
+                key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=content
+            )
+            promotion: Promotion = current_app.extensions["promotion"]
+            try:
+                promotion.judge(id)  # as S3's event has it done; who sent the form is not told
+            except StorageUnavailable as error:  # it has come in all the same: whoever asks for it has it judged
+                logger.error("storage unavailable", extra={"id": id, "reason": error.reason})
+            return _taken(etag, status=204)
     raise NoFile("The form holds no file: send one in a part called 'file', after the others.")
 
 
@@ -60,26 +58,6 @@ def _taken(etag: str, *, status: int) -> Response:
 def _chunks() -> Iterator[bytes]:
     while data := request.stream.read(READ_BYTES):
         yield data
-
-
-def _text(events: Iterator[forms.Event]) -> str:
-    text = b""
-    for event in events:
-        if isinstance(event, forms.Data):
-            text += event.data
-            if len(text) > forms.MAX_FIELD_BYTES:
-                raise MalformedRequest(f"A field of the form is longer than {forms.MAX_FIELD_BYTES:,} bytes.")
-            if not event.more_data:
-                break
-    return text.decode("utf-8", "replace")
-
-
-def _file(events: Iterator[forms.Event]) -> Iterator[bytes]:
-    for event in events:
-        if isinstance(event, forms.Data):
-            yield event.data
-            if not event.more_data:
-                return
 
 
 def _uploads() -> LocalDirectUploads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -12,8 +12,6 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from .problems import MalformedRequest, NoFile, TooManyParts
-
-__all__ = ["MEDIA_TYPE", "Data", "Event", "Field", "File", "boundary_of", "events"]
 
 MEDIA_TYPE = "multipart/form-data"
 READ_BYTES = 256 * 1024
@@ -72,13 +70,57 @@ def _check_headers(headers: Headers) -> None:
         raise MalformedRequest("A part of the form has a Content-Transfer-Encoding. Send the file as it is.")
 
 
-def events(stream: Readable, boundary: bytes) -> Iterator[Event]:
-    """The parts of a form: for each a ``Field`` or a ``File``, then ``Data`` until one has no ``more_data``.
+class Part(NamedTuple):
+    """What the header of a part says.
 
-    :param stream: the body, limited to its length.
+    :param name: of the field; empty if there is none.
+    :param file_name: what the file is called: empty if nothing was chosen, ``None`` if the part is text.
+    """
+
+    name: str
+    file_name: str | None
+
+
+def parts(stream: Readable, boundary: bytes) -> Iterator[tuple[Part, Iterator[bytes]]]:
+    """The parts of a form, each with its content, which can be read until the next part is asked for.
+
+    :param stream: the body, limited to its length; it is read to its end.
     :raises MalformedRequest: it is not such a form, or ends before its last boundary.
     :raises TooManyParts: it has more than :data:`MAX_PARTS`.
     """
+    events = _events(stream, boundary)
+    for event in events:
+        if isinstance(event, (Field, File)):
+            _check_headers(event.headers)
+            content = _content(events)
+            yield Part(event.name or "", event.filename if isinstance(event, File) else None), content
+            for _ in content:  # what nobody wanted to read
+                pass
+
+
+def _content(events: Iterator[Event]) -> Iterator[bytes]:
+    for event in events:
+        if isinstance(event, Data):
+            yield event.data
+            if not event.more_data:
+                return
+
+
+def text(content: Iterator[bytes]) -> str:
+    """The value of a field.
+
+    :raises MalformedRequest: it is longer than :data:`MAX_FIELD_BYTES`.
+    """
+    value = b""
+    for data in content:
+        value += data
+        if len(value) > MAX_FIELD_BYTES:
+            raise MalformedRequest(f"A field of the form is longer than {MAX_FIELD_BYTES:,} bytes.")
+    return value.decode("utf-8", "replace")
+
+
+def _events(stream: Readable, boundary: bytes) -> Iterator[Event]:
+    """For each part a ``Field`` or a ``File``, then ``Data`` until one has no ``more_data``."""
     decoder = MultipartDecoder(boundary, max_form_memory_size=MAX_BUFFER_BYTES, max_parts=MAX_PARTS)
     # Werkzeug takes a bare LF or CR for a line's end as well. A boundary stands between CRLFs (RFC 2046, 5.1.1):
     # what one parser takes for content and the next for a boundary is how files are smuggled past checks.
@@ -96,8 +138,6 @@ def events(stream: Readable, boundary: bytes) -> Iterator[Event]:
             ) from None
         if isinstance(event, Epilogue):
             return
-        if isinstance(event, (Field, File)):
-            _check_headers(event.headers)
         if not isinstance(event, NeedData):
             yield event
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from flask import Blueprint, Response, current_app, g, request, url_for
@@ -151,10 +152,8 @@ class _FormReader:
     def __init__(self, batch: Batch, *, authorized: bool) -> None:
         self._batch = batch
         self._authorized = authorized
-        self._token = b""
-        self._reads_token = False
-        self._field_bytes = 0
-        self._incoming: IncomingFile | None = None
+        self._token = ""
+        self._unread_bytes = READ_ON_BYTES
         self._whole: list[IncomingFile] = []
 
     def read(self, content: DigestStream, boundary: bytes) -> None:
@@ -162,60 +161,53 @@ class _FormReader:
 
         :raises Problem: files of it were refused, and it goes on for long after the first of them.
         """
-        unread = READ_ON_BYTES
-        for event in forms.events(content, boundary):
-            match event:
-                case forms.File(name=name, filename=filename):
-                    self._begin_file(name, filename)
-                case forms.Field(name=name):
-                    self._begin_field(name)
-                case forms.Data(data=data, more_data=more_data):
-                    self._take(data)
-                    if self._incoming and not more_data:
-                        self._whole.append(self._incoming)
-                    if self._batch.refusals:
-                        unread -= len(data)
-                        if unread < 0:
-                            self._give_up()
+        for part, data in forms.parts(content, boundary):
+            if part.file_name:
+                self._read_file(part.name, part.file_name, self._watched(data))
+            else:
+                self._read_field(part, self._watched(data))
         if not self._whole:
             raise NoFile(f"The form holds no file: send one in a part called '{FILE_FIELD}'.")
+
+    def _read_file(self, field: str, file_name: str, content: Iterator[bytes]) -> None:
+        if field != FILE_FIELD:
+            raise NoFile(f"The file came in a part called {field!r}: call it '{FILE_FIELD}'.")
+        if not self._authorized:
+            # An empty field is what a form sends whose input nobody filled in.
+            _authorize(self._batch, self._token.strip() or None)
+            self._authorized = True
+        incoming = self._batch.add(file_name)
+        for data in content:
+            incoming.write(data)
+        self._whole.append(incoming)
+
+    def _read_field(self, part: forms.Part, content: Iterator[bytes]) -> None:
+        if part.file_name is not None:  # what a browser sends for an input in which nothing was chosen
+            forms.text(content)
+        elif part.name == FILE_FIELD:
+            raise NoFile(f"The part '{FILE_FIELD}' is text: with curl, write -F {FILE_FIELD}=@photo.jpg.")
+        elif part.name == TOKEN_FIELD:
+            self._token = forms.text(content)
+        else:
+            forms.text(content)
+
+    def _watched(self, content: Iterator[bytes]) -> Iterator[bytes]:
+        """The content of a part, as long as it is worth reading.
+
+        :raises Problem: a file was refused, and enough has been read since.
+        """
+        for data in content:
+            yield data
+            if self._batch.refusals:
+                self._unread_bytes -= len(data)
+                if self._unread_bytes < 0:
+                    self._give_up()
 
     def _give_up(self) -> NoReturn:
         # Not by way of the batch's commit: that would judge the file that is cut off here by the part of it that came.
         for incoming in self._whole:
             incoming.finish()
         raise problems.one_of(self._batch.refusals)
-
-    def _begin_file(self, field: str, file_name: str) -> None:
-        self._reads_token, self._incoming = False, None
-        self._field_bytes = 0
-        if not file_name:  # what a browser sends for an input in which nothing was chosen
-            return
-        if field != FILE_FIELD:
-            raise NoFile(f"The file came in a part called {field!r}: call it '{FILE_FIELD}'.")
-        if not self._authorized:
-            # An empty field is what a form sends whose input nobody filled in.
-            _authorize(self._batch, self._token.decode("utf-8", "replace").strip() or None)
-            self._authorized = True
-        self._incoming = self._batch.add(file_name)
-
-    def _begin_field(self, field: str) -> None:
-        self._reads_token, self._incoming = field == TOKEN_FIELD, None
-        self._field_bytes = 0
-        if field == FILE_FIELD:
-            raise NoFile(f"The part '{FILE_FIELD}' is text: with curl, write -F {FILE_FIELD}=@photo.jpg.")
-        if self._reads_token:
-            self._token = b""
-
-    def _take(self, data: bytes) -> None:
-        if self._incoming:
-            self._incoming.write(data)
-            return
-        self._field_bytes += len(data)
-        if self._field_bytes > forms.MAX_FIELD_BYTES:
-            raise MalformedRequest(f"A field of the form is longer than {forms.MAX_FIELD_BYTES:,} bytes.")
-        if self._reads_token:
-            self._token += data
 
 
 def _created(batch: Batch, content: DigestStream) -> Response:
