@@ -16,6 +16,7 @@ UPLOAD, DELETE = "upload", "delete"
 SCOPES = (UPLOAD, DELETE)
 
 MAX_LOGGED_SUBJECT_CHARS = 64
+"""How much of a token's ``sub`` goes into the log: a UUID, a number, or what else tells one user from another."""
 MAX_PATH_TOKEN_SECONDS = 60 * 60 + 60
 """How long a token in a path may be good: an hour, and what the clocks of two machines may differ."""
 PROXY_FIELDS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")

@@ -17,7 +17,7 @@ ALGORITHM = "HS256"
 LEEWAY_SECONDS = 30
 """What the clocks of two machines may differ."""
 MAX_TOKEN_CHARS = 4096
-"""How much of a token's ``sub`` goes into the log: a UUID, a number, or what else tells one user from another."""
+"""Far more than one of ours has: it may come in a URL, and of those the servers before us take 8 KB."""
 
 
 class TokenAccess:
