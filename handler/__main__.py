@@ -49,7 +49,7 @@ def serve(options: argparse.Namespace) -> int:
         server = Server(options.host, options.port, app)
     except (OSError, OverflowError) as error:
         errno = getattr(error, "errno", None)
-        reason = os.strerror(errno) if errno and errno > 0 else str(error)
+        reason = os.strerror(errno) if errno and errno > 0 else str(error).rstrip(".")
         return _fail(f"cannot listen on {options.host} port {options.port}: {reason}. Choose with --host and --port.")
     place = f"the bucket {settings.upload_bucket}" if settings.upload_bucket else settings.upload_folder
     host = f"[{options.host}]" if ":" in options.host else options.host

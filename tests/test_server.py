@@ -390,6 +390,7 @@ def _fails(folder: Path, *arguments: str, **environ: str) -> str:
     assert result.returncode == 2
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
+    assert ".." not in line
     return line
 
 
