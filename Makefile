@@ -11,7 +11,7 @@ venv := .venv/.installed
 option = $(if $(and $(filter command,$(origin $(1))),$($(1))),$(2) "$($(1))")
 
 run: $(venv)  ## start the local server: make run PORT=9000 HOST=127.0.0.1 FOLDER=uploads
-	@.venv/bin/python -m handler $(call option,HOST,--host) $(call option,PORT,--port) $(call option,FOLDER,--folder)
+	@exec .venv/bin/python -m handler $(call option,HOST,--host) $(call option,PORT,--port) $(call option,FOLDER,--folder)
 
 test: $(venv)  ## every test that needs nothing but this machine
 	.venv/bin/python -m pytest
