@@ -167,7 +167,8 @@ def read_event(event: Event) -> tuple[Shape, Variables]:
     try:
         variables = shape.read(event, request_context)
         set_server_variables(variables, request_context.get("domainName"))
-        "".join(variables.values())  # PEP 3333 has them all be text; this is the quick way to find one that is not
+        # PEP 3333 has them all be text, of latin-1 characters; this is the quick way to find one that is not.
+        "".join(variables.values()).encode("latin-1")
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         kind = "an HTTP event with values of other types"
         raise UnsupportedEvent(kind=kind, keys=[str(key) for key in event]) from None

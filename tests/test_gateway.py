@@ -592,6 +592,7 @@ class TestOtherEvents:
             # What only a test event written by hand would be.
             ({"httpMethod": "GET", "headers": ["x"]}, "values of other types", ["httpMethod", "headers"]),
             ({"httpMethod": "GET", "path": 7}, "values of other types", ["httpMethod", "path"]),
+            ({"httpMethod": "G\ud800T"}, "values of other types", ["httpMethod"]),
             ({"httpMethod": "GET", "queryStringParameters": "a=b"}, "values of other types", ["httpMethod"]),
             ({"httpMethod": "GET", "requestContext": {"identity": "x"}}, "values of other types", ["httpMethod"]),
             ({"version": "2.0", "rawPath": "/", "cookies": [7]}, "values of other types", ["version"]),
