@@ -267,12 +267,21 @@ def test_the_artifact_holds_what_is_needed_and_nothing_else(artifact: Path) -> N
         function = artifact.parent / name
         built = {path.name for path in function.iterdir() if not path.name.endswith(".dist-info")}
         assert built - {"__pycache__"} == required | {"awsgi", "handler"}
-        bytecode = {"__pycache__"}  # in the artifact where Python 3.13 is at hand
+        bytecode = {"__pycache__"}
         shipped = {path.name for path in (function / "handler").iterdir()} - bytecode
         ours = {path.name for path in (ROOT / "handler").iterdir()} - bytecode
         assert shipped == ours - {"Makefile", "__main__.py", "server.py", "wire.py"}
         # One artifact is good for both values of the parameter Architecture.
         assert {path.name.split("-")[2] for path in function.rglob("*.so")} == {"x86_64", "aarch64"}
+
+
+def test_the_artifact_is_compiled_for_the_runtime(artifact: Path) -> None:
+    sam_local("start-api")  # where there is an engine, there is the runtime's Python
+    for name in ("UploadFunction", "PromoteFunction"):
+        for source in (artifact.parent / name).rglob("*.py"):
+            compiled = (source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc").read_bytes()
+            assert compiled[4:8] == b"\x01\0\0\0", source  # never held against its source (PEP 552)
+            assert b"/var/task/" in compiled, source  # the path that a traceback names
 
 
 def test_yaml_aliases_are_written_out(artifact: Path) -> None:
