@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from handler import filetypes, forms, inspection, settings
-from handler.formats import archives
+from handler.formats import HEAD_BYTES, archives, images, text
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -110,3 +110,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{archives.MIN_UNPACKED_BYTES:,} bytes" in unpacked
     assert limits["an archive's directory"].startswith(f"{archives.MAX_DIRECTORY_BYTES:,} bytes")
     assert limits["a name"].startswith(f"{inspection.MAX_STEM_CHARS} characters")
+    unseen = " ".join(DOCUMENT.partition("**What is not looked at.**")[2].partition("\n\n")[0].split())
+    assert f"neither in its first {text.START_BYTES // 1024} KiB nor in its last {HEAD_BYTES // 1024} KiB" in unseen
+    assert images.MAX_TIFF_PAGES == 8
+    assert "after its eighth" in unseen

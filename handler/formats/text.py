@@ -9,7 +9,7 @@ from . import Dimensions, File, Mismatch, Steps, active
 
 _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\x1b") | {0x7F})
 """No text has them. ESC stays, since ISO-2022-JP switches with it, and VT, since PowerPoint breaks lines with it."""
-_START_BYTES = 512 * 1024
+START_BYTES = 512 * 1024
 """How much of a text's beginning is searched for what no text has; its last 4 KiB are, too."""
 _UTF_8_TAILS = bytes(range(0x80, 0xC0))
 """Bytes that never begin a character in UTF-8."""
@@ -60,7 +60,7 @@ def _check(file: File, *, fragments: bool = False) -> Steps[bytes]:
         raise Mismatch(f"it is {found}")
     if head.startswith(_PAGE_DESCRIPTION):
         raise Mismatch("it is PDF or PostScript")
-    start = yield from file.read(0, _START_BYTES)
+    start = yield from file.read(0, START_BYTES)
     tail = yield from file.tail()
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16-le" if head.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
