@@ -119,7 +119,8 @@ Memory that a request adds to the idle process, in MiB, the event included:
 {table(["", *cases], rows("memory"))}
 
 Cold start, from the start of the process to the handler imported, by Python {python} of the runtime's image.
-`sam build` compiles nothing by itself, so the textbook's has no bytecode; ours has where Python 3.13 or the image is at hand:
+`sam build` compiles nothing by itself, so the textbook's has no bytecode; ours has where Python 3.13 is at hand, or the
+image:
 
 {table(["artifact", "zipped", "CPU", "of the textbook's"], starts)}
 
