@@ -341,7 +341,7 @@ def test_make_run_takes_its_options_from_the_command_line_alone() -> None:
     def line(*arguments: str) -> str:
         command = ["make", "--dry-run", "--always-make", "run", *arguments]
         shown = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
-        return " ".join(shown.splitlines()[-1].split())
+        return " ".join(shown.splitlines()[-1].split()).removeprefix("exec ")
 
     assert line() == ".venv/bin/python -m handler"
     assert line("PORT=9000", "FOLDER=a b") == '.venv/bin/python -m handler --port "9000" --folder "a b"'
