@@ -123,7 +123,7 @@ def shape_of(event: Event) -> Shape:
         # A target group sends, and takes, either single values or lists, by its setting
         # lambda.multi_value_headers.enabled.
         return ALB_MULTI_VALUE if "multiValueHeaders" in event else ALB
-    if event.get("version") == "2.0" and ("rawPath" in event or "http" in request_context):
+    if event.get("version") == "2.0" and ("rawPath" in event or "http" in request_context) and "routeArn" not in event:
         return PAYLOAD_2
     if "httpMethod" in event and "methodArn" not in event:
         return PAYLOAD_1

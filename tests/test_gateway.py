@@ -584,6 +584,7 @@ class TestOtherEvents:
             ({"source": "aws.s3", "detail-type": "Object Created"}, "Object Created", ["source", "detail-type"]),
             (load("aws-websocket"), "CONNECT", ["requestContext", "headers", "isBase64Encoded"]),
             (load("sam-request-authorizer"), "REQUEST", list(load("sam-request-authorizer"))),
+            (load("aws-http-api-2-authorizer"), "REQUEST", ["version", "type", "routeArn", "identitySource"]),
             # VPC Lattice has a version 2.0 of its own.
             ({"version": "2.0", "path": "/", "method": "GET"}, "unknown", ["version", "path", "method"]),
             ({"Records": None, "requestContext": None}, "unknown", ["Records", "requestContext"]),
