@@ -145,13 +145,13 @@ def kind_of(event: Event) -> str:
 
 
 def is_warm_up(event: Event) -> bool:
-    """Is it an event that keeps an instance warm: a schedule's (EventBridge), or serverless-plugin-warmup's?"""
+    """Is it an event that keeps an instance warm: a schedule's, or serverless-plugin-warmup's?"""
     if not isinstance(event, dict):
         return False
     source = event.get("source")
-    return source == "serverless-plugin-warmup" or (
-        source == "aws.events" and event.get("detail-type") == "Scheduled Event"
-    )
+    # A rule of EventBridge's, and a schedule of EventBridge Scheduler's that was given no input of its own.
+    scheduled = source in ("aws.events", "aws.scheduler") and event.get("detail-type") == "Scheduled Event"
+    return scheduled or source == "serverless-plugin-warmup"
 
 
 # The event comes in.

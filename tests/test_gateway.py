@@ -568,7 +568,14 @@ class TestWsgi:
 
 
 class TestOtherEvents:
-    @pytest.mark.parametrize("event", [load("sam-scheduled"), {"source": "serverless-plugin-warmup"}])
+    @pytest.mark.parametrize(
+        "event",
+        [
+            load("sam-scheduled"),
+            load("sam-scheduled") | {"source": "aws.scheduler", "detail": "{}"},
+            {"source": "serverless-plugin-warmup"},
+        ],
+    )
     def test_warm_up_does_not_call_the_app(self, event: Event) -> None:
         def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
             raise AssertionError("the app was called")
