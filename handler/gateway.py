@@ -306,7 +306,7 @@ def last_hop(forwarded_for: str) -> str | None:
 def query(event: Event) -> list[tuple[str, str]]:
     lists = event.get("multiValueQueryStringParameters")
     if lists:
-        return [(key, value) for key, values in lists.items() for value in values or ()]
+        return [(key, value or "") for key, values in lists.items() for value in values or ()]
     return [(key, value or "") for key, value in (event.get("queryStringParameters") or {}).items()]
 
 

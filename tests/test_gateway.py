@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import parse_qsl
 from wsgiref.validate import validator
 
 import pytest
@@ -370,6 +371,20 @@ class TestEveryShape:
         event = shape.event()
         has_one = "requestId" in event["requestContext"]
         assert environ_of(event).get("UNIQUE_ID") == ("api-request" if has_one else None)
+
+    def test_null_among_the_values(self, shape: Shape) -> None:
+        event = shape.event(query="a=1&b=")
+        for name, null in (
+            ("headers", None),
+            ("multiValueHeaders", None),
+            ("queryStringParameters", None),
+            ("multiValueQueryStringParameters", [None]),
+        ):
+            if name in event:
+                event[name] = event[name] | {"x-null": None, "b": null}
+        environ = environ_of(event)
+        assert "HTTP_X_NULL" not in environ
+        assert parse_qsl(environ["QUERY_STRING"]) == [("a", "1")]
 
     def test_event_and_context_are_the_original_ones(self, shape: Shape) -> None:
         event, context = shape.event(method="POST", body=b"\xff"), Context()
