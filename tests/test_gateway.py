@@ -148,6 +148,7 @@ class TestRestApi:
             ("upload", "", "", {}, ("", "/upload")),
             ("//x/y", "//x/y", "/{proxy+}", {"proxy": "x/y"}, ("", "//x/y")),
             ("//x/y", "/prod//x/y", "/{proxy+}", {"proxy": "x/y"}, ("/prod", "//x/y")),
+            ("/a%20b", "", "", {}, ("", "/a b")),
             # The client writes the values of variables; they are not filled in again.
             ("/{b}/x", "/{b}/x", "/{a}/{b}", {"a": "{b}", "b": "x"}, ("", "/{b}/x")),
         ],
@@ -161,8 +162,11 @@ class TestRestApi:
     def test_of_repeated_headers_where_one_can_count_the_last_does(self) -> None:
         event = rest_event(headers=[("Content-Type", "text/plain"), ("Content-Type", "text/csv")])
         event["multiValueHeaders"]["X-Forwarded-Proto"] = ["https", "http"]
+        event["multiValueHeaders"]["Host"] = ["one.example", "two.example"]
+        event["multiValueHeaders"]["X-Forwarded-Port"] = ["443", "80"]
         environ = environ_of(event)
         assert (environ["CONTENT_TYPE"], environ["HTTP_X_FORWARDED_PROTO"]) == ("text/csv", "http")
+        assert (environ["HTTP_HOST"], environ["HTTP_X_FORWARDED_PORT"]) == ("two.example", "80")
 
     @pytest.mark.parametrize("name", ["Authorization", "authorization"])
     def test_of_two_authorizations_the_last_counts(self, name: str) -> None:
@@ -174,6 +178,14 @@ class TestRestApi:
         event = rest_event()
         event["multiValueHeaders"]["X-Forwarded-Proto"] = [forwarded]
         assert environ_of(event)["wsgi.url_scheme"] == scheme
+
+    @pytest.mark.parametrize(
+        ("scheme", "forwarded", "port"), [("http", "", "80"), ("https", "x", "443"), ("http", "443, 8080", "8080")]
+    )
+    def test_port_is_a_number(self, scheme: str, forwarded: str, port: str) -> None:
+        event = rest_event()
+        event["multiValueHeaders"] |= {"X-Forwarded-Proto": [scheme], "X-Forwarded-Port": [forwarded]}
+        assert environ_of(event)["SERVER_PORT"] == port
 
     def test_console_event_without_lists(self) -> None:
         event = rest_event(query="a=1&b=%C3%A4", headers=[("X-Custom", "1")])
@@ -257,7 +269,17 @@ class TestHttpApi2:
         assert environ_of(event)["REQUEST_METHOD"] == method
 
     def test_path_of_the_context(self) -> None:
-        assert url_of(environ_of(http_2_event(path="/upload") | {"rawPath": None})) == ("", "/upload")
+        event = http_2_event(path="/upload")
+        del event["rawPath"]
+        assert url_of(environ_of(event)) == ("", "/upload")
+
+    def test_route_tells_a_custom_domains_base_path(self) -> None:
+        event = http_2_event(host="upload.example", path="/base/upload", route_key="POST /upload")
+        assert url_of(environ_of(event)) == ("/base", "/upload")
+
+    def test_cookie_that_is_not_ascii(self) -> None:
+        event = http_2_event(headers=[("Cookie", "a=ä; b=2")])
+        assert environ_of(event)["HTTP_COOKIE"].encode("latin-1").decode() == "a=ä; b=2"
 
     def test_joined_scheme(self) -> None:
         event = http_2_event()
@@ -265,8 +287,8 @@ class TestHttpApi2:
         assert environ_of(event)["wsgi.url_scheme"] == "http"
 
     def test_query_with_raw_characters(self) -> None:
-        event = http_2_event() | {"rawQueryString": "a=ä&b=%20"}
-        assert environ_of(event)["QUERY_STRING"] == "a=%C3%A4&b=%20"
+        event = http_2_event() | {"rawQueryString": "a=ä&b=%20+/?:@!$'()*,;"}
+        assert environ_of(event)["QUERY_STRING"] == "a=%C3%A4&b=%20+/?:@!$'()*,;"
 
 
 class TestFunctionUrl:
@@ -343,6 +365,12 @@ class TestAlb:
 
 
 class TestAlbMultiValue:
+    def test_without_a_header(self) -> None:
+        event = alb_multi_value_event() | {"multiValueHeaders": {}}
+        assert make_handler(app_answering(*COOKIES))(event, Context())["multiValueHeaders"] == {
+            "Set-Cookie": ["a=1", "b=2"]
+        }
+
     def test_everything_in_lists(self) -> None:
         app = app_answering(*COOKIES, ("Vary", "Accept"))
         assert make_handler(app)(alb_multi_value_event(), Context()) == {
@@ -385,6 +413,12 @@ class TestEveryShape:
         environ = environ_of(event)
         assert "HTTP_X_NULL" not in environ
         assert parse_qsl(environ["QUERY_STRING"]) == [("a", "1")]
+
+    @pytest.mark.parametrize("is_base64", [True, False])
+    @pytest.mark.parametrize("body", [7, ["YQ=="], {"a": 1}])
+    def test_body_that_is_no_text(self, shape: Shape, body: object, is_base64: bool) -> None:
+        event = shape.event(method="POST") | {"body": body, "isBase64Encoded": is_base64}
+        assert shape.read(make_handler(app_answering())(event, Context())).status == 400
 
     def test_event_and_context_are_the_original_ones(self, shape: Shape) -> None:
         event, context = shape.event(method="POST", body=b"\xff"), Context()
@@ -493,6 +527,16 @@ class TestWsgi:
 
         assert make_handler(app)(rest_event(), Context())["statusCode"] == 500
 
+    def test_exc_info_comes_in_time_before_the_first_byte(self) -> None:
+        def app(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+            start_response("200 OK", [("X-First", "1")])
+            yield b""
+            start_response("503 Service Unavailable", [], (KeyError, KeyError("boom"), None))
+            yield b"later"
+
+        answer = make_handler(app)(rest_event(), Context())
+        assert (answer["statusCode"], answer["headers"], answer["body"]) == (503, {}, "later")
+
     def test_exc_info_comes_too_late_after_the_first_byte(self, caplog: pytest.LogCaptureFixture) -> None:
         def app(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
             start_response("200 OK", [])
@@ -533,8 +577,9 @@ class TestWsgi:
         expected = base64.b64encode(body).decode() if encoded else body.decode()
         assert (answer["isBase64Encoded"], answer["body"]) == (encoded, expected)
 
-    def test_base64_is_for_what_is_compressed(self) -> None:
-        answer = make_handler(app_answering(("content-encoding", "br"), body=b"ascii"))(rest_event(), Context())
+    @pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding"])
+    def test_base64_is_for_what_is_compressed(self, name: str) -> None:
+        answer = make_handler(app_answering((name, "br"), body=b"ascii"))(rest_event(), Context())
         assert (answer["isBase64Encoded"], answer["body"]) == (True, "YXNjaWk=")
 
     def test_another_decoder_can_take_the_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,6 +622,8 @@ class TestWsgi:
         event["multiValueQueryStringParameters"] = {"\ud800": ["\ud800"]}
         environ = environ_of(event)
         assert (environ["PATH_INFO"], environ["QUERY_STRING"], environ["HTTP_X_CUSTOM"]) == ("/?", "%3F=%3F", "?")
+        assert environ_of(rest_event(path="/%20\ud800"))["PATH_INFO"] == "/ ?"
+        assert environ_of(http_2_event() | {"rawQueryString": "a=\ud800"})["QUERY_STRING"] == "a=?"
 
     def test_client_address_is_the_contexts(self) -> None:
         assert environ_of(rest_event())["REMOTE_ADDR"] == CLIENT
