@@ -654,17 +654,19 @@ class TestOtherEvents:
             (load("aws-websocket"), "CONNECT", ["requestContext", "headers", "isBase64Encoded"]),
             (load("sam-request-authorizer"), "REQUEST", list(load("sam-request-authorizer"))),
             (load("aws-http-api-2-authorizer"), "REQUEST", ["version", "type", "routeArn", "identitySource"]),
+            # An agent of Bedrock's.
+            ({"httpMethod": "DELETE", "apiPath": "/files", "agent": {}}, "unknown", ["httpMethod", "apiPath"]),
             # VPC Lattice has a version 2.0 of its own.
             ({"version": "2.0", "path": "/", "method": "GET"}, "unknown", ["version", "path", "method"]),
             ({"Records": None, "requestContext": None}, "unknown", ["Records", "requestContext"]),
             ({"Records": ["x"]}, "unknown", ["Records"]),
             ({}, "unknown", []),
             # What only a test event written by hand would be.
-            ({"httpMethod": "GET", "headers": ["x"]}, "values of other types", ["httpMethod", "headers"]),
+            ({"httpMethod": "GET", "path": "/", "headers": ["x"]}, "values of other types", ["httpMethod", "path"]),
             ({"httpMethod": "GET", "path": 7}, "values of other types", ["httpMethod", "path"]),
-            ({"httpMethod": "G\ud800T"}, "values of other types", ["httpMethod"]),
-            ({"httpMethod": "GET", "queryStringParameters": "a=b"}, "values of other types", ["httpMethod"]),
-            ({"httpMethod": "GET", "requestContext": {"identity": "x"}}, "values of other types", ["httpMethod"]),
+            ({"path": "/", "httpMethod": "G\ud800T"}, "values of other types", ["path"]),
+            ({"path": "/", "httpMethod": "GET", "queryStringParameters": "a=b"}, "values of other types", ["path"]),
+            ({"path": "/", "httpMethod": "GET", "requestContext": {"identity": "x"}}, "values of other types", []),
             ({"version": "2.0", "rawPath": "/", "cookies": [7]}, "values of other types", ["version"]),
             ({"version": "2.0", "rawPath": "/", "requestContext": {"http": "GET"}}, "values of other types", []),
             ([], "list", []),
