@@ -125,7 +125,7 @@ def shape_of(event: Event) -> Shape:
         return ALB_MULTI_VALUE if "multiValueHeaders" in event else ALB
     if event.get("version") == "2.0" and ("rawPath" in event or "http" in request_context) and "routeArn" not in event:
         return PAYLOAD_2
-    if "httpMethod" in event and "path" in event and "methodArn" not in event:  # a Bedrock agent's has an apiPath
+    if "httpMethod" in event and not {"methodArn", "apiPath"} & event.keys():  # an authorizer's, a Bedrock agent's
         return PAYLOAD_1
     raise UnsupportedEvent(kind=kind_of(event), keys=[str(key) for key in event])
 
