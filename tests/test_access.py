@@ -19,6 +19,7 @@ from handler import tokens
 from handler.access import Grant
 from handler.app import create_app
 from handler.gateway import make_handler
+from handler.problems import InvalidToken
 from handler.settings import Settings
 from handler.tokens import LEEWAY_SECONDS, MAX_TOKEN_CHARS, mint
 
@@ -513,6 +514,26 @@ def test_what_mint_makes_says_what_it_was_told() -> None:
     )
     assert before + 60 <= claims["exp"] <= time.time() + 60
     assert jwt.get_unverified_header(token)["alg"] == "HS256"
+
+
+def test_a_token_that_was_good_expires_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = good()
+    expires = tokens.verify(token, secrets=[SECRET]).expires
+    assert expires is not None
+    for late, is_good in ((LEEWAY_SECONDS - 1, True), (LEEWAY_SECONDS, False)):
+        monkeypatch.setattr("handler.tokens.time.time", lambda now=expires + late: now)
+        if is_good:
+            assert tokens.verify(token, secrets=[SECRET]).expires == expires
+        else:
+            with pytest.raises(InvalidToken, match="expired"):
+                tokens.verify(token, secrets=[SECRET])
+
+
+def test_a_token_that_was_good_is_not_so_with_another_secret() -> None:
+    token = good()
+    tokens.verify(token, secrets=[SECRET])
+    with pytest.raises(InvalidToken):
+        tokens.verify(token, secrets=[OTHER_SECRET])
 
 
 def test_two_secrets_while_one_takes_the_others_place(tmp_path: Path, sent: Sent) -> None:
