@@ -22,11 +22,12 @@ class FileType:
 
 
 def _media(check: Check) -> Check:
-    """That check, and what no image, sound or film has: a page or script near its beginning, an archive at its end."""
+    """That check, and what no image, sound or film has: a page or script near its beginning or end, an archive at its
+    end."""
 
     def checked(file: File) -> Steps[Dimensions | None]:
         dimensions = yield from check(file)
-        if found := active.inside((yield from file.head())):
+        if found := active.inside((yield from file.head())) or active.inside((yield from file.tail())):
             raise Mismatch(f"it has {found}")
         yield from archives.refuse_appended(file)
         return dimensions

@@ -455,6 +455,15 @@ def test_a_page_or_a_script_in_a_comment_is_refused(script: bytes) -> None:
         assert refusal(extension, content) == "it has a page or a script inside"
 
 
+@pytest.mark.parametrize("script", [b"<?php system($_GET[0]) ?>", b"<script>alert(1)</script>"])
+@pytest.mark.parametrize("extension", ["png", "jpg", "gif", "webp", "bmp", "tif", "heic", "mp3", "wav", "webm"])
+def test_a_script_behind_something_else_is_refused(extension: str, script: bytes) -> None:
+    """What is appended to a picture runs as well as what is in it, wherever a server takes the file for a program."""
+    content = BY_EXTENSION[extension] + bytes(100_000)
+    inspect(extension, content)
+    assert refusal(extension, content + script + b"\n") == "it has a page or a script inside"
+
+
 # Pixels.
 
 IMAGES: dict[str, tuple[str, Callable[[int, int], bytes]]] = {
