@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, current_app, request, send_file
-from werkzeug.http import parse_date
+from werkzeug.http import http_date, parse_date
 
 from . import answers
 from .access import DELETE, bearer_token, granted
@@ -37,11 +38,16 @@ def download(id: str, name: str) -> Response:  # noqa: A002
     if not isinstance(where, Path):
         return Response(status=302, headers={"Location": where})
     _pass_over_what_has_no_meaning(request.environ)
+    not_after = _unmodified_since()
+    if request.if_match.star_tag:  # any will do (RFC 9110, section 13.1.1); Werkzeug looks for one with the ETag "*"
+        del request.environ["HTTP_IF_MATCH"]
     try:
         response = send_file(where, mimetype=file.media_type, conditional=True, etag=file.sha256 or file.id)
     except FileNotFoundError:  # it was removed a moment ago
         raise _no_file() from None
-    if response.status_code == 412:  # Werkzeug sends the whole file along with it
+    # Werkzeug knows no If-Unmodified-Since, and sends the whole file along with a 412.
+    is_newer = not_after and response.last_modified and response.last_modified > not_after
+    if response.status_code == 412 or is_newer:
         response.close()
         raise PreconditionFailed("The file is not the one that If-Match or If-Unmodified-Since names.")
     response.headers["Content-Disposition"] = file.content_disposition
@@ -53,6 +59,15 @@ def delete(id: str, name: str) -> Response:  # noqa: A002
     if not _storage().delete(id, name):
         raise _no_file()
     return answers.nothing()
+
+
+def _unmodified_since() -> datetime | None:
+    """The date that ``If-Unmodified-Since`` names. It is to be ignored beside ``If-Match``, and where it is none (RFC
+    9110, section 13.1.4): what a lenient parser makes of one, such as a year of one digit, is not what was meant."""
+    date = request.if_unmodified_since
+    if date is None or "If-Match" in request.headers or http_date(date) != request.headers["If-Unmodified-Since"]:
+        return None
+    return date
 
 
 def _pass_over_what_has_no_meaning(environ: dict[str, Any]) -> None:

@@ -491,9 +491,16 @@ def test_a_download_on_a_condition(client: FlaskClient, kind: str) -> None:
     path, etag = urlsplit(answer["url"]).path, f'"{answer["files"][0]["sha256"]}"'
     assert client.get(path, headers={"If-Match": etag}).data == samples.TEXT
     assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
-    response = client.get(path, headers={"If-Match": '"another"'})
-    problem(response, 412, "precondition-failed")
-    assert "Content-Disposition" not in response.headers
+    assert client.get(path, headers={"If-Match": "*"}).data == samples.TEXT
+    date = client.get(path).headers["Last-Modified"]
+    assert client.get(path, headers={"If-Unmodified-Since": date}).data == samples.TEXT
+    long_ago = "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert client.get(path, headers={"If-Unmodified-Since": long_ago, "If-Match": etag}).data == samples.TEXT
+    for headers in ({"If-Match": '"another"'}, {"If-Unmodified-Since": long_ago}):
+        response = client.get(path, headers=headers)
+        problem(response, 412, "precondition-failed")
+        assert "Content-Disposition" not in response.headers
+    assert client.head(path, headers={"If-Unmodified-Since": long_ago}).status_code == 412
 
 
 def test_a_deleted_file_is_gone(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
