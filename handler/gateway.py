@@ -589,10 +589,19 @@ def json_string(text: str) -> str:
         return text
 
 
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+"""What the upload app's own answers have, too."""
+
+
 def failure(problem: Problem, *, request_id: str | None) -> WSGIApplication:
     """A WSGI app that answers with a problem object (RFC 9457), for where the app itself could not."""
     members = problem.as_dict()
-    headers = [("Content-Type", "application/problem+json")]
+    headers = [("Content-Type", "application/problem+json"), *SAFE_HEADERS]
     if request_id:
         members["request_id"] = request_id
         headers.append(("X-Request-Id", request_id))
@@ -600,7 +609,9 @@ def failure(problem: Problem, *, request_id: str | None) -> WSGIApplication:
     headers.append(("Content-Length", str(len(body))))
     status_line = f"{problem.status} {HTTPStatus(problem.status).phrase}"
 
-    def app(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["wsgi.url_scheme"] == "https":
+            headers.append(("Strict-Transport-Security", "max-age=31536000"))
         start_response(status_line, headers)
         return [body]
 

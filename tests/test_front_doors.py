@@ -33,7 +33,8 @@ def send(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> Call
 
     def send(method: str, path: str, **options: Any) -> Reply:
         options["headers"] = [authorization, *options.get("headers", ())]
-        return shape.read(handler(shape.event(method=method, path=path, **options), Context()))
+        as_base64 = {"body": options.pop("base64"), "isBase64Encoded": True} if "base64" in options else {}
+        return shape.read(handler(shape.event(method=method, path=path, **options) | as_base64, Context()))
 
     return send
 
@@ -74,3 +75,15 @@ def test_a_body_that_is_not_the_base64_it_should_be(shape: Shape) -> None:
     assert reply.status == 400
     assert json.loads(reply.body)["type"] == "urn:problem-type:upload:malformed-request"
     assert json.loads(reply.body)["request_id"] == "lambda-request"
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_what_the_app_has_not_seen_is_answered_with_its_headers(send: Callable[..., Reply], kind: str) -> None:  # noqa: ARG001
+    seen = send("PUT", "/upload", body=b"hello")
+    unseen = send("PUT", "/upload", body=b"hello", base64="=hello=")
+    assert (seen.status, unseen.status) == (400, 400)
+
+    def headers(reply: Reply) -> dict[str, str]:
+        return {name: value for name, value in reply.fields if name != "Content-Length"}
+
+    assert headers(unseen) == headers(seen)
