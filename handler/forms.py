@@ -30,6 +30,9 @@ field; and a name of 255 characters, which is what file systems take, three byte
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _FILE_NAME = re.compile(r"\bfilename[*0-9]*\s*=", re.IGNORECASE)
 
+_UNFINISHED = re.compile(rb"-|[^\S\n\r]*\r?")
+"""What may follow a boundary that the rest of its line still makes one."""
+
 
 class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
@@ -119,14 +122,33 @@ def text(content: Iterator[bytes]) -> str:
     return value.decode("utf-8", "replace")
 
 
+class _Decoder(MultipartDecoder):
+    """Werkzeug's, but for what it takes for the line of a boundary."""
+
+    def __init__(self, boundary: bytes) -> None:
+        super().__init__(boundary, max_form_memory_size=MAX_BUFFER_BYTES, max_parts=MAX_PARTS)
+        # Werkzeug takes a bare LF or CR for a line's end as well. A boundary stands between CRLFs (RFC 2046, 5.1.1):
+        # what one parser takes for content and the next for a boundary is how files are smuggled past checks.
+        end = rb"--%s(--[^\S\n\r]*(?:\r\n)?|[^\S\n\r]*\r\n)" % re.escape(boundary)
+        self.preamble_re = re.compile(rb"(?:\A|\r\n)" + end)
+        self.boundary_re = re.compile(rb"\r\n" + end)
+
+    def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
+        """Where the data end in what may become the line of a boundary, and is no content as long as it may. Werkzeug's
+        own forgets what follows the boundary itself: where a read ended between the CR and the LF of its line, the next
+        part became content of the one before it."""
+        start = b"\r\n--" + self.boundary
+        at = data.rfind(b"\r", 0, len(data) - 1)  # the last byte may be the CR at the end of that line
+        if at >= 0:
+            line = data[at:]
+            if start.startswith(line) or (line.startswith(start) and _UNFINISHED.fullmatch(line, len(start))):
+                return at
+        return len(data) - data.endswith(b"\r")
+
+
 def _events(stream: Readable, boundary: bytes) -> Iterator[Event]:
     """For each part a ``Field`` or a ``File``, then ``Data`` until one has no ``more_data``."""
-    decoder = MultipartDecoder(boundary, max_form_memory_size=MAX_BUFFER_BYTES, max_parts=MAX_PARTS)
-    # Werkzeug takes a bare LF or CR for a line's end as well. A boundary stands between CRLFs (RFC 2046, 5.1.1):
-    # what one parser takes for content and the next for a boundary is how files are smuggled past checks.
-    end = rb"--%s(--[^\S\n\r]*(?:\r\n)?|[^\S\n\r]*\r\n)" % re.escape(boundary)
-    decoder.preamble_re = re.compile(rb"(?:\A|\r\n)" + end)
-    decoder.boundary_re = re.compile(rb"\r\n" + end)
+    decoder = _Decoder(boundary)
     while True:
         try:
             event = decoder.next_event()

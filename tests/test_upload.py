@@ -183,6 +183,18 @@ def test_content_that_looks_like_a_boundary_is_content(client: FlaskClient) -> N
     assert download(client, json_of(response)["url"]) == content
 
 
+@pytest.mark.parametrize("behind", [b"", b"\r", b"\r\n", b"-", b"--"])
+def test_a_boundary_at_the_end_of_a_read_is_one(client: FlaskClient, behind: bytes) -> None:
+    line = b"\r\n--x" + behind
+    last = behind.startswith(b"-")
+    before = PART.removesuffix(b"hello")
+    content = b"a" * (forms.READ_BYTES - len(before) - len(line))
+    body = before + content + b"\r\n" + (b"--x--\r\n" if last else PART + b"\r\n--x--\r\n")
+    assert body[: forms.READ_BYTES].endswith(line)
+    files = json_of(post_raw(client, body))["files"]
+    assert [download(client, file["url"]) for file in files] == ([content] if last else [content, b"hello"])
+
+
 def test_twenty_uploads_of_one_name_at_one_moment(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
 ) -> None:
