@@ -29,6 +29,9 @@ field; and a name of 255 characters, which is what file systems take, three byte
 
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _FILE_NAME = re.compile(r"\bfilename[*0-9]*\s*=", re.IGNORECASE)
+_AFTER_END = re.compile(rb"[^\S\r\n]*(?:[\r\n]|\Z)")
+"""What may follow the last boundary (RFC 2046, section 5.1.1). Where something else does, it is the last one to some
+parsers, and content to others."""
 
 _UNFINISHED = re.compile(rb"-|[^\S\n\r]*\r?")
 """What may follow a boundary that the rest of its line still makes one."""
@@ -129,7 +132,7 @@ class _Decoder(MultipartDecoder):
         super().__init__(boundary, max_form_memory_size=MAX_BUFFER_BYTES, max_parts=MAX_PARTS)
         # Werkzeug takes a bare LF or CR for a line's end as well. A boundary stands between CRLFs (RFC 2046, 5.1.1):
         # what one parser takes for content and the next for a boundary is how files are smuggled past checks.
-        end = rb"--%s(--[^\S\n\r]*(?:\r\n)?|[^\S\n\r]*\r\n)" % re.escape(boundary)
+        end = rb"--%s(--|[^\S\n\r]*\r\n)" % re.escape(boundary)
         self.preamble_re = re.compile(rb"(?:\A|\r\n)" + end)
         self.boundary_re = re.compile(rb"\r\n" + end)
 
@@ -159,6 +162,8 @@ def _events(stream: Readable, boundary: bytes) -> Iterator[Event]:
                 "The body is not the multipart/form-data that its Content-Type announces, or it was cut off."
             ) from None
         if isinstance(event, Epilogue):
+            if not _AFTER_END.match(event.data):
+                raise MalformedRequest("Something stands on the line of the form's last boundary.")
             return
         if not isinstance(event, NeedData):
             yield event

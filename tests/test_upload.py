@@ -171,8 +171,9 @@ def test_a_name_that_looks_like_two_is_one(client: FlaskClient, name: str) -> No
 
 
 def test_a_form_with_a_preamble_and_an_epilogue(client: FlaskClient) -> None:
-    response = post_raw(client, b"preamble\r\n" + PART + b"\r\n--x--\r\nepilogue")
-    assert response.status_code == 201, response.text
+    for end in (b"", b"\r\n", b" \t\r\nepilogue", b"\nepilogue"):
+        response = post_raw(client, b"preamble\r\n" + PART + b"\r\n--x--" + end)
+        assert response.status_code == 201, response.text
 
 
 def test_content_that_looks_like_a_boundary_is_content(client: FlaskClient) -> None:
@@ -346,6 +347,7 @@ PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\
         (PART.replace(b"\r\n", b"\n") + b"\n--x--\n", "malformed-request"),
         (PART.replace(b"\r\n", b"\r") + b"\r--x--\r", "malformed-request"),
         (PART + b"\n--x--\r\n", "malformed-request"),
+        (PART + b"\r\n--x--junk\r\n--x--\r\n", "malformed-request"),
         (b"junk" + PART + b"\r\n--x--\r\n", "no-file"),
         (PART.replace(b"a.txt", b'a.txt"; filename="b.txt') + b"\r\n--x--\r\n", "malformed-request"),
         (PART.replace(b'"a.txt"', b"\"a.txt\"; filename*=utf-8''b.txt") + b"\r\n--x--\r\n", "malformed-request"),
