@@ -28,7 +28,7 @@ AROUND_FILE_BYTES = 8 * 1024
 field; and a name of 255 characters, which is what file systems take, three bytes each in UTF-8 or where escaped."""
 
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
-_FILE_NAME = re.compile(r"\bfilename[*0-9]*\s*=", re.IGNORECASE)
+_FILE_NAME = re.compile(r"\bfilename[*0-9\s]*=", re.IGNORECASE)
 _AFTER_END = re.compile(rb"[^\S\r\n]*(?:[\r\n]|\Z)")
 """What may follow the last boundary (RFC 2046, section 5.1.1). Where something else does, it is the last one to some
 parsers, and content to others."""

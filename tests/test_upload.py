@@ -351,6 +351,7 @@ PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\
         (b"junk" + PART + b"\r\n--x--\r\n", "no-file"),
         (PART.replace(b"a.txt", b'a.txt"; filename="b.txt') + b"\r\n--x--\r\n", "malformed-request"),
         (PART.replace(b'"a.txt"', b"\"a.txt\"; filename*=utf-8''b.txt") + b"\r\n--x--\r\n", "malformed-request"),
+        (PART.replace(b'"a.txt"', b"\"a.txt\"; filename *=utf-8''b.txt") + b"\r\n--x--\r\n", "malformed-request"),
         (
             PART.replace(b'"a.txt"', b'"a.txt"\r\nContent-Disposition: form-data') + b"\r\n--x--\r\n",
             "malformed-request",
