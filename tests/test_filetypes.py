@@ -576,6 +576,24 @@ def test_a_zip_of_more_files_than_can_be_looked_at_is_refused() -> None:
     assert refusal("zip", content) == "it has more entries than are looked at"
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (b"../evil", "it has an entry that would be unpacked elsewhere"),
+        (b"word/vbaProject.bin", "it has macros"),
+    ],
+)
+def test_the_other_name_of_an_entry_counts_as_well(name: bytes, reason: str) -> None:
+    """Info-ZIP and 7-Zip take the one in the extra field, which need not be the one in the directory."""
+    other = b"\x01" + struct.pack("<I", zlib.crc32(b"harmless")) + name
+    entry = zipfile.ZipInfo("harmless")
+    entry.extra = struct.pack("<HHI", 0x9999, 4, 0) + struct.pack("<HH", 0x7075, len(other)) + other
+    buffer = io.BytesIO(made.office("word"))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(entry, b"x")
+    assert refusal("docx", buffer.getvalue()) == reason
+
+
 def zip64(*, entries: int = 1, damaged: bool = False) -> bytes:
     """A zip as it is beyond 4 GiB: the last record points to another that has room for the numbers."""
     content = made.make_zip(["a"])

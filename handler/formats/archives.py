@@ -21,6 +21,7 @@ MIN_UNPACKED_BYTES = 128 * 1024 * 1024
 the small ones, which are sheets of zeros now and then, what harms nobody."""
 _SYMBOLIC_LINK = 0o120000  # in the mode that Unix keeps in the upper half of the external attributes
 _FILE_FORMAT = 0o170000
+_ZIP64, _UNICODE_PATH = 0x0001, 0x7075  # extra fields (APPNOTE, sections 4.5.3 and 4.6.9)
 # A path that would leave the folder that it is unpacked to.
 _ESCAPES = re.compile(rb"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:")
 # Where Office keeps macros, and LibreOffice.
@@ -117,19 +118,20 @@ def _names(file: File) -> Steps[set[bytes]]:
         raise Mismatch("it has more entries than are looked at")
     names: set[bytes] = set()
     unpacked = 0
-    for name, mode, size in _entries((yield from file.need(directory.offset, directory.length)), directory.entries):
-        if _ESCAPES.search(name):
+    for found, mode, size in _entries((yield from file.need(directory.offset, directory.length)), directory.entries):
+        if any(_ESCAPES.search(name) for name in found):
             raise Mismatch("it has an entry that would be unpacked elsewhere")
         if mode & _FILE_FORMAT == _SYMBOLIC_LINK:
             raise Mismatch("it has a symbolic link")
-        names.add(name)
+        names.update(found)
         unpacked += size
     _check_unpacked(file, unpacked)
     return names
 
 
-def _entries(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int]]:
-    """Names, Unix modes and sizes when unpacked (APPNOTE, section 4.3.12)."""
+def _entries(directory: bytes, count: int) -> Iterator[tuple[list[bytes], int, int]]:
+    """Names, Unix modes and sizes when unpacked (APPNOTE, section 4.3.12). An entry that has its name in UTF-8, too,
+    has two: what unpacks it may take either."""
     at = 0
     for _ in range(count):
         if len(directory) - at < 46 or not directory.startswith(b"PK\x01\x02", at):
@@ -137,20 +139,26 @@ def _entries(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int]]:
         size, name_length, extra_length, comment_length, attributes = struct.unpack_from("<24xIHHH4xI", directory, at)
         extra_at = at + 46 + name_length
         extra = directory[extra_at : extra_at + extra_length]
-        yield directory[at + 46 : extra_at], attributes >> 16, _zip64_size(extra) if size == 0xFFFFFFFF else size
+        names = [directory[at + 46 : extra_at]]
+        if unicode_path := _extra_field(extra, _UNICODE_PATH):
+            names.append(unicode_path[5:])  # behind a version and a checksum
+        zip64 = _extra_field(extra, _ZIP64) if size == 0xFFFFFFFF else b""
+        if len(zip64) >= 8:  # it is the first there of what does not fit into 32 bits
+            size = int.from_bytes(zip64[:8], "little")
+        yield names, attributes >> 16, size
         at = extra_at + extra_length + comment_length
     if at != len(directory):
         raise Mismatch("its zip directory is damaged")
 
 
-def _zip64_size(extra: bytes) -> int:
-    """The size that does not fit into 32 bits (APPNOTE, section 4.5.3); it is the first in the field of that kind."""
-    while len(extra) >= 12:
+def _extra_field(extra: bytes, wanted: int) -> bytes:
+    """The content of the first field of that kind (APPNOTE, section 4.5.1); empty if there is none."""
+    while len(extra) >= 4:
         kind, length = struct.unpack_from("<HH", extra)
-        if kind == 1:
-            return int.from_bytes(extra[4:12], "little")
+        if kind == wanted:
+            return extra[4 : 4 + length]
         extra = extra[4 + length :]
-    return 0xFFFFFFFF
+    return b""
 
 
 def _directory(file: File) -> Steps[_Directory]:
