@@ -28,7 +28,8 @@ MAX_TRAILER_BYTES = 16 * 1024
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
 _TEXT = rb"[\t -~\x80-\xff]*"  # RFC 9110, section 5.5
-_REQUEST_LINE = re.compile(rb"(%s) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r\n" % _TOKEN)  # section 3
+_TARGET = rb"\*|(?:/|[A-Za-z][A-Za-z0-9+.-]*://)[!-~\x80-\xff]*"  # section 3.2; there is no tunnel to CONNECT to
+_REQUEST_LINE = re.compile(rb"(%s) (%s) HTTP/([0-9])\.([0-9])\r\n" % (_TOKEN, _TARGET))  # section 3
 _FIELD = re.compile(rb"(%s):(%s)\r\n" % (_TOKEN, _TEXT))  # section 5
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;%s)?\r\n" % _TEXT)  # section 7.1
 _LENGTH = re.compile(r"[0-9]{1,19}")  # RFC 9110, section 8.6; int() takes signs, underscores and other digits as well

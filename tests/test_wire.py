@@ -66,6 +66,9 @@ def test_a_request_line(line: bytes, expected: tuple[str, str, str] | None) -> N
         (b"GET / HTTP/1.\xb2\r\n", MalformedRequest),
         (b"G(T / HTTP/1.1\r\n", MalformedRequest),
         (b"GET /\0 HTTP/1.1\r\n", MalformedRequest),
+        (b"PUT upload/a.txt HTTP/1.1\r\n", MalformedRequest),
+        (b"GET *a HTTP/1.1\r\n", MalformedRequest),
+        (b"CONNECT localhost:443 HTTP/1.1\r\n", MalformedRequest),
         (b"GET http://[ HTTP/1.1\r\n", MalformedRequest),
         (b"GET //[ HTTP/1.1\r\n", MalformedRequest),
         (b"\x16\x03\x01\x02\x00\x01\n", MalformedRequest),  # TLS
