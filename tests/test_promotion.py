@@ -211,21 +211,41 @@ def test_a_forms_declared_digest(direct: DirectClient, data: bytes, status: str)
 # Files that are copied in parts, or are too large for an answer's time.
 
 
+def copies_of(direct: DirectClient) -> list[dict[str, Any]]:
+    """What S3 is asked to copy from here on."""
+    copies: list[dict[str, Any]] = []
+    client = direct.client.application.extensions["storage"].client
+    client.meta.events.register(
+        "provide-client-params.s3.UploadPartCopy", lambda params, **_: copies.append(dict(params))
+    )
+    return copies
+
+
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
 def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
-    numbers = []
-    client = direct.client.application.extensions["storage"].client
-    client.meta.events.register(
-        "provide-client-params.s3.UploadPartCopy", lambda params, **_: numbers.append(params["PartNumber"])
-    )
+    copies = copies_of(direct)
     large = samples.png(11 * MIB)
     upload = direct.begun("a.png")
     for number in range(3):
         direct.put(upload, number + 1, large[number * 5 * MIB : (number + 1) * 5 * MIB])
     answer: Any = direct.complete(upload).json
-    assert sorted(numbers) == [1, 2, 3]
+    assert sorted((copy["PartNumber"], copy["CopySourceRange"]) for copy in copies) == [
+        (1, f"bytes=0-{5 * MIB - 1}"),
+        (2, f"bytes={5 * MIB}-{10 * MIB - 1}"),
+        (3, f"bytes={10 * MIB}-{11 * MIB - 1}"),
+    ]
     assert content_of(direct, answer["location"]) == large
+
+
+@pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
+def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
+    """AWS copies a range only of an object of more than 5 MB; neither of these two minds."""
+    copies = copies_of(direct)
+    answer: Any = direct.send("a.txt", b"bytes").json
+    (copy,) = copies
+    assert "CopySourceRange" not in copy
+    assert content_of(direct, answer["location"]) == b"bytes"
 
 
 def test_what_takes_too_long_is_judged_by_the_event(

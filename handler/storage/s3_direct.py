@@ -274,6 +274,10 @@ class _Version(_Object):
     VersionId: str
 
 
+class _Range(TypedDict, total=False):
+    CopySourceRange: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Incoming:
     """One version of an object: the only thing that pins bytes. An ETag is an MD5, of which two files can be made."""
@@ -331,13 +335,11 @@ class S3Incoming:
 
         def copy(number: int) -> CompletedPartTypeDef:
             first, last = (number - 1) * length, min(number * length, self.size) - 1
+            # A range only of what has several parts: S3 copies none of an object of 5 MB or less (AWS: UploadPartCopy).
+            part: _Range = {} if count == 1 else {"CopySourceRange": f"bytes={first}-{last}"}
             with _gone_if_missing(), s3_errors():
                 copied = self.storage.client.upload_part_copy(
-                    **target,
-                    UploadId=upload,
-                    PartNumber=number,
-                    CopySource={**self.source},
-                    CopySourceRange=f"bytes={first}-{last}",
+                    **target, **part, UploadId=upload, PartNumber=number, CopySource={**self.source}
                 )
                 return {"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]}
 
