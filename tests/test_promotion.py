@@ -791,12 +791,20 @@ def test_what_is_swept_and_what_is_not(folder: LocalDirectUploads, tmp_path: Pat
     active.mkdir()
     (active / f"1.{'0' * 32}").touch()
     os.utime(active, (now, now - 2 * DAY))
+    killed = root / "tmp" / "killed"  # by a process that ended in the middle of a part, while this one ran already
+    killed.mkdir()
+    (killed / "data").touch()
+    claim = root / "metadata" / f"{'0' * 32}.json"  # or in the middle of a commit
+    claim.touch()
+    for path in (killed / "data", killed, claim):
+        os.utime(path, (now, now - DAY - 60))
     folder._swept = 0
     folder.begin("new", Declaration(original_name="a.txt", max_bytes=1))
     assert sorted(path.name for path in (root / "incoming").iterdir()) == ["active", "new", "young"]
     assert [path.name for path in (root / "judged").iterdir()] == ["young"]
     assert [path.name for path in (root / "refused").iterdir()] == ["young"]
     assert list((root / "tmp").iterdir()) == []
+    assert list((root / "metadata").iterdir()) == []
 
 
 def test_sweeping_is_done_now_and_then_alone(folder: LocalDirectUploads, tmp_path: Path) -> None:

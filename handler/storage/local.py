@@ -44,7 +44,7 @@ class LocalStorage:
         for place in ("files", "metadata", "tmp"):
             (self.folder / place).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=self.folder / "tmp").close()  # says now, and not at the first upload, if it can't
-        self._sweep()
+        self.sweep()
 
     def open_writer(self) -> LocalWriter:
         with disk_errors():
@@ -98,7 +98,7 @@ class LocalStorage:
     def _metadata(self, id: str) -> Path:  # noqa: A002
         return self.folder / "metadata" / f"{id}.json"
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what a process that was killed left behind; none of it was ever readable."""
         stale = time.time() - STALE_SECONDS
         for place in (self.folder / "tmp").iterdir():

@@ -254,6 +254,7 @@ class LocalDirectUploads:
         if now < self._swept + SWEEP_SECONDS:
             return
         self._swept = now
+        self._storage.sweep()  # what it found at its start may have been too young
         for place, seconds in (
             ("incoming", INCOMING_STALE_SECONDS),
             ("judged", INCOMING_STALE_SECONDS),
