@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,10 +23,11 @@ from handler.problems import StorageUnavailable, UploadIncomplete, UploadNotFoun
 from handler.promotion import Promotion
 from handler.storage import direct as direct_module
 from handler.storage import new_id
+from handler.storage import s3_direct as s3_direct_module
 from handler.storage.direct import Declaration, Part
 from handler.storage.local import LocalStorage
 from handler.storage.local_direct import LocalDirectUploads, LocalIncoming
-from handler.storage.s3_direct import S3Incoming
+from handler.storage.s3_direct import SECRET_SECONDS, S3Incoming
 
 from . import samples
 from .conftest import BUCKET
@@ -314,6 +316,36 @@ def test_a_longer_key_is_another_upload(direct: DirectClient, s3: S3Client) -> N
     id = new_id()  # noqa: A001
     s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}0", Body=b"bytes", Metadata={"original-name": "a.txt"})
     assert judge(direct, id) is None
+
+
+# Functions that sign with one key.
+
+
+@pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
+def test_a_key_that_is_deleted_is_soon_good_nowhere(
+    make_app: Callable[..., Flask], destination: dict[str, str], kind: str, request: pytest.FixtureRequest
+) -> None:
+    s3: S3Client = request.getfixturevalue(kind)
+    one, other = (DirectClient(client=make_app().test_client()) for _ in range(2))
+    upload = one.begun("a.txt")
+    assert other.parts(upload).status_code == 200
+    s3.delete_object(Bucket=destination["UPLOAD_BUCKET"], Key="secrets/upload-ids")
+    now = time.time() + SECRET_SECONDS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3_direct_module, "time", SimpleNamespace(time=lambda: now))
+        for function in (one, other):
+            problem(function.parts(upload), 404, "upload-not-found")
+        assert other.parts(one.begun("a.txt")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_a_key_is_not_read_for_every_request(direct: DirectClient) -> None:
+    client = direct.client.application.extensions["storage"].client
+    keys: list[str] = []
+    client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: keys.append(params["Key"]))
+    for _ in range(3):
+        direct.begun("a.txt")
+    assert keys == ["secrets/upload-ids"]
 
 
 # S3 fails, at each of the calls that a verdict takes.

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -65,6 +66,8 @@ NO_VERSIONING = "null"
 """The version id of what was written while the bucket had none (AWS: "Using versioning in S3 buckets")."""
 SECRET_KEY = "secrets/upload-ids"  # noqa: S105
 SECRET_BYTES = 32
+SECRET_SECONDS = 5 * 60
+"""After which it is read again: who deletes it, because somebody knows it, is not to wait for every function to end."""
 
 
 class S3DirectUploads:
@@ -78,10 +81,13 @@ class S3DirectUploads:
         self._bucket = storage.bucket
         self._client: S3Client = storage.client
         self._secret: bytes | None = None
+        self._secret_until = 0.0
 
     def secret(self) -> bytes:
-        if self._secret is None:
+        # Not the monotonic clock, which may stand still while Lambda has the function frozen.
+        if self._secret is None or time.time() >= self._secret_until:
             self._secret = self._read_secret() or self._make_secret()
+            self._secret_until = time.time() + SECRET_SECONDS
         return self._secret
 
     def _read_secret(self) -> bytes | None:
