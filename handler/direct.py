@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from urllib.parse import urljoin
 
@@ -29,6 +32,7 @@ from .problems import (
 )
 from .promotion import NotInTime, Promotion
 from .storage import is_id, new_id
+from .storage.deadline import REQUEST_SECONDS, nothing_new_after
 from .storage.direct import MAX_PARTS, MIN_PART_BYTES, DirectUploads, Part, part_bytes
 from .upload import entry_of, policy_of
 from .upload_ids import UploadId
@@ -49,7 +53,7 @@ def register(app: Flask, *, hurry: bool) -> None:
     """
     app.config["HURRY"] = hurry
     # API Gateway wants one name for what stands at one place of a path: PUT /upload/<name> is there already.
-    app.add_url_rule("/upload/<name>", "direct.status", status)
+    app.add_url_rule("/upload/<name>", "direct.status", _in_time(status))
     for path, view, method in (
         ("params", form, "GET"),
         ("multipart", begin, "POST"),
@@ -58,8 +62,20 @@ def register(app: Flask, *, hurry: bool) -> None:
         ("multipart/<upload_id>/<part_number>", part, "GET"),
         ("multipart/<upload_id>/complete", complete, "POST"),
     ):
-        app.add_url_rule(f"/upload/s3/{path}", f"direct.{view.__name__}", view, methods=[method])
-        app.add_url_rule(f"/upload/t/<token>/s3/{path}", f"direct.{view.__name__}", view, methods=[method])
+        name, view_in_time = f"direct.{view.__name__}", _in_time(view)
+        app.add_url_rule(f"/upload/s3/{path}", name, view_in_time, methods=[method])
+        app.add_url_rule(f"/upload/t/<token>/s3/{path}", name, view_in_time, methods=[method])
+
+
+def _in_time(view: Callable[..., Response]) -> Callable[..., Response]:
+    """The view, with one deadline for all that it asks of the storage where somebody is waiting at API Gateway."""
+
+    @wraps(view)
+    def view_in_time(**arguments: str) -> Response:
+        with nothing_new_after(REQUEST_SECONDS if current_app.config["HURRY"] else math.inf):
+            return view(**arguments)
+
+    return view_in_time
 
 
 def status(name: str) -> Response:

@@ -7,11 +7,8 @@ what one has decided the others only repeat.
 
 from __future__ import annotations
 
-import math
-
 from .intake import Intake
 from .problems import AlreadyExists, Problem, StorageUnavailable
-from .storage.deadline import REQUEST_SECONDS, nothing_new_after
 from .storage.direct import MIB, DirectUploads, Gone, Incoming, Verdict
 
 COPIED_IN_TIME_BYTES = 2048 * MIB
@@ -43,17 +40,16 @@ class Promotion:
         :raises NotInTime: that would take too long.
         :raises StorageUnavailable: there is no verdict yet; try again.
         """
-        with nothing_new_after(REQUEST_SECONDS if hurry else math.inf):
-            incoming = self._uploads.incoming(id)
-            verdict = self._uploads.verdict(id)
-            if incoming is None:
-                return verdict
-            if verdict is None:
-                if hurry and not _in_time(incoming):
-                    raise NotInTime
-                verdict = self._decide(id, incoming)
-            self._uploads.discard(id)
+        incoming = self._uploads.incoming(id)
+        verdict = self._uploads.verdict(id)
+        if incoming is None:
             return verdict
+        if verdict is None:
+            if hurry and not _in_time(incoming):
+                raise NotInTime
+            verdict = self._decide(id, incoming)
+        self._uploads.discard(id)
+        return verdict
 
     def _decide(self, id: str, incoming: Incoming) -> Verdict:  # noqa: A002
         try:

@@ -17,6 +17,8 @@ from handler.app import create_app
 from handler.settings import LAMBDA_MAX_BODY_BYTES, Settings
 from handler.storage import deadline
 from handler.storage.s3 import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
+from handler.storage.s3_direct import SECRET_BYTES
+from handler.upload_ids import UploadId, sign
 
 from . import samples
 from .conftest import BUCKET
@@ -55,6 +57,7 @@ class S3:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.behaviours: dict[str, Callable[[AWSPreparedRequest], AWSResponse]] = {}
+        self.body = b""
         self.began: list[str] = []
         self._round = threading.Barrier(intake.STORED_AT_ONCE, timeout=10)
 
@@ -86,7 +89,7 @@ class S3:
         return self.is_good(request)
 
     def is_good(self, request: AWSPreparedRequest) -> AWSResponse:
-        return self._answer(request, 200)
+        return self._answer(request, 200, self.body)
 
     def throttles(self, request: AWSPreparedRequest) -> AWSResponse:
         return self._answer(request, 503, b"<Error><Code>SlowDown</Code></Error>")
@@ -96,7 +99,7 @@ class S3:
         return self._answer(request, 412)
 
     def _answer(self, request: AWSPreparedRequest, status: int, body: bytes = b"") -> AWSResponse:
-        headers = HTTPHeaders.from_dict({"ETag": '"e"', "Content-Type": "text/plain", "Content-Length": "0"})
+        headers = HTTPHeaders.from_dict({"ETag": '"e"', "Content-Type": "text/plain", "Content-Length": str(len(body))})
         return AWSResponse(request.url, status, headers, _Raw(body))
 
 
@@ -128,8 +131,8 @@ def s3(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> S3:
     return s3
 
 
-def client() -> FlaskClient:
-    return create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET})).test_client()
+def client(**environ: str) -> FlaskClient:
+    return create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, **environ})).test_client()
 
 
 def upload(count: int = 1) -> TestResponse:
@@ -188,6 +191,44 @@ def test_deleting(s3: S3, clock: Clock, head: str, delete: str) -> None:
 def test_downloading(s3: S3, clock: Clock, head: str) -> None:
     s3.behaviours = {"HEAD": getattr(s3, head)}
     assert client().get(f"/files/{ID}/a.txt").status_code == 503
+    assert clock.now() < GATEWAY_SECONDS - 2
+
+
+UPLOAD_ID = sign(UploadId(id=ID, upload="u", max_bytes=10**9), secret=bytes(SECRET_BYTES))
+UPLOADS = "/upload/s3/multipart"
+
+
+@pytest.mark.parametrize("first", ["is_slow", "hangs_once", "hangs"])
+@pytest.mark.parametrize("then", ["hangs", "takes_no_connection", "cuts_off_late"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", UPLOADS),
+        ("GET", "/upload/s3/params?filename=a.txt"),
+        ("GET", f"{UPLOADS}/{UPLOAD_ID}"),
+        ("GET", f"{UPLOADS}/{UPLOAD_ID}/1"),
+        ("POST", f"{UPLOADS}/{UPLOAD_ID}/complete"),
+        ("DELETE", f"{UPLOADS}/{UPLOAD_ID}"),
+        ("GET", f"/upload/{UPLOAD_ID}"),
+        ("GET", f"/upload/{ID}"),
+    ],
+)
+def test_straight_to_the_storage(
+    s3: S3, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, method: str, path: str, first: str, then: str
+) -> None:
+    """The first call, most often for the key of the upload ids, takes its time, and then comes another one."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "upload")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    behaviours = [s3.hangs] * (first == "hangs_once") + [s3.hangs if first == "hangs" else s3.is_slow]
+
+    def behave(request: AWSPreparedRequest) -> AWSResponse:
+        return (behaviours.pop(0) if behaviours else getattr(s3, then))(request)
+
+    s3.behaviours = dict.fromkeys(("GET", "HEAD", "PUT", "POST", "DELETE"), behave)
+    s3.body = bytes(SECRET_BYTES)
+    json = {"filename": "a.txt"} if method == "POST" else None
+    response = client(ACCESS="public", AWS_LAMBDA_FUNCTION_NAME="upload").open(path, method=method, json=json)
+    assert response.status_code == 503 or "params" in path, "to sign a form takes no call of its own"
     assert clock.now() < GATEWAY_SECONDS - 2
 
 
