@@ -162,26 +162,75 @@ def test_a_second_judge_that_was_held_up(
         assert visible(stored_keys) == []
 
 
-@pytest.mark.parametrize("kind", ["folder"])
+def before_the_file_is_there(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[[], object]
+) -> None:
+    """Do something once: when a file is copied, and just before it could be found."""
+    if kind == "folder":
+        turn = LocalIncoming._turn
+
+        def late(self: LocalIncoming) -> Any:
+            monkeypatch.setattr(LocalIncoming, "_turn", turn)
+            act()
+            return turn(self)
+
+        monkeypatch.setattr(LocalIncoming, "_turn", late)
+        return
+    client = direct.client.application.extensions["storage"].client
+    call = client._make_api_call
+
+    def act_and_call(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "CompleteMultipartUpload":
+            monkeypatch.setattr(client, "_make_api_call", call)
+            act()
+        return call(operation, arguments)
+
+    monkeypatch.setattr(client, "_make_api_call", act_and_call)
+
+
+@pytest.mark.parametrize("kind", ["folder", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
 def test_a_file_deleted_while_a_second_judge_has_copied_it_already(
     direct: DirectClient,
+    kind: str,
     unjudged: Callable[[bytes], str],
     monkeypatch: pytest.MonkeyPatch,
     stored_keys: Callable[[], list[str]],
 ) -> None:
+    """moto fails when what it completes was aborted."""
     id = unjudged(b"good")  # noqa: A001
-    turn = LocalIncoming._turn
 
-    def late(self: LocalIncoming) -> Any:
-        monkeypatch.setattr(LocalIncoming, "_turn", turn)
+    def store_and_delete() -> None:
         verdict = judge(direct, id)
         assert direct.client.application.extensions["storage"].delete(id, verdict.file.name)
-        return turn(self)
 
-    monkeypatch.setattr(LocalIncoming, "_turn", late)
+    before_the_file_is_there(direct, monkeypatch, kind, store_and_delete)
     verdict = judge(direct, id)
     assert (verdict.file, verdict.refusal) == (None, None)
     assert visible(stored_keys) == []
+
+
+@pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
+@pytest.mark.parametrize("step", ["UploadPartCopy", "CompleteMultipartUpload"])
+def test_what_a_slower_judge_has_begun_to_copy_is_ended(
+    direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    id = unjudged(b"good")  # noqa: A001
+    client = direct.client.application.extensions["storage"].client
+    uploads = direct.client.application.extensions["direct_uploads"]
+    call = client._make_api_call
+    verdicts: list[Any] = []
+
+    def overtaken(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == step and not verdicts:
+            verdicts.append(None)
+            verdicts[0] = judge(direct, id)
+            left = client.list_multipart_uploads(Bucket=uploads._bucket, Prefix="files/").get("Uploads", [])
+            assert left == []
+        return call(operation, arguments)
+
+    monkeypatch.setattr(client, "_make_api_call", overtaken)
+    assert judge(direct, id) == verdicts[0]
+    assert stored(direct, id) == b"good"
 
 
 def test_an_event_before_and_after_the_completion(direct: DirectClient) -> None:

@@ -173,7 +173,7 @@ class DirectUploads(Protocol):
         """The bytes that came in first under this id, pinned."""
 
     def discard(self, id: str) -> None:  # noqa: A002
-        """Remove all that came in under this id."""
+        """Remove all that came in under this id, of which there is a verdict: nobody can store it from here on."""
 
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
         """What became of it, if that is decided. To be asked after :meth:`incoming`: what is missing there because it

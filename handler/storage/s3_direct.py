@@ -21,6 +21,7 @@ What the roles need for it, besides what :mod:`.s3` names::
     promote  files/*             s3:PutObject s3:AbortMultipartUpload s3:ListBucketVersions
     promote  incoming/*          s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
     promote  refused/*           s3:PutObject s3:GetObject s3:ListBucket
+    promote  *                   s3:ListBucketMultipartUploads
 """
 
 from __future__ import annotations
@@ -172,8 +173,11 @@ class S3DirectUploads:
             _done(completed)
 
     def abort(self, id: str, upload: str) -> None:  # noqa: A002
+        self._abort(_incoming_key(id), upload)
+
+    def _abort(self, key: str, upload: str) -> None:
         with suppress(UploadNotFound), _upload_errors(), s3_errors():
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=_incoming_key(id), UploadId=upload)
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
 
     def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
         metadata = {f"x-amz-meta-{name}": value for name, value in declaration.as_metadata().items()}
@@ -223,6 +227,12 @@ class S3DirectUploads:
         for version in self._versions(key):
             with s3_errors():
                 self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version)
+        # Nobody can copy it from here on. Who has copied it already, and was not the first, may come to complete the
+        # copy when the file is deleted again: to If-None-Match a deleted file is none.
+        with s3_errors():
+            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{id}/")
+        for upload in listed.get("Uploads", []):
+            self._abort(upload["Key"], upload["UploadId"])
 
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
         prefix = f"files/{id}/"
@@ -392,7 +402,8 @@ def _gone_if_missing() -> Iterator[None]:
     try:
         yield
     except S3Refused as refused:
-        if refused.s3_code in ("NoSuchKey", "NoSuchVersion", "404"):  # the last one: without a body
+        # NoSuchUpload: who was faster has ended our copy; 404: without a body.
+        if refused.s3_code in ("NoSuchKey", "NoSuchVersion", "NoSuchUpload", "404"):
             raise Gone from None
         raise
 
