@@ -33,7 +33,7 @@ from .problems import (
 from .promotion import NotInTime, Promotion
 from .storage import is_id, new_id
 from .storage.deadline import REQUEST_SECONDS, nothing_new_after
-from .storage.direct import MAX_PARTS, MIN_PART_BYTES, DirectUploads, Part, part_bytes
+from .storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, DirectUploads, Part, part_bytes
 from .upload import entry_of, policy_of
 from .upload_ids import UploadId
 
@@ -104,6 +104,13 @@ def form(token: str | None = None) -> Response:
     """A form that sends a whole file; nobody tells us when it is done, so S3's event starts the check."""
     grant = _authorize(token)
     file = Announcement.of_query(request.args, policy=policy_of(grant))
+    name = file.declaration.original_name
+    if file.size is not None and file.size > MAX_FORM_BYTES:
+        raise FileTooLarge(
+            f"{name!r} is larger than what a form may hold: {MAX_FORM_BYTES:,} bytes. Send it in parts.",
+            file_name=name,
+            max_bytes=MAX_FORM_BYTES,
+        )
     id = new_id()  # noqa: A001
     presigned = _uploads().form(id, file.declaration)
     upload_id = _sign(UploadId(id=id, upload="", max_bytes=file.declaration.max_bytes))

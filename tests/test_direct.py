@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handler.app import create_app
 from handler.settings import Settings
-from handler.storage.direct import MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
+from handler.storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
 
 from . import samples
 from .direct_client import MIB, DirectClient
@@ -139,6 +139,15 @@ def test_refused_before_a_byte(
     client = make_app(MAX_FILE_BYTES="1000").test_client()
     problem(client.post("/upload/s3/multipart", json=said), status, slug)
     assert not [key for key in stored_keys() if key.startswith(("incoming/", "files/"))]
+
+
+def test_more_than_a_form_may_hold(make_app: Callable[..., Flask]) -> None:
+    """S3 would say so after 5 GiB of it."""
+    direct = DirectClient(client=make_app(MAX_FILE_BYTES=str(2 * MAX_FORM_BYTES)).test_client())
+    assert direct.form("a.txt", size=MAX_FORM_BYTES).status_code == 200
+    refusal = problem(direct.form("a.txt", size=MAX_FORM_BYTES + 1), 413, "file-too-large")
+    assert refusal["max_bytes"] == MAX_FORM_BYTES
+    assert direct.begin("a.txt", size=MAX_FORM_BYTES + 1).status_code == 200
 
 
 @pytest.mark.parametrize(
