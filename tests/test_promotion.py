@@ -24,7 +24,7 @@ from handler.promotion import Promotion
 from handler.storage import direct as direct_module
 from handler.storage import new_id
 from handler.storage import s3_direct as s3_direct_module
-from handler.storage.direct import Declaration, Part
+from handler.storage.direct import Declaration, Gone, Part
 from handler.storage.local import LocalStorage
 from handler.storage.local_direct import LocalDirectUploads, LocalIncoming
 from handler.storage.s3_direct import SECRET_SECONDS, S3Incoming
@@ -36,6 +36,7 @@ from .s3_events import object_created
 from .test_direct import content_of
 from .test_direct_attacks import SCRIPT, formed, incoming, judge, stored  # noqa: F401  (incoming is a fixture)
 from .test_lambda import SECRET, Context
+from .test_storage import file
 from .test_upload import problem
 
 if TYPE_CHECKING:
@@ -287,6 +288,23 @@ def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pyte
         (3, f"bytes={10 * MIB}-{11 * MIB - 1}"),
     ]
     assert content_of(direct, answer["location"]) == large
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_a_copy_that_fails_ends_with_the_parts_that_were_begun(direct: DirectClient, s3: S3Client) -> None:
+    """The source is not there: each of ten thousand parts would fail."""
+    copies = copies_of(direct)
+    id, size = new_id(), 10_000 * direct_module.PART_BYTES  # noqa: A001
+    large = S3Incoming(
+        size=size,
+        declaration=Declaration(original_name="a.txt", max_bytes=size),
+        storage=direct.client.application.extensions["storage"],
+        source={"Bucket": BUCKET, "Key": f"incoming/{id}", "VersionId": "x"},
+    )
+    with pytest.raises(Gone):
+        large.publish(file(b"", id=id))
+    assert len(copies) < 5_000, "some fail while the others are still being handed out"
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])

@@ -361,10 +361,13 @@ class S3Incoming:
 
         if count == 1:
             return [copy(1)]
-        with ThreadPoolExecutor(COPIES_AT_ONCE) as threads:
+        threads = ThreadPoolExecutor(COPIES_AT_ONCE)
+        try:
             # Each in a copy of this context, since it knows the deadline.
             copies = [threads.submit(copy_context().run, copy, number) for number in range(1, count + 1)]
             return [each.result() for each in copies]
+        finally:
+            threads.shutdown(cancel_futures=True)  # after a failure the rest, up to thousands, would be for nothing
 
 
 def _done(answer: Mapping[str, Any]) -> None:
