@@ -373,7 +373,12 @@ def test_what_the_gateway_answers_itself_is_all_ours() -> None:
         GATEWAY_RESPONSES
     )
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} < set(GATEWAY_RESPONSES)
-    assert GATEWAY_RESPONSES["MISSING_AUTHENTICATION_TOKEN"]["StatusCode"] == 404
+    # An unknown route, without an Authorization and with one, which is taken for a bad signature of AWS's: the token of
+    # a client that has mistyped a path.
+    not_found = GATEWAY_RESPONSES["MISSING_AUTHENTICATION_TOKEN"]
+    assert not_found["StatusCode"] == 404
+    for nothing in ("MISSING_AUTHENTICATION_TOKEN", "INVALID_SIGNATURE", "RESOURCE_NOT_FOUND"):
+        assert GATEWAY_RESPONSES[nothing]["ResponseTemplates"] == not_found["ResponseTemplates"]
 
 
 def test_the_access_log_has_the_route_and_never_the_path() -> None:
