@@ -530,22 +530,24 @@ METRIC_FILTERS = of_type("AWS::Logs::MetricFilter")
 
 
 def matches(pattern: str, line: dict[str, Any]) -> bool:
-    """Whether CloudWatch's filter pattern takes that line, as far as ours go: terms with && between them."""
+    """Whether CloudWatch's filter pattern takes that line, as far as ours go: terms with && between them, each of which
+    may be several in brackets with || between them."""
     terms = re.fullmatch(r"\{ (.+) \}", pattern)
     assert terms, pattern
-    return all(_holds(term, line) for term in terms[1].split(" && "))
+    alternatives = [term.removeprefix("(").removesuffix(")").split(" || ") for term in terms[1].split(" && ")]
+    return all(any(_holds(term, line) for term in either) for either in alternatives)
 
 
 def _holds(term: str, line: dict[str, Any]) -> bool:
-    found = re.fullmatch(r'(\$\S+) (=|>=) (?:"(.+)"|(\d+))', term)
+    found = re.fullmatch(r'(\$\S+) (=|!=|>=) (?:"(.+)"|(\d+))', term)
     assert found, term
     selector, comparison, text, number = found.groups()
     value = selected(selector, line)
     if text is not None:
-        return isinstance(value, str) and fnmatchcase(value, text)
+        return isinstance(value, str) and fnmatchcase(value, text) == (comparison == "=")
     if not isinstance(value, int | float):
         return False
-    return value == int(number) if comparison == "=" else value >= int(number)
+    return {"=": value == int(number), "!=": value != int(number), ">=": value >= int(number)}[comparison]
 
 
 def selected(selector: str, line: Any) -> Any:
@@ -601,6 +603,25 @@ def test_the_log_of_a_promotion_becomes_metrics(
     promote(send(direct, "a.png", samples.TEXT)["id"])
     mismatch = "urn:problem-type:upload:content-mismatch"
     assert metrics("PromoteLog", last_line(capsys)) == {("Refused", 1, mismatch)}
+
+
+def test_a_file_that_comes_in_parts_is_counted_once(
+    client: FlaskClient, promote: Callable[[str], Recorder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    direct = DirectClient(client=client)
+    mismatch = "urn:problem-type:upload:content-mismatch"
+    for name, counted in (("a.png", ("Refused", 1, mismatch)), ("a.txt", ("Accepted", 1))):
+        begun = direct.begun(name)
+        direct.put(begun, 1, samples.TEXT)
+        direct.complete(begun)  # it is judged here, and what S3 says of it is for the other function
+        line = last_line(capsys)
+        assert line["status"] == {"a.png": 422, "a.txt": 200}[name]
+        assert metrics("UploadLog", line) == {("Duration", line["milliseconds"])}
+        promote(begun["id"])
+        assert counted in metrics("PromoteLog", last_line(capsys))
+    direct.complete(direct.begun("a.txt"))  # no verdict: there will be no event
+    incomplete = ("Refused", 1, "urn:problem-type:upload:upload-incomplete")
+    assert incomplete in metrics("UploadLog", last_line(capsys))
 
 
 def test_the_dashboard_shows_what_there_is() -> None:
