@@ -412,6 +412,13 @@ LISTS = [
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdf stl", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdfx", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "stl=model", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", f"stl=model/{'x' * 128}", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "jfif=image/jpeg dwg=application/vnd.openxmlformats", True),
+    *(("AllowedExtensions", "ALLOWED_EXTENSIONS", f"csv {known}=text/plain", False) for known in KNOWN),
+    *(
+        ("AllowedExtensions", "ALLOWED_EXTENSIONS", f"{declared} pdf", False)
+        for declared in ("svg=image/svg+xml", "html=text/html", "x=application/xhtml+xml", "js=text/javascript")
+    ),
     ("AllowedOrigins", "ALLOWED_ORIGINS", "", True),
     ("AllowedOrigins", "ALLOWED_ORIGINS", "*", True),
     ("AllowedOrigins", "ALLOWED_ORIGINS", "https://example.com, http://localhost:3000", True),
