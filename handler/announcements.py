@@ -82,7 +82,7 @@ def _part_bytes(said: dict[str, Any], *, size: int | None, name: FileName) -> in
     least = max(min(MIN_PART_BYTES, size), -(-size // MAX_PARTS), 1)
     if not least <= length <= MAX_PART_BYTES:
         raise MalformedRequest(
-            f"{name.original!r} cannot be sent in parts of {length:,} bytes: they have to hold {least:,} to "
+            f"'{name.original}' cannot be sent in parts of {length:,} bytes: they have to hold {least:,} to "
             f"{MAX_PART_BYTES:,}. {part_bytes(size):,} would be good."
         )
     return length

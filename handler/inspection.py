@@ -17,6 +17,7 @@ MAX_STEM_CHARS = 80
 MAX_ORIGINAL_CHARS = 150
 """What is kept of the client's own name. As RFC 8187 writes it, a character takes up to 12 bytes, and S3 limits all
 the metadata of an object to 2 KB; no file system takes names of over 255 bytes either."""
+MAX_EXTENSION_CHARS = 20
 FALLBACK_STEM = "file"
 
 # What Windows takes for devices, whatever extension follows (Microsoft: "Naming files, paths and namespaces").
@@ -71,7 +72,10 @@ def clean_name(client_name: str) -> str:
     base = re.split(r"[/\\]", client_name)[-1]  # some clients send the whole path
     visible = "".join(char for char in base if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
     stem, dot, extension = visible.strip().rpartition(".")
-    return f"{stem[: MAX_ORIGINAL_CHARS - len(dot) - len(extension[:20])]}{dot}{extension[:20]}"
+    if not dot:
+        stem, extension = extension, ""
+    end = dot + extension[:MAX_EXTENSION_CHARS]
+    return stem[: MAX_ORIGINAL_CHARS - len(end)] + end
 
 
 def inspect_name(client_name: str, *, file_types: Mapping[str, FileType]) -> FileName:
@@ -87,7 +91,7 @@ def inspect_name(client_name: str, *, file_types: Mapping[str, FileType]) -> Fil
     if file_type is None:
         what = f"files of type .{extension}" if dot and extension else "files without an extension"
         raise TypeNotAllowed(
-            f"{original or 'The file'!r}: {what} are not allowed. Allowed are: {', '.join(file_types) or 'none'}.",
+            f"'{original or 'The file'}': {what} are not allowed. Allowed are: {', '.join(file_types) or 'none'}.",
             file_name=original,
             allowed=list(file_types),
         )
@@ -108,7 +112,7 @@ def inspect_size(name: FileName, *, size: int, max_file_bytes: int) -> None:
     """
     if size > max_file_bytes:
         raise FileTooLarge(
-            f"{name.original!r} is larger than a file may be: {max_file_bytes:,} bytes.",
+            f"'{name.original}' is larger than a file may be: {max_file_bytes:,} bytes.",
             file_name=name.original,
             max_bytes=max_file_bytes,
         )
@@ -122,7 +126,7 @@ def inspect_media_type(name: FileName, *, media_type: str) -> None:
     """
     if _ACTIVE.search(media_type):
         raise TypeNotAllowed(
-            f"{name.original!r} is said to be {media_type[:100]!r}, and its name says {name.file_type.media_type}. "
+            f"'{name.original}' is said to be {media_type[:100]!r}, and its name says {name.file_type.media_type}. "
             "Send the file under the name of what it is.",
             file_name=name.original,
         )
@@ -134,7 +138,7 @@ def inspect_empty(name: FileName, *, allow_empty: bool) -> None:
     :raises EmptyFile: that is not allowed.
     """
     if not allow_empty:
-        raise EmptyFile(f"{name.original!r} is empty.", file_name=name.original)
+        raise EmptyFile(f"'{name.original}' is empty.", file_name=name.original)
 
 
 def inspect_content(name: FileName, *, size: int, max_image_pixels: int, allow_empty: bool = False) -> Steps[None]:
@@ -155,14 +159,14 @@ def inspect_content(name: FileName, *, size: int, max_image_pixels: int, allow_e
         dimensions = yield from file_type.check(File(size))
     except Mismatch as mismatch:
         raise ContentMismatch(
-            f"{name.original!r} is named .{file_type.extension}, but its content is not {file_type.media_type}: "
+            f"'{name.original}' is named .{file_type.extension}, but its content is not {file_type.media_type}: "
             f"{mismatch.reason}. Send the file under the name of what it is.",
             file_name=name.original,
             media_type=file_type.media_type,
         ) from None
     if dimensions and dimensions.width * dimensions.height > max_image_pixels:
         raise ImageTooLarge(
-            f"{name.original!r} is an image of {dimensions.width:,} by {dimensions.height:,} pixels. It may have "
+            f"'{name.original}' is an image of {dimensions.width:,} by {dimensions.height:,} pixels. It may have "
             f"{max_image_pixels:,} in all.",
             file_name=name.original,
             width=dimensions.width,

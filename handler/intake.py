@@ -85,7 +85,7 @@ def _verify(name: FileName, incoming: Incoming, *, sha256: str) -> None:
         found.update(chunk)
     if found.hexdigest() != sha256:
         raise DigestMismatch(
-            f"{name.original!r} has another SHA-256 than was declared: it was damaged on the way. Send it again.",
+            f"'{name.original}' has another SHA-256 than was declared: it was damaged on the way. Send it again.",
             file_name=name.original,
         )
 

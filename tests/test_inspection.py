@@ -50,6 +50,18 @@ def test_a_long_name_keeps_its_extension() -> None:
     assert name.original == "x" * 145 + ".jpeg"
 
 
+def test_a_long_name_without_an_extension_is_shown_as_far_as_any_other() -> None:
+    assert inspection.clean_name("x" * 1000) == "x" * 150
+    assert inspection.clean_name("x." + "y" * 1000) == "x." + "y" * 20
+
+
+@pytest.mark.parametrize("name", ["Screenshot at 9.41.00\u202fAM.exe", "日本\u3000語.exe", 'it\'s "b".exe'])
+def test_a_refusal_calls_the_file_as_its_owner_does(name: str) -> None:
+    with pytest.raises(TypeNotAllowed) as refusal:
+        inspect_name(name)
+    assert refusal.value.detail.startswith(f"'{name}': files of type .exe are not allowed.")
+
+
 @pytest.mark.parametrize("client_name", ["...", "", ".", "photo", "photo.", "png", "shell.php", "x.jpg.exe", "a.jpg/b"])
 def test_names_without_an_allowed_extension_are_refused(client_name: str) -> None:
     with pytest.raises(TypeNotAllowed, match="Allowed are: txt, csv,"):

@@ -289,7 +289,22 @@ def test_the_same_file_is_not_sent_twice_at_once_but_may_be_sent_again(
 
 
 @pytest.mark.parametrize(
-    "name", ["shell.php", "no extension", "it's.exe", 'a "b".exe', "x\u202egnp.exe", "a.PnGx", "a."]
+    "name",
+    [
+        "shell.php",
+        "a name without an extension",
+        "it's.exe",
+        'it\'s "b".exe',
+        "x\u202egnp.exe",
+        "a.PnGx",
+        "a.",
+        "\u202e",
+        "Screenshot at 9.41.00\u202fAM.exe",  # as macOS calls it
+        "日本\u3000語.exe",
+        "x" * 200 + ".exe",
+        "😀" * 200 + "." + "😀" * 30,
+        "x" * 200,
+    ],
 )
 def test_what_will_be_refused_is_said_before_it_is_sent_in_the_servers_words(
     page: Page, serve: Callable[..., str], name: str

@@ -102,14 +102,19 @@ export class Upload {
 
 // The words are those of the server, which says them again to whoever sends the file all the same.
 function refusal(file, { extensions, max_file_bytes: most }) {
-  const name = file.name.split(/[/\\]/).pop().replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "").trim();
-  const quote = name.includes("'") && !name.includes('"') ? '"' : "'";
+  const name = clean(file.name) || "The file";
   const [, extension] = /\.([^.]*)$/.exec(name) ?? [];
   if (!extensions.includes(extension?.toLowerCase())) {
     const what = extension ? `files of type .${extension}` : "files without an extension";
-    return `${quote}${name}${quote}: ${what} are not allowed. Allowed are: ${extensions.join(", ") || "none"}.`;
+    return `'${name}': ${what} are not allowed. Allowed are: ${extensions.join(", ") || "none"}.`;
   }
-  if (file.size > most) {
-    return `${quote}${name}${quote} is larger than a file may be: ${most.toLocaleString("en")} bytes.`;
-  }
+  if (file.size > most) return `'${name}' is larger than a file may be: ${most.toLocaleString("en")} bytes.`;
+}
+
+// As the server shows names: no invisible characters, and at most 150 with an extension of at most 20.
+function clean(name) {
+  const visible = name.split(/[/\\]/).pop().replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "").trim();
+  const [, stem, end = ""] = /^(.*?)(\.[^.]*)?$/s.exec(visible);
+  const kept = [...end].slice(0, 21);
+  return [...[...stem].slice(0, 150 - kept.length), ...kept].join("");
 }
