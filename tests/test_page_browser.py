@@ -228,6 +228,7 @@ def test_dropped_files_and_folders(page: Page, serve: Callable[..., str], folder
     (tmp_path / "album" / "a.png").write_bytes(PNG)
     (tmp_path / "album" / "inner" / "b.txt").write_bytes(samples.TEXT)
     (tmp_path / "c.png").write_bytes(PNG)
+    twins = twins_in(tmp_path / "album")
     page.goto(serve())
     drag = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(tmp_path / "album"), str(tmp_path / "c.png")], "dragOperationsMask": 1}
@@ -235,10 +236,21 @@ def test_dropped_files_and_folders(page: Page, serve: Callable[..., str], folder
         drag.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 100, "data": data})
     page.locator("body.over").wait_for()
     drag.send("Input.dispatchDragEvent", {"type": "drop", "x": 100, "y": 100, "data": data})
-    for name in ("a.png", "b.txt", "c.png"):
+    for name in ("album/a.png", "album/inner/b.txt", "c.png", "album/one/same.txt", "album/two/same.txt"):
         expect_state(page, name, "stored")
     assert page.locator("body.over").count() == 0
-    assert set(stored(folder)) == {"a.png", "b.txt", "c.png"}
+    assert set(stored(folder)) == {"a.png", "b.txt", "c.png", "same.txt"}
+    assert {path.read_bytes() for path in folder.glob("files/*/same.txt")} == twins
+
+
+def twins_in(directory: Path) -> set[bytes]:
+    """Two files in two folders that differ in their content alone, as what an archive unpacks to may; returns that."""
+    for content in (b"one", b"two"):
+        path = directory / content.decode() / "same.txt"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        os.utime(path, (10**9, 10**9))
+    return {b"one", b"two"}
 
 
 def test_a_pasted_picture(page: Page, serve: Callable[..., str], folder: Path) -> None:
@@ -260,13 +272,15 @@ def test_a_chosen_folder(page: Page, serve: Callable[..., str], folder: Path, tm
     (tmp_path / "album").mkdir()
     (tmp_path / "album" / "a.png").write_bytes(PNG)
     (tmp_path / "album" / "b.txt").write_bytes(samples.TEXT)
+    twins = twins_in(tmp_path / "album")
     page.goto(serve())
     with page.expect_file_chooser() as chooser:
         page.get_by_text("Choose a folder").click()
     chooser.value.set_files(tmp_path / "album")
-    for name in ("a.png", "b.txt"):
+    for name in ("album/a.png", "album/b.txt", "album/one/same.txt", "album/two/same.txt"):
         expect_state(page, name, "stored")
-    assert set(stored(folder)) == {"a.png", "b.txt"}
+    assert set(stored(folder)) == {"a.png", "b.txt", "same.txt"}
+    assert {path.read_bytes() for path in folder.glob("files/*/same.txt")} == twins
 
 
 def test_the_same_file_is_not_sent_twice_at_once_but_may_be_sent_again(

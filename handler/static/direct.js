@@ -121,7 +121,9 @@ function memory({ url }, change) {
   }
 }
 
-export const keyOf = ({ name, size, lastModified }) => JSON.stringify([name, size, lastModified]);
+// A folder's files may have the same name, size and time, and be different all the same.
+export const nameOf = (file) => file.webkitRelativePath || file.name;
+export const keyOf = (file) => JSON.stringify([nameOf(file), file.size, file.lastModified]);
 
 const forget = (file, endpoint) => memory(endpoint, (all) => delete all[keyOf(file)]);
 

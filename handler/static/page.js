@@ -53,7 +53,11 @@ document.ondrop = async (event) => {
 
 async function walk(entry) {
   if (entry instanceof File) add([entry]);
-  if (entry?.isFile) add([await new Promise((resolve, reject) => entry.file(resolve, reject))]);
+  if (entry?.isFile) {
+    const file = await new Promise((...then) => entry.file(...then));
+    // Where it lies is known as if its folder had been chosen.
+    add([Object.defineProperty(file, "webkitRelativePath", { value: entry.fullPath.slice(1) })]);
+  }
   if (!entry?.isDirectory) return;
   const reader = entry.createReader();
   for (let some; (some = await new Promise((...then) => reader.readEntries(...then))).length; ) {

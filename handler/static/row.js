@@ -1,5 +1,7 @@
 // The row of a file: what it is, how far it has come, and what can be done about it.
 
+import { nameOf } from "./direct.js";
+
 const RATE_MS = 5000; // what the rate is taken from
 const THUMBNAIL = 96;
 const BUTTONS = {
@@ -30,9 +32,9 @@ export class Row {
     [this.bar, this.state, this.tile] = [find("progress"), find(".state"), find(".tile")];
     [this.action, this.end] = this.element.querySelectorAll("button");
     const { file } = upload;
-    find("bdi").textContent = file.name;
+    find("bdi").textContent = nameOf(file);
     find("small").textContent = bytes(file.size);
-    this.bar.ariaLabel = file.name;
+    this.bar.ariaLabel = nameOf(file);
     this.tile.textContent = file.name.split(".").pop().slice(0, 4);
     if (file.type.startsWith("image/")) drawn = drawn.then(() => this.#draw(file)).catch(() => {}); // or it has none
   }
@@ -86,7 +88,7 @@ export class Row {
 function name(button, label = "", file) {
   button.hidden = !label;
   button.textContent = label;
-  button.ariaLabel = `${label} ${file.name}`;
+  button.ariaLabel = `${label} ${nameOf(file)}`;
 }
 
 export function bytes(number) {
