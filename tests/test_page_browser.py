@@ -689,9 +689,11 @@ def test_a_token_can_be_pasted_and_the_files_wait_for_it(page: Page, serve: Call
     page.get_by_label("Token").fill("nonsense")
     page.keyboard.press("Enter")
     page.locator("#notice").filter(has_text="not one of this endpoint").wait_for()
+    assert page.evaluate("[document.activeElement.id, document.activeElement.value]") == ["token", ""]
     page.get_by_label("Token").fill(mint(SECRET, expires_seconds=3600, extensions=["png", "txt"]))
     page.keyboard.press("Enter")
     expect_state(page, "a.png", "stored")
+    assert page.evaluate("document.activeElement.id") == "file"
     page.get_by_text("Allowed: txt, png;").wait_for()
     assert page.url == f"{url}/"
 
@@ -705,6 +707,7 @@ def test_a_token_that_expires_is_asked_for_again(page: Page, serve: Callable[...
     choose(page, named("a.png", PNG))
     assert expect_state(page, "a.png", "failed") == detail
     page.get_by_label("Token").wait_for()
+    assert page.get_by_label("Token").input_value() == ""
     page.unroute(f"{url}/upload")
     page.goto(f"{url}/#token={mint(SECRET, expires_seconds=3600)}")  # the same document
     expect_state(page, "a.png", "stored")

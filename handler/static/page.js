@@ -202,7 +202,16 @@ function readFragment() {
 
 form.noValidate = true; // it is never sent
 form.onsubmit = (event) => event.preventDefault();
-if ($("token")) $("token").onchange = ({ target }) => target.value.trim() && start(target.value.trim());
+if ($("token")) {
+  $("token").onchange = async ({ target }) => {
+    const token = target.value.trim();
+    target.value = ""; // where another is asked for, it is not pasted behind this one
+    if (!token) return;
+    $("file").focus(); // the field goes, and the focus would be lost
+    await start(token);
+    if (!endpoint.token && document.activeElement === $("file")) target.focus();
+  };
+}
 addEventListener("hashchange", () => {
   const token = readFragment();
   if (token) start(token);
