@@ -503,6 +503,17 @@ def test_a_cut_connection_costs_no_more_than_the_part(
     assert len([request for request in requests if request.method == "PUT"]) == 4
 
 
+def test_the_focus_is_kept_when_a_row_has_one_button_less(page: Page, serve: Callable[..., str]) -> None:
+    page.goto(serve())
+    with held(page, "**/upload") as routes:
+        choose(page, named("page.png", b"<html>"))
+        while not routes:
+            page.wait_for_timeout(50)
+        page.get_by_role("button", name="Pause page.png").focus()
+    expect_state(page, "page.png", "refused")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Dismiss page.png"
+
+
 def test_without_a_network_it_waits_for_one(
     page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path
 ) -> None:
@@ -625,12 +636,15 @@ def test_pause_and_cancel(page: Page, serve: Callable[..., str], folder: Path, t
         assert page.evaluate("document.activeElement.textContent") == "Resume"
         page.get_by_role("button", name="Resume large.png").click()
         expect_state(page, "large.png", "sending")
+        assert page.evaluate("document.activeElement.textContent") == "Pause"
         with page.expect_response(lambda response: response.request.method == "DELETE"):
             page.get_by_role("button", name="Cancel large.png").click()
         expect_state(page, "large.png", "cancelled")
         assert list(folder.glob("incoming/*")) == []
+        assert page.evaluate("document.activeElement.textContent") == "Dismiss"
     page.get_by_role("button", name="Retry large.png").click()
     expect_state(page, "large.png", "stored")
+    assert page.evaluate("document.activeElement.textContent") == "Copy link"
     page.get_by_role("button", name="Dismiss large.png").click()
     assert page.locator("#rows > li").count() == 0
     assert page.evaluate("document.activeElement.id") == "file"
@@ -646,8 +660,11 @@ def test_a_few_at_once(page: Page, serve: Callable[..., str], folder: Path) -> N
         page.wait_for_function("document.querySelectorAll('.sending').length === 3")
         assert page.locator(".waiting").count() == 2
         page.get_by_role("button", name="Cancel 4.png").click()
+        page.get_by_role("button", name="Pause 3.png").click()
         while len(routes) < 3:
             page.wait_for_timeout(50)
+    page.get_by_text("3 of 5 stored").wait_for()
+    page.get_by_role("button", name="Resume 3.png").click()
     page.get_by_text("4 of 5 stored").wait_for()
     assert set(stored(folder)) == {f"{number}.png" for number in range(4)}
 

@@ -120,7 +120,7 @@ function next() {
 }
 
 async function act(upload) {
-  if (upload.running) return upload.pause();
+  if (upload.running || upload.waiting) return upload.pause();
   if (!upload.over) return again(upload);
   try {
     await navigator.clipboard.writeText(upload.stored.url);

@@ -5,6 +5,8 @@ import { nameOf } from "./direct.js";
 const RATE_MS = 5000; // what the rate is taken from
 const THUMBNAIL = 96;
 const BUTTONS = {
+  new: "Pause",
+  waiting: "Pause",
   sending: "Pause",
   checking: "Pause",
   paused: "Resume",
@@ -47,8 +49,9 @@ export class Row {
     if (state === "stored") this.#link(stored);
     const underWay = !["stored", "refused", "cancelled", "failed"].includes(state);
     name(this.end, underWay ? "Cancel" : "Dismiss", file);
-    name(this.action, state === "stored" && !(stored.url && navigator.clipboard) ? "" : BUTTONS[state], file);
-    if (this.action.hidden && document.activeElement === this.action) this.end.focus();
+    const action = state === "stored" && !(stored.url && navigator.clipboard) ? "" : BUTTONS[state];
+    if (!action && document.activeElement === this.action) this.end.focus(); // before it is lost
+    name(this.action, action, file);
   }
 
   copied({ file }) {

@@ -19,6 +19,10 @@ export class Upload {
     return ["sending", "checking"].includes(this.state);
   }
 
+  get waiting() {
+    return ["new", "waiting"].includes(this.state);
+  }
+
   get over() {
     return ["stored", "refused"].includes(this.state);
   }
