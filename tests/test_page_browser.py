@@ -503,6 +503,27 @@ def test_a_cut_connection_costs_no_more_than_the_part(
     assert len([request for request in requests if request.method == "PUT"]) == 4
 
 
+def test_a_file_that_changes_on_its_way_is_not_tried_for_ever(
+    page: Page, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    changing, going = large(tmp_path), tmp_path / "going.txt"
+    going.write_bytes(samples.TEXT)
+    page.goto(serve())
+    with held(page, "**/multipart/*/3?*"), held(page, "**/upload") as routes:
+        choose(page, changing, going)
+        page.get_by_text("16.0 MiB of 20.0 MiB").wait_for()
+        while not routes:
+            page.wait_for_timeout(50)
+        changing.write_bytes(samples.png(9 * MIB))
+        going.unlink()
+        routes[0].abort("connectionreset")
+    text = "'{}' has changed since it was chosen, or is gone. Choose it again."
+    assert expect_state(page, "large.png", "refused") == text.format("large.png")
+    assert expect_state(page, "going.txt", "refused") == text.format("going.txt")
+    choose(page, changing)
+    expect_state(page, "large.png", "stored")
+
+
 def test_the_focus_is_kept_when_a_row_has_one_button_less(page: Page, serve: Callable[..., str]) -> None:
     page.goto(serve())
     with held(page, "**/upload") as routes:

@@ -66,7 +66,7 @@ export async function persistently(attempt, { signal, again }) {
       return await attempt();
     } catch (failure) {
       if (!failure.passing || tries === MOST_TRIES) throw failure;
-      again?.(failure);
+      await again?.(failure);
       await sleep(Math.min(failure.retryAfter || 2 ** (tries - 1), MOST_SECONDS), signal);
     }
   }

@@ -51,7 +51,10 @@ export class Upload {
         this.sent = Math.min(bytes, this.file.size);
         become("sending");
       },
-      again: (failure) => become("sending", `${failure.message} Trying again …`),
+      again: async (failure) => {
+        become("sending", `${failure.message} Trying again …`);
+        await this.#look();
+      },
       checking: () => become("checking"),
     };
     try {
@@ -75,6 +78,16 @@ export class Upload {
       }
     }
     return sendInParts(file, this.endpoint, options);
+  }
+
+  // What has changed on the disk cannot be read any more, and a browser calls that a lost connection.
+  async #look() {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+    } catch {
+      const reason = `'${clean(this.file.name)}' has changed since it was chosen, or is gone. Choose it again.`;
+      throw new Failure(reason, { status: 422 });
+    }
   }
 
   pause() {
