@@ -585,6 +585,23 @@ def test_an_answer_that_got_lost_is_asked_for_again(
     assert len(list(folder.glob("files/*"))) == 1
 
 
+def test_two_tabs_send_the_same_file_once(
+    page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path
+) -> None:
+    path, url = large(tmp_path), serve()
+    page.goto(url)
+    other = page.context.new_page()
+    other.goto(url)
+    with held(page, "**/multipart/*/3?*") as routes:
+        choose(page, path)
+        while not routes:
+            page.wait_for_timeout(50)
+        choose(other, path)
+        text = expect_state(other, "large.png", "stored")
+    assert expect_state(page, "large.png", "stored") == text
+    assert len(list(folder.glob("files/*"))) == 1
+
+
 def test_an_upload_that_is_there_no_more_is_begun_anew(
     page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path
 ) -> None:

@@ -48,11 +48,13 @@ async function goOn(file, endpoint, options) {
 
 async function finish(upload, file, endpoint, { signal, progress, again, checking }) {
   const options = { signal, again };
-  const arrived = await endpoint.ask("GET", pathOf(upload), options).catch((failure) => {
+  try {
+    const arrived = await endpoint.ask("GET", pathOf(upload), options);
+    await sendMissing(arrived, upload, file, endpoint, { ...options, progress });
+  } catch (failure) {
+    // Where there is nothing to add to, it may have been completed: the answer got lost, or another tab did it.
     if (failure.status !== 404) throw failure;
-  });
-  // Where there is nothing to add to, it may have been completed, and only the answer got lost.
-  if (arrived) await sendMissing(arrived, upload, file, endpoint, { ...options, progress });
+  }
   checking();
   const { files } = await endpoint.ask("POST", pathOf(upload, "/complete"), { ...options, json: {} });
   return files ? files[0] : verdict(upload, endpoint, options);
