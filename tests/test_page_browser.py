@@ -585,9 +585,7 @@ def test_an_answer_that_got_lost_is_asked_for_again(
     assert len(list(folder.glob("files/*"))) == 1
 
 
-def test_two_tabs_send_the_same_file_once(
-    page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path
-) -> None:
+def test_two_tabs_send_the_same_file_once(page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path) -> None:
     path, url = large(tmp_path), serve()
     page.goto(url)
     other = page.context.new_page()
