@@ -297,7 +297,16 @@ def test_each_function_has_its_role_and_no_other_policy() -> None:
         assert properties["Role"] == {"GetAtt": f"{name}Role.Arn"}
         assert "Policies" not in properties
         assert properties["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": f"{name}Log"}}
-        assert "ManagedPolicyArns" not in RESOURCES[f"{name}Role"]["Properties"]
+        role = RESOURCES[f"{name}Role"]["Properties"]
+        assert "ManagedPolicyArns" not in role
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_a_condition_of_a_role_is_one_of_the_prefix() -> None:
+    for role in ROLES:
+        conditions = [statement["Condition"] for statement in statements(role) if "Condition" in statement]
+        assert [list(condition) for condition in conditions] == [["StringLikeIfExists"], ["StringLike"]]
 
 
 # The API.
@@ -323,7 +332,15 @@ def test_no_route_is_a_wildcard_and_all_are_the_functions() -> None:
     assert integrations[0]["httpMethod"] == "POST"
     assert integrations[0]["uri"]["Sub"].endswith("/functions/${UploadFunction.Arn}:live/invocations")
     assert RESOURCES["UploadAlias"]["Properties"]["Name"] == "live"
-    assert RESOURCES["ApiMayCall"]["Properties"]["FunctionName"] == {"Ref": "UploadAlias"}
+    assert RESOURCES["ApiMayCall"]["Properties"] == {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": {"Ref": "UploadAlias"},
+        "Principal": "apigateway.amazonaws.com",
+        "SourceArn": {"Sub": "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/live/*"},
+    }
+    assert API["StageName"] == "live"
+    assert API["EndpointConfiguration"] == {"Type": "REGIONAL"}
+    assert TEMPLATE["Globals"]["Api"]["OpenApiVersion"] == API["DefinitionBody"]["openapi"] == "3.0.1"
 
 
 def test_at_one_place_of_a_path_all_variables_have_one_name() -> None:
@@ -364,6 +381,8 @@ def test_what_the_gateway_answers_itself_looks_like_ours(name: str) -> None:
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers["Content-Type"] == "'application/problem+json'"
     assert headers["Access-Control-Allow-Origin"] == "'*'"
+    assert headers["Access-Control-Expose-Headers"] == "'Retry-After, X-Request-Id'"
+    assert {"Cache-Control", "Strict-Transport-Security", "X-Content-Type-Options"} < set(headers)
     assert ("Retry-After" in headers) == (body["status"] in (429, 502, 504))
     assert all(re.fullmatch(r"'[^']+'|context\.requestId", value) for value in headers.values())
 
@@ -451,7 +470,7 @@ def test_a_parameter_takes_no_nonsense_and_its_default_is_good(name: str) -> Non
         assert parameter["MinValue"] <= int(default) <= parameter.get("MaxValue", int(default))
     else:
         assert re.fullmatch(parameter["AllowedPattern"], default)
-    assert ("NoEcho" in parameter) == (name == "TokenSecret")
+    assert parameter.get("NoEcho", False) == (name == "TokenSecret")
 
 
 def test_what_has_to_be_asked_is_asked_first() -> None:
@@ -470,9 +489,40 @@ def test_what_not_every_account_can_have_is_off() -> None:
     assert parameters["ReservedConcurrency"]["Default"] == 0
 
 
+def test_a_condition_is_what_its_name_says() -> None:
+    def equals(parameter: str, value: object) -> dict[str, Any]:
+        return {"Equals": [{"Ref": parameter}, value]}
+
+    assert TEMPLATE["Conditions"] == {
+        "ForEveryone": equals("Access", "public"),
+        "CapConcurrency": {"Not": [equals("ReservedConcurrency", 0)]},
+        "LogAccess": equals("AccessLogs", "on"),
+        "SendAlarms": {"Not": [equals("AlarmEmail", "")]},
+        "TakeSnapshots": equals("SnapStart", "on"),
+        "Trace": equals("Tracing", "on"),
+        "UseKmsKey": {"Not": [equals("KmsKeyArn", "")]},
+    }
+
+
+def test_a_parameter_gets_to_what_it_is_for() -> None:
+    functions = TEMPLATE["Globals"]["Function"]
+    assert functions["MemorySize"] == {"Ref": "MemorySize"}
+    assert functions["Architectures"] == [{"Ref": "Architecture"}]
+    cap = {"If": ["CapConcurrency", {"Ref": "ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    assert functions["ReservedConcurrentExecutions"] == cap
+    assert functions["Tracing"] == {"If": ["Trace", "Active", "PassThrough"]}
+    assert API["TracingEnabled"] == {"If": ["Trace", True, False]}
+    assert RESOURCES["AccessLog"]["Condition"] == "LogAccess"
+    assert RESOURCES["Alarms"]["Condition"] == "SendAlarms"
+    (subscription,) = RESOURCES["Alarms"]["Properties"]["Subscription"]
+    assert subscription == {"Protocol": "email", "Endpoint": {"Ref": "AlarmEmail"}}
+
+
 def test_with_snapshots_a_new_revision_publishes_the_function_as_it_is_then() -> None:
     function = RESOURCES["UploadFunction"]["Properties"]
     assert function["SnapStart"] == {"ApplyOn": {"If": ["TakeSnapshots", "PublishedVersions", "None"]}}
+    assert function["AutoPublishAlias"] == "published"
+    assert function["VersionDeletionPolicy"] == "Delete"
     assert function["VersionDescription"] == {"Ref": "Revision"}
     assert "${Revision}" in function["Description"]["Sub"]  # or Lambda would find nothing to publish
     version = RESOURCES["UploadAlias"]["Properties"]["FunctionVersion"]
@@ -498,8 +548,16 @@ def test_what_came_in_and_what_was_deleted_is_swept() -> None:
     assert rules["SweepIncoming"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
     assert rules["ForgetRefusals"]["ExpirationInDays"] == 7
     assert rules["ForgetDeletedFiles"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
+    assert rules["ForgetDeletedFiles"]["ExpiredObjectDeleteMarker"] is True
     # Files themselves and the key of the upload ids stay.
     assert not [rule for rule in rules.values() if "ExpirationInDays" in rule and "Prefix" not in rule]
+
+
+def test_the_bucket_is_encrypted_with_the_key_that_a_parameter_names() -> None:
+    (rule,) = UPLOAD_BUCKET["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    kms = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Ref": "KmsKeyArn"}}
+    assert rule["ServerSideEncryptionByDefault"] == {"If": ["UseKmsKey", kms, {"SSEAlgorithm": "AES256"}]}
+    assert rule["BucketKeyEnabled"] == {"If": ["UseKmsKey", True, False]}
 
 
 def test_browsers_may_send_parts_and_forms_and_read_an_etag() -> None:
@@ -507,6 +565,7 @@ def test_browsers_may_send_parts_and_forms_and_read_an_etag() -> None:
     assert rule["AllowedMethods"] == ["PUT", "POST"]
     assert rule["AllowedOrigins"] == rule["AllowedHeaders"] == ["*"]
     assert rule["ExposedHeaders"] == ["ETag"]
+    assert rule["MaxAge"] == 7200
 
 
 def test_what_comes_in_is_an_event_for_the_promotion_and_what_fails_is_kept() -> None:
@@ -519,11 +578,29 @@ def test_what_comes_in_is_an_event_for_the_promotion_and_what_fails_is_kept() ->
         "detail-type": ["Object Created"],
         "detail": {"bucket": {"name": [{"Ref": "UploadBucket"}]}, "object": {"key": [{"prefix": "incoming/"}]}},
     }
-    config = promote["EventInvokeConfig"]
-    assert config["MaximumRetryAttempts"] == 2
-    destination = {"Type": "SQS", "Destination": {"GetAtt": "FailedPromotions.Arn"}}
-    assert config["DestinationConfig"] == {"OnFailure": destination}
-    assert RESOURCES["FailedPromotions"]["Properties"]["SqsManagedSseEnabled"] is True
+    queue = {"GetAtt": "FailedPromotions.Arn"}
+    assert event["Properties"]["DeadLetterConfig"] == {"Arn": queue}
+    assert promote["EventInvokeConfig"] == {
+        "MaximumRetryAttempts": 2,
+        "MaximumEventAgeInSeconds": 6 * 60 * 60,
+        "DestinationConfig": {"OnFailure": {"Type": "SQS", "Destination": queue}},
+    }
+    assert promote["Timeout"] == 15 * 60
+    days = 24 * 60 * 60
+    assert RESOURCES["FailedPromotions"]["Properties"] == {
+        "MessageRetentionPeriod": 14 * days,
+        "SqsManagedSseEnabled": True,
+    }
+    policy = RESOURCES["DeadLettersMayCome"]["Properties"]
+    assert policy["Queues"] == [{"Ref": "FailedPromotions"}]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement == {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": {"GetAtt": "PromoteFunctionIncoming.Arn"}}},
+    }
 
 
 # To see what happens.
@@ -639,6 +716,16 @@ def test_the_dashboard_shows_what_there_is() -> None:
     assert {metric[1] for metric in shown if metric[0] == "upload/<AWS::StackName>"} == own - {"Refused"}
     (search,) = [metric[0]["expression"] for metric in shown if isinstance(metric[0], dict)]
     assert search == """SEARCH('{"upload/<AWS::StackName>",Reason} Refused', 'Sum', 300)"""
+    theirs = [metric for metric in shown if str(metric[0]).startswith("AWS/")]
+    api = ["ApiName", "<AWS::StackName>", "Stage", API["StageName"]]
+    queue = ["QueueName", "<FailedPromotions.QueueName>", {"stat": "Maximum"}]
+    assert theirs == [
+        *(["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")),
+        ["AWS/Lambda", "Errors", "FunctionName", "<UploadFunction>"],
+        ["AWS/Lambda", "Throttles", "FunctionName", "<UploadFunction>"],
+        ["AWS/Lambda", "Errors", "FunctionName", "<PromoteFunction>"],
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", *queue],
+    ]
     namespaces = {each["MetricTransformations"][0]["MetricNamespace"]["Sub"] for each in METRIC_FILTERS.values()}
     assert namespaces == {"upload/${AWS::StackName}"}
 
@@ -652,14 +739,34 @@ def test_alarms_ring_for_what_nobody_should_have_to_look_for() -> None:
         ("AWS/ApiGateway", "5XXError"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
     }
-    for alarm in alarms.values():
-        assert alarm["AlarmActions"] == {"If": ["SendAlarms", [{"Ref": "Alarms"}], {"Ref": "AWS::NoValue"}]}
-        assert alarm["TreatMissingData"] == "notBreaching"
-        assert alarm["AlarmDescription"]
-    queue = [{"Name": "QueueName", "Value": {"GetAtt": "FailedPromotions.QueueName"}}]
-    assert alarms["FailedPromotionsAlarm"]["Dimensions"] == queue
     api = [{"Name": "ApiName", "Value": API["Name"]}, {"Name": "Stage", "Value": API["StageName"]}]
-    assert alarms["ServerErrorsAlarm"]["Dimensions"] == api
+    function = [{"Name": "FunctionName", "Value": {"Ref": "UploadFunction"}}]
+    assert {name: alarm["Dimensions"] for name, alarm in alarms.items()} == {
+        "ErrorsAlarm": function,
+        "ThrottlesAlarm": function,
+        "ServerErrorsAlarm": api,
+        "FailedPromotionsAlarm": [{"Name": "QueueName", "Value": {"GetAtt": "FailedPromotions.QueueName"}}],
+    }
+    told = {"If": ["SendAlarms", [{"Ref": "Alarms"}], {"Ref": "AWS::NoValue"}]}
+    for name, alarm in alarms.items():
+        assert alarm["AlarmDescription"]
+        # One is enough, within five minutes; and when it is over, that is said as well.
+        assert alarm["Statistic"] == ("Maximum" if name == "FailedPromotionsAlarm" else "Sum")
+        assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (300, 1, 1)
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert alarm["AlarmActions"] == alarm["OKActions"] == told
+
+
+def test_a_metric_has_its_unit() -> None:
+    transformations = [each["MetricTransformations"][0] for each in METRIC_FILTERS.values()]
+    units = {(each["MetricName"], each["Unit"]) for each in transformations}
+    assert units == {
+        ("Accepted", "Count"),
+        ("AcceptedBytes", "Bytes"),
+        ("Refused", "Count"),
+        ("Duration", "Milliseconds"),
+    }
 
 
 def test_logs_are_forgotten() -> None:
