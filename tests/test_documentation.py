@@ -128,6 +128,15 @@ def test_every_template_parameter_is_documented() -> None:
         assert f"| `{name}` | `{parameter['Default']}` |" in section("On AWS"), name
 
 
+def test_what_is_given_to_sam_has_no_spaces_in_it() -> None:
+    """SAM ends a value at its first space, and forgets the rest: lists have commas at the command line."""
+    given = re.findall(r'"(\w+)=([^"\n]*)"', section("On AWS"))
+    assert ("AllowedOrigins", "https://example.com,https://example.org") in given
+    assert not [value for _, value in given if " " in value]
+    for name in ("AllowedOrigins", "AllowedExtensions"):
+        assert "separated by commas" in TEMPLATE["Parameters"][name]["Description"]
+
+
 def test_every_known_type_is_documented() -> None:
     named = re.findall(r"\b[a-z0-9]+\b", section("Types").partition("; just name them")[0])
     assert set(filetypes.KNOWN) <= set(named)
