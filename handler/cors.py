@@ -15,7 +15,10 @@ REQUEST_HEADERS = (
     "Authorization, Cache-Control, Content-Digest, Content-MD5, Content-Type, Range, Repr-Digest, X-Requested-With"
 )
 """What upload widgets and our own clients send. Cache-Control and X-Requested-With are Dropzone's."""
-RESPONSE_HEADERS = "Content-Disposition, ETag, Location, Retry-After, WWW-Authenticate, X-Request-Id"
+RESPONSE_HEADERS = (
+    "Content-Disposition, ETag, Location, Retry-After, WWW-Authenticate, X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
+)
+"""The one of Amazon's is what a REST API makes of the one before (AWS: "Amazon API Gateway important notes")."""
 PREFLIGHT_SECONDS = 7200
 """The longest that Chromium keeps the answer to a preflight."""
 

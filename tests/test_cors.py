@@ -163,7 +163,16 @@ def test_an_options_request_that_is_no_preflight(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Location", "ETag", "X-Request-Id", "Retry-After", "WWW-Authenticate", "Content-Disposition"]
+    "name",
+    [
+        "Location",
+        "ETag",
+        "X-Request-Id",
+        "Retry-After",
+        "WWW-Authenticate",
+        "X-Amzn-Remapped-WWW-Authenticate",
+        "Content-Disposition",
+    ],
 )
 def test_what_scripts_need_is_exposed(client: FlaskClient, name: str) -> None:
     response = client.get("/upload", headers={"Origin": APP})
