@@ -463,7 +463,8 @@ def test_content_that_is_refused_is_an_error_with_a_reason(endpoint: Endpoint, u
 
 
 def test_a_small_file_that_is_refused_has_a_status(endpoint: Endpoint, uppy: Uppy) -> None:
-    """Uppy never sends a file of up to 5 MiB in parts, whatever ``shouldUseMultipart`` says, and nothing tells it."""
+    """In Uppy's bundle is an aws-s3 of before 6.2.1: it never sends a file of up to 5 MiB in parts, whatever
+    ``shouldUseMultipart`` says, and nothing tells it. Later ones do, and end as in the test above."""
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("small page.png")
     uppy.begin()
