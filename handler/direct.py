@@ -260,8 +260,10 @@ def _check_complete(upload: UploadId, found: list[Part], said: object) -> None:
 
 def _check_sum(upload: UploadId, found: list[Part]) -> None:
     if sum(part.size for part in found) > upload.max_bytes:
+        refusal = _too_large(upload)
+        _uploads().refuse(upload.id, refusal.as_dict())  # for whoever asks what became of it: Uppy shows no reason
         _uploads().abort(upload.id, upload.upload)
-        raise _too_large(upload)
+        raise refusal
 
 
 def _too_large(upload: UploadId) -> FileTooLarge:

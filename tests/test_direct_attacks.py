@@ -387,9 +387,14 @@ def test_parts_of_unsigned_lengths_that_are_too_much_together(
     assert direct.put_to(urls[0], bytes(5 * MIB)).status == 200
     assert direct.put_to(urls[1], bytes(2 * MIB)).status == 200
     response = direct.complete(upload) if says == "complete" else direct.part_url(upload, 2)
-    assert problem(response, 413, "file-too-large")["max_bytes"] == 6 * MIB
+    refusal = problem(response, 413, "file-too-large")
+    assert refusal["max_bytes"] == 6 * MIB
     problem(direct.parts(upload), 404, "upload-not-found")
     assert incoming() == []
+    status: Any = direct.status(upload["id"]).json
+    assert status["status"] == "refused"
+    assert status["problem"]["detail"] == refusal["detail"]
+    assert problem(direct.complete(upload), 413, "file-too-large")["detail"] == refusal["detail"]
 
 
 @pytest.mark.parametrize(
