@@ -83,16 +83,20 @@ def status(name: str) -> Response:
 
     :param name: the file's id, or the upload id.
     """
-    known = is_id(name)
-    id = name if known else upload_ids.verify(name, secret=_uploads().secret()).id  # noqa: A001
+    upload = None if is_id(name) else upload_ids.verify(name, secret=_uploads().secret())
+    id = upload.id if upload else name  # noqa: A001
+    hurry = current_app.config["HURRY"]
     try:
-        verdict = _promotion().judge(id, hurry=current_app.config["HURRY"])
+        verdict = _promotion().judge(id, hurry=hurry)
+        if verdict is None:
+            # Of a form nobody knows whether it will still be sent.
+            if (upload and not upload.upload) or _uploads().begun(id):
+                return answers.success({"id": id, "status": "pending"})
+            verdict = _promotion().judge(id, hurry=hurry)  # since then it may have been completed
     except NotInTime:
         return answers.success({"id": id, "status": "pending"})
     if verdict is None:
-        if known and not _uploads().begun(id):
-            raise NotFound("Nothing has come in under this id. It may have been removed.")
-        return answers.success({"id": id, "status": "pending"})
+        raise NotFound("Nothing has come in under this id. It may have been removed.")
     if verdict.refusal is not None:
         return answers.success({"id": id, "status": "refused", "problem": verdict.refusal})
     if verdict.file is None:

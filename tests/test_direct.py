@@ -322,7 +322,8 @@ def test_an_aborted_upload_is_gone(direct: DirectClient, stored_keys: Callable[[
     assert direct.abort(upload).json == {}
     for response in (direct.parts(upload), direct.complete(upload), direct.part_url(upload, 1)):
         problem(response, 404, "upload-not-found")
-    problem(direct.status(upload["id"]), 404, "not-found")
+    for name in (upload["id"], upload["uploadId"]):
+        problem(direct.status(name), 404, "not-found")
     assert direct.abort(upload).json == {}
     assert not [key for key in stored_keys() if key.startswith(("incoming/", "files/", "tmp/"))]
 
@@ -342,6 +343,26 @@ def test_the_status_of_what_was_stored_in_another_way(client: FlaskClient) -> No
 @pytest.mark.parametrize("name", ["0" * 32, "A" * 32, "0" * 31, "a.txt", "%00", "x" * 5000, "..", "é"])
 def test_the_status_of_what_never_was(client: FlaskClient, name: str) -> None:
     assert client.get(f"/upload/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("by", ["id", "uploadId"])
+def test_the_status_of_what_is_completed_at_the_same_moment(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """It had not come in when that was looked at, and is not under way any more when that is."""
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    uploads = direct.client.application.extensions["direct_uploads"]
+    begun = uploads.begun
+
+    def complete_and_look(id: str) -> bool:  # noqa: A002
+        assert direct.complete(upload).status_code == 200
+        found: bool = begun(id)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "begun", complete_and_look)
+        assert (direct.status(upload[by]).json or {})["status"] == "stored"
 
 
 def test_the_status_of_a_deleted_file(direct: DirectClient) -> None:
