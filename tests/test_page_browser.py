@@ -481,16 +481,21 @@ def test_what_fails_for_good_can_be_tried_again_by_hand(page: Page, serve: Calla
     expect_state(page, "a.png", "stored")
 
 
+@pytest.mark.parametrize("status", [0, 400, 403])
 def test_a_cut_connection_costs_no_more_than_the_part(
-    page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path
+    page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path, status: int
 ) -> None:
+    """Or an answer that says as much: S3's RequestTimeout, or AccessDenied for a URL that has expired."""
     page.goto(serve())
     cut: list[str] = []
 
     def cut_once(route: Route) -> None:
         if route.request.method == "PUT" and not cut:
             cut.append(route.request.url)
-            route.abort("connectionreset")
+            if status:
+                route.fulfill(status=status, body="<Error>")
+            else:
+                route.abort("connectionreset")
         else:
             route.continue_()
 
@@ -498,7 +503,8 @@ def test_a_cut_connection_costs_no_more_than_the_part(
     requests, said = recorded(page), watched(page)
     choose(page, large(tmp_path))
     expect_state(page, "large.png", "stored")
-    assert "The connection was lost. Trying again …" in said()
+    words = "The server answered" if status else "The connection was lost."
+    assert [each for each in said() if each.startswith(words) and each.endswith(" Trying again …")]
     assert stored(folder) == {"large.png": LARGE}
     assert len([request for request in requests if request.method == "PUT"]) == 4
 

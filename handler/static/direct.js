@@ -82,7 +82,9 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
       note(number, body.size);
     } catch (failure) {
       note(number, 0);
-      failure.passing ||= failure.status === 403; // the URL has expired: the next try has a new one
+      // The URL or what signed it has expired: the next try has a new one. Or the body was cut off or too slow, which
+      // S3 and a server that ends answer with a 400.
+      failure.passing ||= [400, 403].includes(failure.status);
       throw failure;
     }
   };
