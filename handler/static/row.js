@@ -94,9 +94,11 @@ function name(button, label = "", file) {
   button.ariaLabel = `${label} ${nameOf(file)}`;
 }
 
+// Rounded down, as the page without scripts does it: a limit is never shown as more than it is.
 export function bytes(number) {
   const power = Math.min(Math.floor(Math.log2(Math.max(number, 1)) / 10), 4);
-  return power ? `${(number / 1024 ** power).toFixed(1)} ${"KMGT"[power - 1]}iB` : `${Math.round(number)} bytes`;
+  const tenths = Math.floor((number / 1024 ** power) * 10);
+  return power ? `${(tenths / 10).toFixed(1)} ${"KMGT"[power - 1]}iB` : `${Math.floor(number)} bytes`;
 }
 
 function duration(seconds) {
