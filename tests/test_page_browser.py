@@ -223,6 +223,20 @@ def test_where_nothing_can_be_read_there_is_no_link(page: Page, serve: Callable[
     assert page.get_by_role("button", name="Copy link").count() == 0
 
 
+def test_there_is_no_thumbnail_of_what_is_large_for_a_picture(
+    page: Page, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    """A browser takes the whole file into its memory to draw it."""
+    big, small = tmp_path / "big.png", tmp_path / "small.png"
+    for path in (big, small):
+        path.write_bytes(PNG)
+    os.truncate(big, 33 * MIB)
+    page.goto(serve())
+    choose(page, big, small)
+    page.locator("#rows > li").filter(has_text="small.png").locator("canvas").wait_for()  # they are drawn in turn
+    assert page.locator("canvas").count() == 1
+
+
 def test_dropped_files_and_folders(page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path) -> None:
     (tmp_path / "album" / "inner").mkdir(parents=True)
     (tmp_path / "album" / "a.png").write_bytes(PNG)

@@ -4,6 +4,7 @@ import { nameOf } from "./direct.js";
 
 const RATE_MS = 5000; // what the rate is taken from
 const THUMBNAIL = 96;
+const MOST_DRAWN = 32 * 2 ** 20; // a browser reads the whole file for it
 const BUTTONS = {
   new: "Pause",
   waiting: "Pause",
@@ -38,7 +39,8 @@ export class Row {
     find("small").textContent = bytes(file.size);
     this.bar.ariaLabel = nameOf(file);
     this.tile.textContent = file.name.split(".").pop().slice(0, 4);
-    if (file.type.startsWith("image/")) drawn = drawn.then(() => this.#draw(file)).catch(() => {}); // or it has none
+    if (!file.type.startsWith("image/") || file.size > MOST_DRAWN) return;
+    drawn = drawn.then(() => this.#draw(file)).catch(() => {}); // or it has none
   }
 
   show({ file, state, words, sent, stored }) {
