@@ -913,6 +913,57 @@ def test_it_is_accessible_and_fits(
     context.close()
 
 
+def test_large_text_on_a_small_screen_stays_where_it_belongs(
+    page: Page, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    """Text of twice the size on 320 pixels (WCAG 1.4.4 and 1.4.10)."""
+    page.set_viewport_size({"width": 320, "height": 800})
+    page.add_init_script(
+        """addEventListener("DOMContentLoaded", () => {
+          const larger = new CSSStyleSheet();
+          larger.replaceSync("html { font-size: 200% }");
+          document.adoptedStyleSheets = [larger];
+        })"""
+    )
+    in_every_state(page, serve(), tmp_path)
+    if where := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{where}/large-text.png", full_page=True)
+    sticking_out = """() => [...document.querySelectorAll("#rows > li")].flatMap((row) => {
+      const range = document.createRange();
+      range.selectNodeContents(row);
+      const { left, right } = row.getBoundingClientRect();
+      return [...range.getClientRects()].filter((each) => each.left < left || each.right > right);
+    })"""
+    assert page.evaluate(sticking_out) == []
+    # A button is as wide as its longest word at least.
+    broken = """() => [...document.querySelectorAll("button, .choose label")].filter((each) => {
+      const range = document.createRange();
+      const lines = (from, to) => {
+        range.setStart(each.firstChild, from);
+        range.setEnd(each.firstChild, to);
+        return range.getClientRects().length;
+      };
+      return each.offsetParent && [...each.textContent.matchAll(/\\S+/g)].some(
+        ({ 0: word, index }) => lines(index, index + word.length) > 1);
+    }).map((each) => each.textContent)"""
+    assert page.evaluate(broken) == []
+
+
+def test_a_bar_is_seen_in_forced_colours(page: Page, serve: Callable[..., str]) -> None:
+    page.emulate_media(forced_colors="active")
+    page.goto(serve())
+    with held(page, "**/upload"):
+        choose(page, named("a.png", PNG))
+        page.get_by_role("button", name="Pause a.png").click()  # or its value is set once a second
+        expect_state(page, "a.png", "paused")
+        bar = page.get_by_role("progressbar")
+        pictures = set()
+        for value in (0, 0.5, 1):
+            bar.evaluate("(bar, value) => (bar.value = value)", value)
+            pictures.add(bar.screenshot())
+        assert len(pictures) == 3
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_accessible_without_scripts(browser: Browser, serve: Callable[..., str], scheme: Any) -> None:
     if not AXE.exists():
