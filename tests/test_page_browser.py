@@ -343,6 +343,7 @@ def test_what_will_be_refused_is_said_before_it_is_sent_in_the_servers_words(
     choose(page, named(name, b"MZ", "application/octet-stream"))
     text = expect_state(page, "", "refused")
     assert requests == []
+    assert text in page.get_by_role("log").inner_text()
     answer = page.request.post(
         f"{url}/upload/s3/multipart", data=json.dumps({"filename": name}), headers={"Content-Type": "application/json"}
     )
@@ -490,6 +491,7 @@ def test_what_fails_for_good_can_be_tried_again_by_hand(page: Page, serve: Calla
     page.route(f"{url}/upload", lambda route: route.fulfill(status=404, body="<html>"))
     choose(page, named("a.png", PNG))
     assert expect_state(page, "a.png", "failed") == "The server answered 404 Not Found."
+    assert page.get_by_role("log").inner_text() == "a.png: The server answered 404 Not Found."
     page.unroute(f"{url}/upload")
     page.get_by_role("button", name="Retry a.png").click()
     expect_state(page, "a.png", "stored")

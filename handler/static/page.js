@@ -1,6 +1,6 @@
 // The page: takes files in every way that there is, and has a few of them uploaded at once.
 
-import { keyOf, unfinished } from "./direct.js";
+import { keyOf, nameOf, unfinished } from "./direct.js";
 import { Endpoint } from "./http.js";
 import { Row, bytes } from "./row.js";
 import { Upload } from "./upload.js";
@@ -91,7 +91,10 @@ function take(file) {
 function changed(upload) {
   const { row, state, words, file, failure } = upload;
   row.show(upload);
-  if (row.said !== state && ENDS.includes(state)) say(words || `${file.name}: ${state}.`);
+  if (row.said !== state && ENDS.includes(state)) {
+    // Whoever hears it does not see which row it is about.
+    say(words.includes(file.name) ? words : `${nameOf(file)}: ${words || `${state}.`}`);
+  }
   row.said = state;
   if (state === "failed" && wantsToken(failure)) askForToken(words);
   count();
