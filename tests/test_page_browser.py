@@ -257,6 +257,38 @@ def test_dropped_files_and_folders(page: Page, serve: Callable[..., str], folder
     assert {path.read_bytes() for path in folder.glob("files/*/same.txt")} == twins
 
 
+def test_what_cannot_be_read_in_a_folder_is_named_and_the_rest_is_sent(
+    page: Page, serve: Callable[..., str], folder: Path, tmp_path: Path
+) -> None:
+    for name in ("a/1.png", "b/2.png", "c/3.png"):
+        (tmp_path / "album" / name).parent.mkdir(parents=True)
+        (tmp_path / "album" / name).write_bytes(PNG)
+    page.add_init_script(
+        """const { webkitGetAsEntry } = DataTransferItem.prototype;
+        DataTransferItem.prototype.webkitGetAsEntry = function () {
+          const entry = webkitGetAsEntry.call(this);
+          const directory = Object.getPrototypeOf(entry);
+          const { createReader } = directory;
+          directory.createReader = function () {
+            const reader = createReader.call(this);
+            if (this.name === "b") reader.readEntries = (_, fail) => fail(new DOMException("", "NotReadableError"));
+            return reader;
+          };
+          return entry;
+        };"""
+    )
+    page.goto(serve())
+    data = {"items": [], "files": [str(tmp_path / "album")], "dragOperationsMask": 1}
+    drag = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        drag.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 100, "data": data})
+    page.get_by_text("album/b cannot be read.").wait_for()
+    for name in ("1.png", "3.png"):
+        expect_state(page, name, "stored")
+    assert set(stored(folder)) == {"1.png", "3.png"}
+    assert page.get_by_role("status").inner_text() == "album/b cannot be read."
+
+
 def twins_in(directory: Path) -> set[bytes]:
     """Two files in two folders that differ in their content alone, as what an archive unpacks to may; returns that."""
     for content in (b"one", b"two"):

@@ -46,22 +46,25 @@ document.ondrop = async (event) => {
   event.preventDefault();
   // All entries at once: after the first await there are none.
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
-  for (const entry of entries) {
-    await walk(entry).catch(() => ($("notice").textContent = `${entry.name} cannot be read.`));
-  }
+  $("notice").textContent = "";
+  for (const entry of entries) await walk(entry);
 };
 
 async function walk(entry) {
-  if (entry instanceof File) add([entry]);
-  if (entry?.isFile) {
-    const file = await new Promise((...then) => entry.file(...then));
-    // Where it lies is known as if its folder had been chosen.
-    add([Object.defineProperty(file, "webkitRelativePath", { value: entry.fullPath.slice(1) })]);
-  }
-  if (!entry?.isDirectory) return;
-  const reader = entry.createReader();
-  for (let some; (some = await new Promise((...then) => reader.readEntries(...then))).length; ) {
-    for (const each of some) await walk(each);
+  if (entry instanceof File) offer(entry);
+  try {
+    if (entry?.isFile) {
+      const file = await new Promise((...then) => entry.file(...then));
+      // Where it lies is known as if its folder had been chosen.
+      offer(Object.defineProperty(file, "webkitRelativePath", { value: entry.fullPath.slice(1) }));
+    }
+    if (!entry?.isDirectory) return;
+    const reader = entry.createReader();
+    for (let some; (some = await new Promise((...then) => reader.readEntries(...then))).length; ) {
+      for (const each of some) await walk(each);
+    }
+  } catch {
+    $("notice").textContent += `${entry.fullPath.slice(1)} cannot be read. `; // what lies beside it can
   }
 }
 
@@ -69,12 +72,14 @@ async function walk(entry) {
 
 function add(files) {
   if (files.length) $("notice").textContent = "";
-  for (const file of files) {
-    const key = keyOf(file);
-    const same = [...uploads].find((upload) => upload.key === key && !upload.over);
-    if (same) again(same);
-    else take(file);
-  }
+  files.forEach(offer);
+}
+
+function offer(file) {
+  const key = keyOf(file);
+  const same = [...uploads].find((upload) => upload.key === key && !upload.over);
+  if (same) again(same);
+  else take(file);
 }
 
 function take(file) {
