@@ -249,10 +249,12 @@ def test_dropped_files_and_folders(page: Page, serve: Callable[..., str], folder
     for kind in ("dragEnter", "dragOver"):
         drag.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 100, "data": data})
     page.locator("body.over").wait_for()
+    page.evaluate("addEventListener('drop', (event) => (window.prevented = event.defaultPrevented))")
     drag.send("Input.dispatchDragEvent", {"type": "drop", "x": 100, "y": 100, "data": data})
     for name in ("album/a.png", "album/inner/b.txt", "c.png", "album/one/same.txt", "album/two/same.txt"):
         expect_state(page, name, "stored")
     assert page.locator("body.over").count() == 0
+    assert page.evaluate("prevented")  # or the browser would show the file in the page's place
     assert set(stored(folder)) == {"a.png", "b.txt", "c.png", "same.txt"}
     assert {path.read_bytes() for path in folder.glob("files/*/same.txt")} == twins
 
@@ -515,6 +517,65 @@ def test_a_server_that_is_busy_is_asked_again(page: Page, serve: Callable[..., s
     assert "The storage cannot be reached just now. Trying again …" in said()
     assert failures == []
     assert stored(folder) == {"a.png": PNG}
+
+
+def test_it_waits_as_long_as_the_server_says_or_until_there_is_a_network_again(
+    page: Page, serve: Callable[..., str], folder: Path
+) -> None:
+    url = serve()
+    page.goto(url)
+    page.get_by_text("each.").wait_for()
+    busy = {"status": 503, "json": {"detail": "Busy."}, "headers": {"Retry-After": "30"}}
+    page.route(f"{url}/upload", lambda route: route.fulfill(**busy), times=1)
+    choose(page, named("a.png", PNG))
+    page.get_by_text("Busy. Trying again …").wait_for()
+    page.wait_for_timeout(2500)  # longer than it would wait otherwise
+    assert stored(folder) == {}
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect_state(page, "a.png", "stored")  # in less than 30 seconds
+
+
+def test_a_portal_s_page_is_not_taken_for_an_answer(page: Page, serve: Callable[..., str]) -> None:
+    url = serve()
+    page.goto(url)
+    page.get_by_text("each.").wait_for()
+    page.route(f"{url}/upload", lambda route: route.fulfill(status=200, body="<h1>Welcome aboard</h1>"), times=1)
+    said = watched(page)
+    choose(page, named("a.png", PNG))
+    expect_state(page, "a.png", "stored")
+    assert "Something else than the endpoint answered. Trying again …" in said()
+
+
+def test_a_part_that_cannot_be_sent_stops_the_others(page: Page, serve: Callable[..., str], tmp_path: Path) -> None:
+    page.goto(serve())
+    stopped: list[str] = []
+    page.on("requestfailed", lambda request: stopped.append(request.method))
+    with held(page, "**/upload/s3/incoming/*") as routes:
+        choose(page, large(tmp_path))
+        while len(routes) < 2:
+            page.wait_for_timeout(50)
+        routes[0].fulfill(status=405, body="<Error>")
+        expect_state(page, "large.png", "failed")
+    assert stopped == ["PUT"]
+
+
+def test_who_leaves_while_something_is_sent_is_asked(page: Page, serve: Callable[..., str], folder: Path) -> None:
+    url = serve()
+    page.goto(url)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: asked.append(dialog.type))  # which another handler accepts
+    page.get_by_role("heading", name="Upload files").click()  # nobody who has done nothing is asked
+    with held(page, f"{url}/upload"):
+        choose(page, named("a.png", PNG))
+        expect_state(page, "a.png", "sending")
+        page.reload()
+    assert asked == ["beforeunload"]
+    choose(page, named("b.png", PNG))
+    expect_state(page, "b.png", "stored")
+    page.get_by_role("heading", name="Upload files").click()
+    page.reload()
+    assert asked == ["beforeunload"]
+    assert set(stored(folder)) == {"b.png"}
 
 
 def test_what_fails_for_good_can_be_tried_again_by_hand(page: Page, serve: Callable[..., str]) -> None:
