@@ -757,6 +757,30 @@ def test_the_disk_or_the_process_fails_at_any_step(
     assert at > 15
 
 
+@pytest.mark.parametrize("kind", ["folder"])
+def test_a_file_that_was_stored_when_the_process_was_killed_can_be_deleted(
+    direct: DirectClient,
+    unjudged: Callable[[bytes], str],
+    make_app: Callable[..., Flask],
+    stored_keys: Callable[[], list[str]],
+) -> None:
+    """It was there, and nothing said yet that there had been a verdict."""
+    id = unjudged(b"good")  # noqa: A001
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "touch", killed)
+        with pytest.raises(Killed):
+            judge(direct, id)
+    assert visible(stored_keys) == [f"files/{id}/a.txt"]
+    restarted = DirectClient(client=make_app().test_client())
+    assert restarted.client.application.extensions["storage"].delete(id, "a.txt")
+    assert restarted.status(id).status_code == 404
+    assert visible(stored_keys) == []
+
+
 def part_ticket(uploads: LocalDirectUploads, id: str, number: int, size: int | None = None) -> str:  # noqa: A002
     return uploads.part_url(id, id, number, size=size).rpartition("/")[2]
 

@@ -63,6 +63,7 @@ class LocalDirectUploads:
             (self._folder / place).mkdir(exist_ok=True)
         self._swept = 0.0
         self._sweep()
+        self._discard_what_is_stored()
 
     def secret(self) -> bytes:
         path = self._folder / "secret"
@@ -264,6 +265,13 @@ class LocalDirectUploads:
                 with suppress(FileNotFoundError):  # another server on this folder was faster
                     if last_written(path) < now - seconds:
                         self._bury(path)
+
+    def _discard_what_is_stored(self) -> None:
+        """End what a process was at when it was killed: else the file would come back after it is deleted."""
+        for path in (self._folder / "incoming").glob("*.complete"):
+            if (self._folder / "files" / path.stem).exists():
+                self._judged(path.stem).touch()
+                self._bury(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
