@@ -22,6 +22,7 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 import awsgi
 
 from .problems import InternalError, MalformedRequest, Problem
+from .safe_headers import safe_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -589,19 +590,10 @@ def json_string(text: str) -> str:
         return text
 
 
-SAFE_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
-    ("Referrer-Policy", "same-origin"),
-    ("Cache-Control", "no-store"),
-)
-"""What the upload app's own answers have, too."""
-
-
 def failure(problem: Problem, *, request_id: str | None) -> WSGIApplication:
     """A WSGI app that answers with a problem object (RFC 9457), for where the app itself could not."""
     members = problem.as_dict()
-    headers = [("Content-Type", "application/problem+json"), *SAFE_HEADERS]
+    headers = [("Content-Type", "application/problem+json")]
     if request_id:
         members["request_id"] = request_id
         headers.append(("X-Request-Id", request_id))
@@ -610,9 +602,7 @@ def failure(problem: Problem, *, request_id: str | None) -> WSGIApplication:
     status_line = f"{problem.status} {HTTPStatus(problem.status).phrase}"
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["wsgi.url_scheme"] == "https":
-            headers.append(("Strict-Transport-Security", "max-age=31536000"))
-        start_response(status_line, headers)
+        start_response(status_line, headers + safe_headers(over_tls=environ["wsgi.url_scheme"] == "https"))
         return [body]
 
     return app

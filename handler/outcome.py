@@ -13,11 +13,17 @@ from . import answers
 from .access import Access
 from .logs import logger
 from .problems import AccessNotConfigured, InternalError, Problem, StorageUnavailable
+from .safe_headers import safe_headers
 from .storage import StoredFile, is_key
 
 REFUSAL = "handler.refusal"
 """Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
 all others are. No client can put anything there: what it sends is under ``HTTP_…``."""
+
+
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 
 
 def register(app: Flask) -> None:
@@ -63,27 +69,13 @@ def _fault(_error: Exception) -> Response:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Content-Security-Policy", _policy(response))
-    # Under "no-referrer" a browser sends "Origin: null" with the form of our own page (WHATWG Fetch, "append a request
-    # Origin header"), which then looks like another site's.
-    response.headers["Referrer-Policy"] = "same-origin"
-    if request.is_secure:
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    response.headers.setdefault("Cache-Control", "no-store")
+    # Our own pages have styles and an icon. The one with scripts has a policy of its own, and brings it.
+    if response.mimetype == answers.HTML and request.endpoint != "files.download":
+        response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+    for name, value in safe_headers(over_tls=request.is_secure):
+        response.headers.setdefault(name, value)
     _log(response)
     return response
-
-
-def _policy(response: Response) -> str:
-    # Our own pages have styles and an icon; everything else is data, and a browser has no business to render it. The
-    # one page with scripts has a policy of its own.
-    if response.mimetype == answers.HTML and request.endpoint != "files.download":
-        return (
-            "default-src 'none'; style-src 'self'; img-src 'self'; "
-            "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-        )
-    return "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
 def _log(response: Response) -> None:
