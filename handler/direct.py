@@ -111,7 +111,7 @@ def form(token: str | None = None) -> Response:
     name = file.declaration.original_name
     if file.size is not None and file.size > MAX_FORM_BYTES:
         raise FileTooLarge(
-            f"{name!r} is larger than what a form may hold: {MAX_FORM_BYTES:,} bytes. Send it in parts.",
+            f"'{name}' is larger than what a form may hold: {MAX_FORM_BYTES:,} bytes. Send it in parts.",
             file_name=name,
             max_bytes=MAX_FORM_BYTES,
         )

@@ -182,14 +182,12 @@ class _FormReader:
         self._whole.append(incoming)
 
     def _read_field(self, part: forms.Part, content: Iterator[bytes]) -> None:
-        if part.file_name is not None:  # what a browser sends for an input in which nothing was chosen
-            forms.text(content)
-        elif part.name == FILE_FIELD:
+        is_text = part.file_name is None  # else it is what a browser sends for an input in which nothing was chosen
+        if is_text and part.name == FILE_FIELD:
             raise NoFile(f"The part '{FILE_FIELD}' is text: with curl, write -F {FILE_FIELD}=@photo.jpg.")
-        elif part.name == TOKEN_FIELD:
-            self._token = forms.text(content)
-        else:
-            forms.text(content)
+        value = forms.text(content)
+        if is_text and part.name == TOKEN_FIELD:
+            self._token = value
 
     def _watched(self, content: Iterator[bytes]) -> Iterator[bytes]:
         """The content of a part, as long as it is worth reading.
