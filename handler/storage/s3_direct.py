@@ -30,10 +30,11 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
@@ -349,6 +350,17 @@ class S3Incoming:
         length = part_bytes(self.size)
         count = -(-self.size // length)
 
+        failed = Event()
+
+        def copy_unless_failed(number: int) -> CompletedPartTypeDef:
+            if failed.is_set():
+                raise CancelledError  # which nobody sees: the one that failed was begun, and is looked at, before it
+            try:
+                return copy(number)
+            except BaseException:
+                failed.set()
+                raise
+
         def copy(number: int) -> CompletedPartTypeDef:
             first, last = (number - 1) * length, min(number * length, self.size) - 1
             # A range only of what has several parts: S3 copies none of an object of 5 MB or less (AWS: UploadPartCopy).
@@ -364,7 +376,7 @@ class S3Incoming:
         threads = ThreadPoolExecutor(COPIES_AT_ONCE)
         try:
             # Each in a copy of this context, since it knows the deadline.
-            copies = [threads.submit(copy_context().run, copy, number) for number in range(1, count + 1)]
+            copies = [threads.submit(copy_context().run, copy_unless_failed, number) for number in range(1, count + 1)]
             return [each.result() for each in copies]
         finally:
             threads.shutdown(cancel_futures=True)  # after a failure the rest, up to thousands, would be for nothing
