@@ -51,7 +51,8 @@ class UnsupportedEvent(ValueError):
 
 
 def make_handler(app: WSGIApplication) -> Callable[[Event, object], Answer]:
-    """A Lambda handler that lets a WSGI app answer what API Gateway, a Function URL or a load balancer passes on.
+    """A Lambda handler that lets a WSGI app answer what API Gateway, a Function URL, a load balancer or VPC Lattice
+    passes on.
 
     The app finds Lambda's request id in ``UNIQUE_ID`` (the name that Apache's mod_unique_id gave it), and the untouched
     event and context in ``awsgi.event`` and ``awsgi.context``. Whatever the app does, the answer is one that AWS can
@@ -124,6 +125,10 @@ def shape_of(event: Event) -> Shape:
         # A target group sends, and takes, either single values or lists, by its setting
         # lambda.multi_value_headers.enabled.
         return ALB_MULTI_VALUE if "multiValueHeaders" in event else ALB
+    if "raw_path" in event and "method" in event:
+        return LATTICE_1
+    if "method" in event and LATTICE_ARNS & request_context.keys():
+        return LATTICE_2
     if event.get("version") == "2.0" and ("rawPath" in event or "http" in request_context) and "routeArn" not in event:
         return PAYLOAD_2
     if "httpMethod" in event and not {"methodArn", "apiPath"} & event.keys():  # an authorizer's, a Bedrock agent's
@@ -231,7 +236,7 @@ def read_payload_2(event: Event, request_context: Event) -> Variables:
         script_name = ""
     variables = header_variables(event)
     if event.get("cookies"):
-        variables["HTTP_COOKIE"] = wsgi_string("; ".join(event["cookies"]))
+        variables["HTTP_COOKIE"] = join_cookies(wsgi_string("; ".join(event["cookies"])), variables.get("HTTP_COOKIE"))
     default_method = route_method if template and route_method != "ANY" else "GET"
     variables["REQUEST_METHOD"] = http.get("method") or default_method
     variables["SCRIPT_NAME"], variables["PATH_INFO"] = script_name, path_info
@@ -256,12 +261,67 @@ def read_alb(event: Event, _request_context: Event) -> Variables:
     return variables
 
 
+def read_lattice_1(event: Event, _request_context: Event) -> Variables:
+    """A VPC Lattice event of version 1, which is what Envoy makes of a request: the path is raw and has the query.
+
+    AWS: "Lambda functions as targets in VPC Lattice"; Envoy: "AWS Lambda", the schema of its JSON.
+    """
+    return read_lattice(event, event["raw_path"] or "/", event.get("query_string_parameters"))
+
+
+def read_lattice_2(event: Event, _request_context: Event) -> Variables:
+    """A VPC Lattice event of version 2: header fields and query keys have lists of values.
+
+    AWS: "Lambda functions as targets in VPC Lattice".
+    """
+    return read_lattice(event, event.get("path") or "/", event.get("queryStringParameters"))
+
+
+def read_lattice(event: Event, target: str, parameters: Mapping[str, str | list[str] | None] | None) -> Variables:
+    """What both versions have in common.
+
+    :param target: the path, raw, and the query behind a ``?`` if the event has it there.
+    :param parameters: the query otherwise. AWS does not say whether it is decoded, so a character that no encoded query
+        has is encoded.
+    """
+    path, mark, raw_query = target.partition("?")
+    variables = header_variables(event)
+    variables["REQUEST_METHOD"] = event.get("method") or "GET"
+    variables["SCRIPT_NAME"], variables["PATH_INFO"] = split_path(decode_path(path or "/"), "", ())
+    pairs = [
+        f"{quote(key, safe=QUERY_VALUE, errors='replace')}={quote(value or '', safe=QUERY_VALUE, errors='replace')}"
+        for key, values in (parameters or {}).items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
+    variables["QUERY_STRING"] = ascii_query(raw_query) if mark else "&".join(pairs)
+    address = last_hop(variables.get("HTTP_X_FORWARDED_FOR", ""))
+    if address:
+        variables["REMOTE_ADDR"] = address
+    return variables
+
+
+QUERY_VALUE = "%:/?[]@!$'()*+,;="
+
+
+def join_cookies(cookies: str, field: str | None) -> str:
+    """The event's list of cookies, and those of a Cookie header field that are not in it: Function URLs behind
+    CloudFront, and event builders, send both.
+
+    :param cookies: the list, joined as a browser would.
+    :param field: the value of the header field, if there is one.
+    """
+    if not field:
+        return cookies
+    known = {cookie.strip() for cookie in cookies.split(";")}
+    return "; ".join([cookies, *(cookie for each in field.split(";") if (cookie := each.strip()) not in known)])
+
+
 def header_variables(event: Event) -> Variables:
     """The request's header fields as ``HTTP_…`` variables, repeated ones joined (RFC 9110, section 5.3)."""
     lists = event.get("multiValueHeaders")
     variables = {}
     for name, value in (lists or event.get("headers") or {}).items():
-        if lists and value:
+        if value and (lists or isinstance(value, list)):  # VPC Lattice has lists in the one place
             value = value[0] if len(value) == 1 else fold(name, value)  # noqa: PLW2901
         key = variable_name(name)
         if key and isinstance(value, str):
@@ -386,7 +446,11 @@ def is_own_domain(request_context: Event) -> bool:
 
 
 def set_server_variables(variables: Variables, domain_name: str | None) -> None:
-    """The URL that the client used, up to the path. Neither name nor port may be empty (PEP 3333)."""
+    """The URL that the client used, up to the path. Neither name nor port may be empty (PEP 3333).
+
+    :param domain_name: the domain that AWS says the request came to. The app makes its URLs of it (``HTTP_HOST``) and
+        not of what a client wrote into ``Host``. Load balancers and VPC Lattice have only ``Host``.
+    """
     # AWS sets X-Forwarded-Proto and -Port; the events of health checks and consoles lack them.
     scheme = last_value(variables.get("HTTP_X_FORWARDED_PROTO", "")).lower()
     if scheme not in DEFAULT_PORTS:
@@ -397,6 +461,8 @@ def set_server_variables(variables: Variables, domain_name: str | None) -> None:
     variables["wsgi.url_scheme"] = scheme
     variables["SERVER_NAME"] = (name if host_port.isdecimal() else host) or "localhost"
     variables["SERVER_PORT"] = port if port.isdecimal() else DEFAULT_PORTS[scheme]
+    if domain_name and isinstance(domain_name, str):
+        variables["HTTP_HOST"] = domain_name
 
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -434,11 +500,12 @@ def body_of(event: Event) -> Body:
         found out when it is read; then it is raised there.
     """
     text = event.get("body") or ""
+    is_base64 = event.get("isBase64Encoded") or event.get("is_base64_encoded")  # the latter is VPC Lattice's
     try:
-        if event.get("isBase64Encoded") and len(text) > PIECE_CHARS:
+        if is_base64 and len(text) > PIECE_CHARS:
             length = len(text) // 4 * 3 - text.count("=", -2)
             return Body(io.BufferedReader(Base64Reader(text), PIECE_CHARS), length)
-        data = decode_base64(text) if event.get("isBase64Encoded") else text.encode()
+        data = decode_base64(text) if is_base64 else text.encode()
     except (ValueError, TypeError, AttributeError):
         raise not_decodable() from None
     return Body(io.BytesIO(data), len(data))
@@ -678,3 +745,7 @@ PAYLOAD_1 = Shape(read_payload_1, write_payload_1)
 PAYLOAD_2 = Shape(read_payload_2, write_payload_2)
 ALB = Shape(read_alb, write_alb, has_status_description=True)
 ALB_MULTI_VALUE = Shape(read_alb, write_alb_multi_value, has_status_description=True)
+LATTICE_1 = Shape(read_lattice_1, write_payload_2, has_status_description=True)
+LATTICE_2 = Shape(read_lattice_2, write_payload_2, has_status_description=True)
+LATTICE_ARNS = frozenset({"serviceNetworkArn", "serviceArn", "targetGroupArn"})
+"""Members of a VPC Lattice event's context. No other HTTP event has one there: a load balancer's is below ``elb``."""

@@ -27,6 +27,8 @@ from .gateway_events import (
     alb_multi_value_event,
     http_1_event,
     http_2_event,
+    lattice_1_event,
+    lattice_2_event,
     rest_event,
 )
 
@@ -206,7 +208,7 @@ def client_address_is_not_the_clients_choice(door: Door) -> None:
 
 def unknown_client_address_is_not_invented(door: Door) -> None:
     event = door.shape.event()
-    event["requestContext"] = {"elb": {}} if "elb" in event["requestContext"] else {}
+    event["requestContext"] = telling_context(event) or {}
     for name in ("headers", "multiValueHeaders"):
         if name in event:
             event[name] = {"x-custom": ["1"] if name == "multiValueHeaders" else "1"}
@@ -256,9 +258,9 @@ def environment_is_valid_wsgi(door: Door) -> None:
 
 
 def null_request_context_works(door: Door) -> None:
-    # A load balancer's event is told by its context; without it, it is read as API Gateway's.
+    # The context shows a load balancer's event and VPC Lattice's. Without it they would be something else.
     event = door.shape.event(path="/upload", query="a=1")
-    event["requestContext"] = {"elb": {}} if "elb" in event["requestContext"] else None
+    event["requestContext"] = telling_context(event)
     assert door.environ(event)["PATH_INFO"] == "/upload"
 
 
@@ -337,7 +339,8 @@ def status_is_a_number(door: Door) -> None:
 
 
 def status_description_goes_out_to_balancers(door: Door) -> None:
-    expected = "404 Not Found" if door.shape.event in (alb_event, alb_multi_value_event) else None
+    balancers = (alb_event, alb_multi_value_event, lattice_1_event, lattice_2_event)
+    expected = "404 Not Found" if door.shape.event in balancers else None
     assert door.answer(status="404 Not Found").answer.get("statusDescription") == expected
 
 
@@ -545,6 +548,12 @@ def set_header(event: Event, name: str, value: str) -> None:
         if fields is not None:
             for spelling in [key for key in fields if key.lower() == name.lower()]:
                 fields[spelling] = wrapped
+
+
+def telling_context(event: Event) -> Event | None:
+    """The least that a context can hold for the event to be of its shape."""
+    context = event.get("requestContext") or {}
+    return {name: context[name] for name in ("elb", "serviceArn") if name in context} or None
 
 
 def with_each(door: Door, value: object, *names: str) -> Event:

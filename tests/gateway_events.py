@@ -199,6 +199,61 @@ def alb_multi_value_event(**options: Any) -> Event:
     return alb_event(multi_value=True, **options)
 
 
+def lattice_2_event(
+    *,
+    method: str = "GET",
+    path: str = "/",
+    query: str = "",
+    headers: Fields = (),
+    body: bytes | None = None,
+    as_base64: bool | None = None,
+    host: str = "upload-123.7d67968.vpc-lattice-svcs.eu-central-1.on.aws",
+    stage: str = "",
+) -> Event:
+    """A VPC Lattice event of version 2: header fields and query keys, in lists. It has no stage."""
+    assert not stage, "VPC Lattice has none"
+    pairs = [(key, value) for key, _, value in (pair.partition("=") for pair in query.split("&") if pair)]
+    return {
+        "version": "2.0",
+        "path": path,
+        "method": method,
+        "headers": lists(lattice_fields(headers, body, host)),
+        "queryStringParameters": lists(pairs),
+        **body_fields(body, as_base64),
+        "requestContext": {
+            "serviceNetworkArn": "arn:aws:vpc-lattice:eu-central-1:1:servicenetwork/sn-1",
+            "serviceArn": "arn:aws:vpc-lattice:eu-central-1:1:service/svc-1",
+            "targetGroupArn": "arn:aws:vpc-lattice:eu-central-1:1:targetgroup/tg-1",
+            "identity": {"sourceVpcArn": "arn:aws:ec2:eu-central-1:1:vpc/vpc-1"},
+            "region": "eu-central-1",
+            "timeEpoch": "1690497599177430",
+        },
+    }
+
+
+def lattice_1_event(**options: Any) -> Event:
+    """A VPC Lattice event of version 1: the path has the query, and repeated header fields are joined."""
+    event = lattice_2_event(**options)
+    query = options.get("query", "")
+    joined = {name: ("; " if name == "cookie" else ",").join(values) for name, values in event["headers"].items()}
+    return {
+        "raw_path": event["path"] + (f"?{query}" if query else ""),
+        "method": event["method"],
+        "headers": joined,
+        "query_string_parameters": {key: ",".join(values) for key, values in event["queryStringParameters"].items()},
+        "body": event["body"],
+        "is_base64_encoded": event["isBase64Encoded"],
+    }
+
+
+def lattice_fields(headers: Fields, body: bytes | None, host: str) -> list[tuple[str, str]]:
+    sent = [(name.lower(), value) for name, value in with_length(headers, body)]
+    chain = [value for name, value in sent if name == "x-forwarded-for"]
+    fields = [(name.lower(), value) for name, value in default_headers(host) if name != "X-Forwarded-For"]
+    fields += [(name, value) for name, value in sent if name != "x-forwarded-for"]
+    return [*fields, ("x-forwarded-for", ", ".join([*chain, CLIENT]))]
+
+
 def with_length(headers: Fields, body: bytes | None) -> list[tuple[str, str]]:
     """A client says how long its body is, unless the test has it say something else."""
     headers = list(headers)
@@ -295,4 +350,6 @@ SHAPES = {
     "Function URL": Shape(event=function_url_event, read=read_payload_2),
     "ALB": Shape(event=alb_event, read=read_alb, has_lists=False),
     "ALB multi-value": Shape(event=alb_multi_value_event, read=read_alb_multi_value),
+    "VPC Lattice 1": Shape(event=lattice_1_event, read=read_payload_2),
+    "VPC Lattice 2": Shape(event=lattice_2_event, read=read_payload_2),
 }

@@ -27,6 +27,8 @@ from .gateway_events import (
     function_url_event,
     http_1_event,
     http_2_event,
+    lattice_1_event,
+    lattice_2_event,
     load,
     rest_event,
 )
@@ -164,6 +166,7 @@ class TestRestApi:
         event["multiValueHeaders"]["X-Forwarded-Proto"] = ["https", "http"]
         event["multiValueHeaders"]["Host"] = ["one.example", "two.example"]
         event["multiValueHeaders"]["X-Forwarded-Port"] = ["443", "80"]
+        del event["requestContext"]["domainName"]
         environ = environ_of(event)
         assert (environ["CONTENT_TYPE"], environ["HTTP_X_FORWARDED_PROTO"]) == ("text/csv", "http")
         assert (environ["HTTP_HOST"], environ["HTTP_X_FORWARDED_PORT"]) == ("two.example", "80")
@@ -276,6 +279,23 @@ class TestHttpApi2:
     def test_route_tells_a_custom_domains_base_path(self) -> None:
         event = http_2_event(host="upload.example", path="/base/upload", route_key="POST /upload")
         assert url_of(environ_of(event)) == ("/base", "/upload")
+
+    @pytest.mark.parametrize(
+        ("cookies", "field", "expected"),
+        [
+            (["a=1"], "b=2", ["a=1", "b=2"]),
+            (["a=1", "b=2"], "b=2; a=1", ["a=1", "b=2"]),
+            (["a=1"], "a=2", ["a=1", "a=2"]),
+            ([], "b=2", ["b=2"]),
+            (["a=1"], "", ["a=1"]),
+        ],
+    )
+    def test_cookies_of_the_list_and_of_the_field_are_kept(
+        self, cookies: list[str], field: str, expected: list[str]
+    ) -> None:
+        event = http_2_event() | {"cookies": cookies}
+        event["headers"]["cookie"] = field
+        assert environ_of(event)["HTTP_COOKIE"].split("; ") == expected
 
     def test_cookie_that_is_not_ascii(self) -> None:
         event = http_2_event(headers=[("Cookie", "a=ä; b=2")])
@@ -390,6 +410,56 @@ class TestAlbMultiValue:
         assert environ["body"] == b"request_body"
 
 
+class TestVpcLattice:
+    def test_documented_event_of_version_1(self) -> None:
+        environ = environ_of(load("aws-lattice-1"))
+        assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/path/to resource", "a=1&a=2&b=%26")
+        assert (environ["REQUEST_METHOD"], environ["HTTP_HOST"]) == ("POST", "upload.example")
+        assert (environ["body"], environ["REMOTE_ADDR"]) == (b'{"test": "event"}', "10.213.229.10")
+
+    def test_documented_event_of_version_2(self) -> None:
+        environ = environ_of(load("aws-lattice-2"))
+        assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/path/to resource", "a=1&a=2&b=%26")
+        assert (environ["REQUEST_METHOD"], environ["HTTP_HOST"]) == ("POST", "upload.example")
+        assert (environ["body"], environ["REMOTE_ADDR"]) == (b'{"test": "event"}', "10.213.229.10")
+
+    def test_query_of_version_1_where_the_path_has_none(self) -> None:
+        event = lattice_1_event() | {"query_string_parameters": {"a": "1 2", "b": None}}
+        assert environ_of(event)["QUERY_STRING"] == "a=1%202&b="
+
+    def test_characters_that_no_encoded_query_has_are_encoded(self) -> None:
+        event = lattice_2_event() | {"queryStringParameters": {"a&b": ["1 2", "ä#&"]}}
+        assert environ_of(event)["QUERY_STRING"] == "a%26b=1%202&a%26b=%C3%A4%23%26"
+
+    @pytest.mark.parametrize("make_event", [lattice_1_event, lattice_2_event])
+    def test_response(self, make_event: Callable[..., Event]) -> None:
+        assert make_handler(app_answering(*COOKIES))(make_event(), Context()) == {
+            "statusCode": 200,
+            "statusDescription": "200 OK",
+            "headers": {},
+            "cookies": ["a=1", "b=2"],
+            "body": "hello",
+            "isBase64Encoded": False,
+        }
+
+
+class TestDomain:
+    @pytest.mark.parametrize("make_event", [rest_event, http_1_event, http_2_event, function_url_event])
+    def test_domain_of_the_context_counts_more_than_the_host_field(self, make_event: Callable[..., Event]) -> None:
+        event = make_event(host="files.example")
+        for fields in ("headers", "multiValueHeaders"):
+            for name in event.get(fields, {}):
+                if name.lower() == "host":
+                    event[fields][name] = "evil.example" if fields == "headers" else ["evil.example"]
+        assert environ_of(event)["HTTP_HOST"] == "files.example"
+
+    @pytest.mark.parametrize("domain", [None, "", 7])
+    def test_without_a_domain_the_host_field_counts(self, domain: object) -> None:
+        event = rest_event(host="files.example")
+        event["requestContext"]["domainName"] = domain
+        assert environ_of(event)["HTTP_HOST"] == "files.example"
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 class TestEveryShape:
     def test_request_id(self, shape: Shape) -> None:
@@ -397,7 +467,7 @@ class TestEveryShape:
 
     def test_request_id_without_a_context(self, shape: Shape) -> None:
         event = shape.event()
-        has_one = "requestId" in event["requestContext"]
+        has_one = "requestId" in event.get("requestContext", {})
         assert environ_of(event).get("UNIQUE_ID") == ("api-request" if has_one else None)
 
     def test_null_among_the_values(self, shape: Shape) -> None:
@@ -436,7 +506,7 @@ class TestEveryShape:
     @pytest.mark.parametrize("request_id", ["a\r\nSet-Cookie: a=1", "日本", "", 7])
     def test_request_id_that_is_no_field_value_is_none(self, shape: Shape, request_id: object) -> None:
         event = shape.event(method="POST", body=b"") | {"body": "?", "isBase64Encoded": True}
-        event["requestContext"]["requestId"] = request_id
+        event.setdefault("requestContext", {})["requestId"] = request_id
         reply = shape.read(make_handler(app_answering())(event, None))
         assert (reply.status, reply.values("X-Request-Id")) == (400, [])
         assert b"request_id" not in reply.body
@@ -656,8 +726,10 @@ class TestOtherEvents:
             (load("aws-http-api-2-authorizer"), "REQUEST", ["version", "type", "routeArn", "identitySource"]),
             # An agent of Bedrock's.
             ({"httpMethod": "DELETE", "apiPath": "/files", "agent": {}}, "unknown", ["httpMethod", "apiPath"]),
-            # VPC Lattice has a version 2.0 of its own.
+            # VPC Lattice has a version 2.0 of its own, and names itself in the context.
             ({"version": "2.0", "path": "/", "method": "GET"}, "unknown", ["version", "path", "method"]),
+            ({"raw_path": 7, "method": "GET", "headers": {"a": 7}}, "values of other types", ["raw_path"]),
+            ({"raw_path": "/", "method": "GET", "query_string_parameters": "a"}, "values of other types", ["raw_path"]),
             ({"Records": None, "requestContext": None}, "unknown", ["Records", "requestContext"]),
             ({"Records": ["x"]}, "unknown", ["Records"]),
             ({}, "unknown", []),
