@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .access import SCOPES, UPLOAD, is_loopback
+from .access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, is_loopback
 from .app import create_app
 from .server import Server
 from .settings import Settings, SettingsError
@@ -101,7 +101,10 @@ def _duration(text: str) -> int:
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not like 30m, 1h or 7d")
-    return int(found[1]) * _SECONDS[found[2]]
+    seconds = int(found[1]) * _SECONDS[found[2]]
+    if seconds > MAX_TOKEN_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than ten years")
+    return seconds
 
 
 def _stop_on_signals(server: Server) -> None:

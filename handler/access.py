@@ -17,6 +17,8 @@ SCOPES = (UPLOAD, DELETE)
 
 MAX_LOGGED_SUBJECT_CHARS = 64
 """How much of a token's ``sub`` goes into the log: a UUID, a number, or what else tells one user from another."""
+MAX_TOKEN_SECONDS = 10 * 366 * 24 * 60 * 60
+"""How far away ``exp`` may be: ten years. A later one is a mistake, such as milliseconds, or a token without an end."""
 MAX_PATH_TOKEN_SECONDS = 60 * 60 + 60
 """How long a token in a path may be good: an hour, and what the clocks of two machines may differ."""
 PROXY_FIELDS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
@@ -101,8 +103,9 @@ class NoAccess:
 class LoopbackAccess:
     """Whoever sits at this machine, and no web site that they happen to visit.
 
-    Any site can make a browser send a form to localhost, with its own name in ``Origin``; and any site can give its own
-    name the address 127.0.0.1, which then stands in ``Host`` (DNS rebinding).
+    Any site can make a browser send a form to localhost, with its own name in ``Origin``. Any site can load an image or
+    a script from there, without ``Origin``: then ``Sec-Fetch-Site`` tells. And any site can give its own name the
+    address 127.0.0.1, which then stands in ``Host`` (DNS rebinding).
 
     :param allowed_origins: the web sites that may, all the same.
     """
@@ -117,12 +120,34 @@ class LoopbackAccess:
         if any(field in request.headers for field in PROXY_FIELDS):
             raise Forbidden("This came through a proxy, from who knows where. Set TOKEN_SECRET, or ACCESS=public.")
         origin = request.headers.get("Origin")
+        if origin is None and _is_from_another_site(request):
+            origin = _referring_origin(request)
         own = f"{request.scheme}://{request.host}"
         if origin is not None and origin != own and not {origin, "*"} & set(self._allowed_origins):
             raise Forbidden("Another web site sent this. If it may, name it in ALLOWED_ORIGINS.")
 
     def grant(self, token: str | None) -> Grant:  # noqa: ARG002
         return EVERYTHING
+
+
+def _is_from_another_site(request: Request) -> bool:
+    """Whether a browser that sends no ``Origin`` says so (W3C, Fetch Metadata). A link that somebody follows does not
+    count: it opens a page or a download in a tab, which the other site cannot read."""
+    followed_link = (
+        request.method in ("GET", "HEAD")
+        and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        and request.headers.get("Sec-Fetch-Dest") == "document"
+    )
+    return request.headers.get("Sec-Fetch-Site", "").strip().lower() == "cross-site" and not followed_link
+
+
+def _referring_origin(request: Request) -> str:
+    """The other site, as far as its browser names it; ``null`` if it does not (RFC 6454, section 7.1)."""
+    try:
+        url = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return "null"
+    return f"{url.scheme}://{url.netloc}" if url.scheme and url.netloc else "null"
 
 
 def is_loopback(host: str | None) -> bool:

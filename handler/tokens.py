@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 from flask import Request
 
-from .access import SCOPES, UPLOAD, Grant
+from .access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, Grant
 from .problems import InvalidToken, TokenRequired
 
 ALGORITHM = "HS256"
@@ -55,7 +55,7 @@ def mint(  # noqa: PLR0913  (a claim each)
     """Make a token.
 
     :param secret: the first of ``TOKEN_SECRET``.
-    :param expires_seconds: how long it is good, from now.
+    :param expires_seconds: how long it is good, from now; at most :data:`~handler.access.MAX_TOKEN_SECONDS`.
     :param subject: whom it is for: the log has it, and only its bearer goes on with an upload that it began.
     """
     claims: dict[str, Any] = {"exp": int(time.time()) + expires_seconds, "scope": " ".join(scopes)}
@@ -122,6 +122,8 @@ def _grant(claims: dict[str, Any]) -> Grant:
     """The claims that mean something here, each checked: one that is misspelt must not grant more than it says."""
     if type(claims["exp"]) not in (int, float):  # PyJWT takes text too, in digits of any script
         raise InvalidToken("The token's 'exp' is not a number of seconds (RFC 7519, section 2).")
+    if claims["exp"] > time.time() + MAX_TOKEN_SECONDS + LEEWAY_SECONDS:
+        raise InvalidToken("The token's 'exp' is more than ten years away. It counts seconds since 1970.")
     scope = claims.get("scope", UPLOAD)
     if not (isinstance(scope, str) and set(scope.split()) <= set(SCOPES)):
         raise InvalidToken("The token's 'scope' is not 'upload', 'delete' or both with a space between them.")

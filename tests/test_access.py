@@ -16,7 +16,7 @@ import jwt
 import pytest
 
 from handler import tokens
-from handler.access import Grant
+from handler.access import MAX_TOKEN_SECONDS, Grant
 from handler.app import create_app
 from handler.gateway import make_handler
 from handler.problems import InvalidToken
@@ -341,6 +341,10 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "exp a date": lambda: good(exp="2999-01-01T00:00:00Z"),
     "exp a list": lambda: good(exp=[in_an_hour()]),
     "exp an object": lambda: good(exp={}),
+    "exp in more than ten years": lambda: good(exp=int(time.time()) + MAX_TOKEN_SECONDS + LEEWAY_SECONDS + 60),
+    "exp in milliseconds": lambda: good(exp=in_an_hour() * 1000),
+    "exp 1e300": lambda: good(exp=1e300),
+    "exp of 400 digits": lambda: good(exp=10**400),
     "exp NaN": lambda: good(exp=math.nan),
     "exp infinite": lambda: good(exp=math.inf),
     "exp minus infinite": lambda: good(exp=-math.inf),
@@ -469,7 +473,7 @@ GOOD_TOKENS: dict[str, Callable[[], str]] = {
     "nbf within the leeway": lambda: good(nbf=int(time.time()) + LEEWAY_SECONDS // 2),
     "expired within the leeway": lambda: good(exp=int(time.time()) - 1),
     "exp a float": lambda: good(exp=in_an_hour() + 0.5),
-    "exp far away": lambda: good(exp=10**20),
+    "exp in ten years": lambda: good(exp=int(time.time()) + MAX_TOKEN_SECONDS),
     "aud null": lambda: good(aud=None),
     "scope upload": lambda: good(scope="upload"),
     "both scopes": lambda: good(scope="delete upload"),
@@ -865,6 +869,39 @@ def test_another_site_that_is_listed_may(tmp_path: Path) -> None:
     for origin in ("http://localhost:5174", "https://app.example.evil.example", "null"):
         responses = everything_from(app.test_client(), headers={"Host": "localhost:8000", "Origin": origin})
         assert {response.status_code for response in responses} == {403}
+
+
+CROSS_SITE = {"Host": "localhost:8000", "Sec-Fetch-Site": "cross-site"}
+
+
+@pytest.mark.parametrize("fields", [{}, {"Sec-Fetch-Mode": "no-cors"}, {"Referer": "https://evil.example/a"}])
+def test_request_of_another_site_without_an_origin_is_rejected(
+    local: FlaskClient, tmp_path: Path, fields: dict[str, str]
+) -> None:
+    responses = everything_from(local, headers={**CROSS_SITE, **fields})
+    assert {response.status_code for response in responses} == {403}
+    assert stored_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("site", ["same-origin", "same-site", "none"])
+def test_request_of_the_same_site_without_an_origin_is_accepted(local: FlaskClient, site: str) -> None:
+    responses = everything_from(local, headers={"Host": "localhost:8000", "Sec-Fetch-Site": site})
+    assert 403 not in [response.status_code for response in responses]
+
+
+def test_link_from_another_site_opens_the_page_and_sends_no_form(local: FlaskClient) -> None:
+    followed = {**CROSS_SITE, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert local.get("/", headers=followed).status_code == 200
+    assert local.get("/", headers=followed | {"Sec-Fetch-Dest": "iframe"}).status_code == 403
+    assert local.post("/upload", headers=followed).status_code == 403
+    assert local.put("/upload/a.txt", data=b"x", headers=followed).status_code == 403
+
+
+@pytest.mark.parametrize(("allowed", "status"), [("https://app.example", 200), ("*", 200), ("https://b.example", 403)])
+def test_image_that_a_listed_site_shows_is_served(tmp_path: Path, allowed: str, status: int) -> None:
+    client = folder_app(tmp_path, ALLOWED_ORIGINS=allowed).test_client()
+    fields = {**CROSS_SITE, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image", "Referer": "https://app.example/"}
+    assert client.get("/health", headers=fields).status_code == status
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.0.2", "203.0.113.7", "2001:db8::1", "fe80::1%eth0", "x", ""])
