@@ -9,9 +9,17 @@ from typing import NamedTuple
 
 from . import Check, Dimensions, File, Mismatch, Steps
 
+_ENTRY = b"PK\x01\x02"
+_LOCATOR = b"PK\x06\x07"
+_LOCATOR_BYTES = 20
 _END = b"PK\x05\x06"
 _END_BYTES = 22
 _MAX_COMMENT_BYTES = 0xFFFF
+END_SEARCH_BYTES = 65 * 1024
+"""How far from the end of a file a program looks for a zip: Go 66,560 bytes, Info-ZIP's unzip 66,000, Java 65,663,
+PHP and Python 65,557."""
+_MAX_END_RECORDS = 8
+"""The number of end records with possible values that :func:`refuse_appended` follows. Random data has none."""
 MAX_DIRECTORY_BYTES = 896 * 1024
 """What the directory of a zip may hold: ten thousand files or so. Without all of it a symbolic link or a macro could
 be missed; with the rest that is read of a zip, it is within :data:`~handler.formats.MAX_BYTES`."""
@@ -91,11 +99,35 @@ def gzip(file: File) -> Steps[Dimensions | None]:
 
 
 def refuse_appended(file: File) -> Steps[None]:
-    """For what is no archive: refuse a zip behind it, that is, a file which is two things at once, such as an image
-    that Java would run."""
-    tail = yield from file.tail()
-    if _end_at(tail) is not None:
-        raise Mismatch("a zip archive is appended to it")
+    """Refuse a file that is also a zip archive, such as an image that ``java -jar`` would run.
+
+    A program finds a zip from the end record in the last bytes of the file. An end record counts if its comment ends
+    where the file ends, if a Zip64 locator stands before the record, or if an entry begins where the central directory
+    must be. The directory stands either at the offset in the record, or directly before the record: all programs
+    accept other data before the archive, most accept other data behind it.
+
+    Zip is the only format that programs find at the end of another file and run (Java, Python, PHP). A 7-Zip, RAR or
+    cabinet archive must be unpacked by a person first.
+
+    :param file: a file that is not an archive.
+    :raises Mismatch: there is a zip archive at its end.
+    """
+    tail = yield from file.tail(END_SEARCH_BYTES)
+    followed = 0
+    for at in _end_records(tail):
+        end = file.size - len(tail) + at
+        length, offset, comment_length = struct.unpack_from("<12xIIH", tail, at)
+        if at + _END_BYTES + comment_length == len(tail) or tail.startswith(_LOCATOR, max(0, at - _LOCATOR_BYTES)):
+            raise Mismatch("a zip archive is appended to it")
+        possible = [start for start in {end - length, offset} if 0 <= start <= end - len(_ENTRY)]
+        if not possible:
+            continue
+        followed += 1
+        if followed > _MAX_END_RECORDS:
+            raise Mismatch("it has many end records of zip archives")
+        for start in possible:
+            if (yield from file.read(start, len(_ENTRY))) == _ENTRY:
+                raise Mismatch("a zip archive is appended to it")
 
 
 def _check_unpacked(file: File, size: int) -> None:
@@ -153,11 +185,12 @@ def _entries(directory: bytes, count: int) -> Iterator[tuple[list[bytes], int, i
 
 def _extra_field(extra: bytes, wanted: int) -> bytes:
     """The content of the first field of that kind (APPNOTE, section 4.5.1); empty if there is none."""
-    while len(extra) >= 4:
-        kind, length = struct.unpack_from("<HH", extra)
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
         if kind == wanted:
-            return extra[4 : 4 + length]
-        extra = extra[4 + length :]
+            return extra[at + 4 : at + 4 + length]
+        at += 4 + length
     return b""
 
 
@@ -186,13 +219,17 @@ def _directory(file: File) -> Steps[_Directory]:
     return _Directory(offset, length, entries)
 
 
+def _end_records(tail: bytes) -> Iterator[int]:
+    """The positions in the end of a file where an end record can begin, the last first (APPNOTE, section 4.3.16)."""
+    at = tail.rfind(_END, 0, max(0, len(tail) - _END_BYTES + len(_END)))
+    while at >= 0:
+        yield at
+        at = tail.rfind(_END, 0, at)
+
+
 def _end_at(tail: bytes) -> int | None:
     """Where in the end of a file the last record of a zip begins: its comment reaches exactly to the end."""
-    at = tail.rfind(_END)
-    while at >= 0:
-        if len(tail) - at >= _END_BYTES and at + _END_BYTES + int.from_bytes(tail[at + 20 : at + 22], "little") == len(
-            tail
-        ):
+    for at in _end_records(tail):
+        if at + _END_BYTES + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail):
             return at
-        at = tail.rfind(_END, 0, at)
     return None
