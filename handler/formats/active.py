@@ -125,19 +125,6 @@ def inside(data: bytes) -> str | None:
     return "a page or a script inside" if _EMBEDDED.search(data) else None
 
 
-_EXTENSIONS = """
-    htm html shtm shtml xhtm xhtml xht mht mhtml hta svg svgz xml xsl xslt rdf rss atom mathml swf chm hlp
-    php php3 php4 php5 php7 php8 phps pht phtm phtml phar inc asp aspx asa asax ascx ashx asmx cfm cfml jsp jspx jspf
-    cgi fcgi htaccess htpasswd
-    js mjs cjs jse vb vbe vbs ws wsf wsh wsc sct ps1 psm1 psd1 ps1xml bat cmd sh bash zsh csh ksh fish command
-    pl pm py pyc pyw pyz rb lua tcl
-    com exe dll scr pif cpl sys ocx drv msi msp mst msix appx lnk url reg inf scf gadget application
-    jar war ear class jnlp apk ipa app dmg pkg deb rpm run so dylib elf wasm
-    docm dotm xlsm xltm xlam xlsb pptm potm ppsm ppam sldm
-    """
-"""Pages, and XML, which can be one; what web servers run; scripts; programs, and what installs or starts them; Office
-with macros."""
-_ACTIVE_EXTENSIONS = frozenset(_EXTENSIONS.split())
 _ACTIVE_MEDIA_TYPE = r"""(?x)
       .* / x?html? (?: \+xml )?
     | .* / (?: xml | xsl | .* \+xml )  # as HTML, XML is scriptable (WHATWG MIME Sniffing, section 4.6)
@@ -150,11 +137,6 @@ _ACTIVE_MEDIA_TYPE = r"""(?x)
     | text / cache-manifest
     | (?: multipart | message ) / .*  # MHTML
     """
-
-
-def is_active_extension(extension: str) -> bool:
-    """Whether a web server, a browser or a desktop would run a file of that (lower-case) extension."""
-    return extension in _ACTIVE_EXTENSIONS
 
 
 def is_active_media_type(media_type: str) -> bool:
