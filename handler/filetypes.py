@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .formats import Check, Dimensions, File, Mismatch, Steps, active, archives, images, isobmff, media, pdf, text
+from .formats import (
+    Check,
+    Dimensions,
+    File,
+    Mismatch,
+    Steps,
+    active,
+    archives,
+    images,
+    isobmff,
+    media,
+    pdf,
+    runnable,
+    text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +108,8 @@ def declared(extension: str, media_type: str) -> FileType:
     :param media_type: lower case.
     :raises ValueError: something would run such files; the text is a sentence that says so.
     """
-    if active.is_active_extension(extension):
-        raise ValueError(f"{extension!r} is not accepted as an extension, since files called so are run or rendered.")
+    if reason := runnable.reason(extension):
+        raise ValueError(f"{extension!r} is not accepted as an extension: {reason}.")
     if active.is_active_media_type(media_type):
         raise ValueError(
             f"{media_type!r} is not accepted as a media type, since it is run or rendered; 'application/octet-stream' "

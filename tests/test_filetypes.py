@@ -226,13 +226,13 @@ ZIP, MP3, WAV, WEBM, MP4 = (BY_EXTENSION[name] for name in ("zip", "mp3", "wav",
         ("mp4", made.film(b"avis", b"iso8", b"mp41"), "another format"),
         ("mp4", made.film(b"jp2 ", b"jp2 "), "another format"),
         ("mov", box(b"evil") + box(b"moov"), "no QuickTime header"),
-        ("zip", ZIP + b"x", "no zip directory"),
+        ("zip", ZIP + b"x", "1 bytes behind its end"),
         ("zip", b"x" + ZIP, "does not begin"),
         ("zip", b"PK\x03\x04" + ZIP, "something precedes"),
         ("zip", ZIP[:-22] + with_(ZIP[-22:], 10, b"\x03"), "damaged"),
         ("zip", ZIP[:-22] + with_(ZIP[-22:], 10, b"\x01"), "damaged"),
-        ("zip", ZIP[:-22] + with_(ZIP[-22:], 4, b"\x01"), "damaged"),
-        ("zip", ZIP[:-22] + with_(ZIP[-22:], 10, b"\xff\xff"), "too early"),
+        ("zip", ZIP[:-22] + with_(ZIP[-22:], 4, b"\x01"), "one part of an archive that was split"),
+        ("zip", ZIP[:-22] + with_(ZIP[-22:], 10, b"\xff\xff"), "damaged"),
         ("zip", made.make_zip(["a/../../b"]), "elsewhere"),
         ("zip", made.make_zip([r"a\..\b"]), "elsewhere"),
         ("zip", made.make_zip(["/etc/passwd"]), "elsewhere"),
@@ -247,8 +247,7 @@ ZIP, MP3, WAV, WEBM, MP4 = (BY_EXTENSION[name] for name in ("zip", "mp3", "wav",
         ("xlsx", made.office("xl", "xl/macrosheets/sheet1.xml"), "macros"),
         ("pptx", made.office("ppt", "ppt/vbaProject.bin"), "macros"),
         ("odt", made.open_document(made.ODF + "text", "Basic/Standard/Module1.xml"), "macros"),
-        ("odt", made.open_document(made.ODF + "text", compressed=True), "does not say"),
-        ("odt", made.open_document(made.ODF + "text", first="mimetypo"), "does not say"),
+        ("odt", made.open_document(made.ODF + "text", first="mimetypo"), "something else"),
         ("odt", BY_EXTENSION["ods"], "something else"),
         ("odt", made.open_document(made.ODF + "text-master"), "something else"),
         ("odt", made.make_zip({"mimetype": (made.ODF + "text").encode()}, stored=["mimetype"]), "no manifest"),
@@ -278,7 +277,7 @@ ZIP, MP3, WAV, WEBM, MP4 = (BY_EXTENSION[name] for name in ("zip", "mp3", "wav",
         ("txt", b"%PDF-1.7\n", "PDF or PostScript"),
         ("txt", b"%!PS-Adobe-3.0\n", "PDF or PostScript"),
         ("pdf", b"%PDF-x.y\n", "PDF header"),
-        ("pdf", b"\n" + BY_EXTENSION["pdf"], "PDF header"),
+        ("pdf", b"x\n" + BY_EXTENSION["pdf"], "PDF header"),
         ("json", b"hello", "begin"),
         ("json", b"{a: 1}", "begin"),
         ("json", b"[, 1]", "begin"),
@@ -296,8 +295,7 @@ ZIP, MP3, WAV, WEBM, MP4 = (BY_EXTENSION[name] for name in ("zip", "mp3", "wav",
         ("txt", b"\xff\xfea\x00b", "middle"),
         ("txt", b"\xff\xfea\x00\x00\xd8b\x00", "UTF-16"),
         ("txt", "a\0b".encode("utf-16"), "control"),
-        ("txt", "a".encode("utf-32"), "control"),
-        ("txt", "a".encode("utf-16-le"), "control"),
+        ("txt", "a".encode("utf-32"), "UTF-32"),
         ("txt", "a".encode("utf-16") * 3 + "\x07".encode("utf-16-le") * 9000, "control"),
     ],
 )
@@ -537,7 +535,8 @@ def test_a_small_file_is_read_once(extension: str) -> None:
 @pytest.mark.parametrize(("extension", "head"), [("png", PNG), ("jpg", JPEG), ("webp", WEBP), ("gif", GIF)])
 def test_of_a_large_file_the_beginning_and_the_end_are_read(extension: str, head: bytes) -> None:
     content = head + b"\x00" * 10_000_000
-    assert inspect(extension, content).ranges == [(0, 4096), (len(content) - 4096, 4096)]
+    end = len(content)
+    assert inspect(extension, content).ranges == [(0, 4096), (end - 4096, 4096), (end - 66_560, 66_560)]
 
 
 def test_of_a_large_text_more_is_read() -> None:
@@ -550,29 +549,32 @@ def test_of_a_large_text_more_is_read() -> None:
 def test_a_control_character_in_the_middle_of_a_text_is_seen(extension: str, size: int) -> None:
     content = b"x" * (size // 2) + b"\0" + b"x" * (size // 2)
     inspect(extension, b"x" * size)
-    with pytest.raises(ContentMismatch, match="control characters"):
+    with pytest.raises(ContentMismatch, match="control character 0x00"):
         inspect(extension, content)
 
 
-def test_of_a_photo_three_places_are_read() -> None:
+def test_of_a_photo_four_places_are_read() -> None:
     content = VARIANTS["a JPEG of a telephone"][1] + bytes(3_000_000)
-    assert len(inspect("jpg", content).ranges) == 3
+    assert len(inspect("jpg", content).ranges) == 4
 
 
 def many_files(count: int) -> bytes:
-    """A zip whose directory takes 54 bytes for each, and with the longest comment there can be."""
-    directory = b"".join(
-        struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0) + b"%08d" % number
-        for number in range(count)
+    """A zip whose directory takes 146 bytes for each, and with the longest comment there can be."""
+    names = [b"%0100d" % number for number in range(count)]
+    headers = b"".join(
+        struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 100, 0) + name for name in names
     )
-    head = b"PK\x03\x04" + bytes(26)
-    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(head), 0xFFFF)
-    return head + directory + end + bytes(0xFFFF)
+    directory = b"".join(
+        struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 0, 0, 130 * number) + name
+        for number, name in enumerate(names)
+    )
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(headers), 0xFFFF)
+    return headers + directory + end + bytes(0xFFFF)
 
 
 def test_a_zip_of_more_files_than_can_be_looked_at_is_refused() -> None:
-    inspect("zip", many_files(archives.MAX_DIRECTORY_BYTES // 54))
-    content = many_files(archives.MAX_DIRECTORY_BYTES // 54 + 1)
+    inspect("zip", many_files(archives.MAX_DIRECTORY_BYTES // 146))
+    content = many_files(archives.MAX_DIRECTORY_BYTES // 146 + 1)
     assert refusal("zip", content) == "it has more entries than are looked at"
 
 
@@ -612,18 +614,29 @@ def test_a_zip_may_be_a_zip64() -> None:
 
 
 def test_a_zip_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = made.make_zip({**dict.fromkeys(made.OOXML, b""), "word/document.xml": bytes(50_000_000)})
+    bomb = made.make_zip({**dict.fromkeys(made.OOXML, b"<x/>"), "word/document.xml": bytes(50_000_000)})
     assert len(bomb) < 100_000
+    unpacked: list[int] = []
 
-    def unpack(*_arguments: object) -> None:
-        raise AssertionError("something was unpacked")
+    class Stream:
+        def __init__(self, wbits: int) -> None:
+            self._stream = zlib_stream(wbits)
 
-    for name in ("decompress", "decompressobj"):
-        monkeypatch.setattr(zlib, name, unpack)
-    inspect("docx", bomb)
+        def decompress(self, data: bytes, max_length: int) -> bytes:
+            content = self._stream.decompress(data, max_length)
+            unpacked.append(len(content))
+            return content
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._stream, name)
+
+    zlib_stream = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Stream)
     inspect("zip", bomb)
     inspect("png", made.png(1000, 1000))
-    inspect("gz", BY_EXTENSION["gz"])
+    assert unpacked == []
+    inspect("docx", bomb)
+    assert unpacked == [len(b"<x/>")]  # the list of content types, and nothing else
 
 
 def unpacking_to(size: int, *, extra: bytes = b"") -> bytes:
@@ -646,16 +659,6 @@ def test_an_archive_that_says_it_unpacks_to_too_much_is_refused() -> None:
     half = bytes(archives.MIN_UNPACKED_BYTES // 2 + 1)
     document = {**dict.fromkeys(made.OOXML, b""), "word/a": half, "word/b": half}
     assert refusal("docx", made.make_zip(document)) == reason
-    gz = BY_EXTENSION["gz"]
-    inspect("gz", gz[:-4] + struct.pack("<I", archives.MIN_UNPACKED_BYTES))
-    assert refusal("gz", gz[:-4] + struct.pack("<I", archives.MIN_UNPACKED_BYTES + 1)) == reason
-
-
-def test_a_larger_archive_may_unpack_to_more() -> None:
-    size = archives.MIN_UNPACKED_BYTES // archives.MAX_UNPACKED_RATIO + 1000
-    gz = BY_EXTENSION["gz"] + bytes(size - len(BY_EXTENSION["gz"]))
-    inspect("gz", gz[:-4] + struct.pack("<I", archives.MAX_UNPACKED_RATIO * size))
-    assert "unpacks" in refusal("gz", gz[:-4] + struct.pack("<I", archives.MAX_UNPACKED_RATIO * size + 1))
 
 
 def test_a_storage_that_has_less_than_it_said_is_no_fault() -> None:

@@ -18,8 +18,8 @@ READ_AHEAD_BYTES = 4096
 MAX_RANGES = 64
 """How often a check may ask: a JPEG can have some 60 segments of 64 KiB (maps of depth, in Extended XMP) before it
 tells its dimensions."""
-MAX_BYTES = 1024 * 1024
-"""How much of a file a check may see: the directory of a zip with some ten thousand files."""
+MAX_BYTES = 64 * 1024 * 1024
+"""A check may see this much of a file."""
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ _FRAGMENT = re.compile(
          (?= [\s/>] | \Z ) )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_COMMENT = re.compile(rb"<!--.*?-->[\t\n\v\f\r ]*+", re.DOTALL)
 # XML that is a web page or a drawing with scripts, or that is turned into one: anywhere near its beginning, because
 # comments, a DOCTYPE or another root element may precede it.
 _ACTIVE_XML = re.compile(
@@ -53,11 +53,36 @@ _PROGRAMS = (
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # what WHATWG MIME Sniffing calls a binary data byte, but VT
 
 
+def utf_16_encoding(head: bytes) -> str | None:
+    """The codec of a text in UTF-16, or ``None``: by the byte order mark, else because every other byte is NUL.
+
+    Without a mark three of four characters must be in Latin-1, as in text in English or German.
+    """
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if head.startswith(mark):
+            return encoding
+    even, odd = head[::2], head[1::2]
+    for low, high, encoding in ((even, odd, "utf-16-le"), (odd, even, "utf-16-be")):
+        if odd and 0 not in low and 4 * high.count(0) >= 3 * len(high):
+            return encoding
+    return None
+
+
+def is_utf_32(head: bytes) -> bool:
+    """Whether a text is in UTF-32: by the byte order mark, else because every character has two NULs in the same place
+    (which is so for all but the rarest)."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return True
+    first, second, third, fourth = (head[at::4] for at in range(4))
+    return bool(fourth) and (
+        (not any(third + fourth) and 0 not in first) or (not any(first + second) and 0 not in fourth)
+    )
+
+
 def text_of(data: bytes) -> bytes:
     """The beginning of a text in something like ASCII: UTF-16 as UTF-8, no byte order mark, no leading white space."""
-    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
-        if data.startswith(mark):
-            data = data[2:].decode(encoding, errors="replace").encode("utf-8", errors="replace")
+    if encoding := utf_16_encoding(data):
+        data = data.decode(encoding, errors="replace").encode("utf-8", errors="replace")
     return data.removeprefix(codecs.BOM_UTF8).lstrip(_WHITE_SPACE)
 
 
@@ -67,13 +92,16 @@ def in_text(head: bytes, *, fragments: bool = False) -> str | None:
     :param fragments: whether it may begin with a piece of HTML that is neither a page nor a script, as Markdown does.
     """
     text = text_of(head)
+    at = 0
     if fragments:
-        while comment := _COMMENT.match(text):
-            text = text[comment.end() :].lstrip(_WHITE_SPACE)
+        while comment := _COMMENT.match(text, at):
+            at = comment.end()
     elif _FRAGMENT.match(text):
         return "HTML or XML"
-    if found := _DOCUMENT.match(text):
-        return "a script" if found[0] in (b"#!", b"<?", b"<%") and text[:5].lower() != b"<?xml" else "HTML or XML"
+    if found := _DOCUMENT.match(text, at):
+        return (
+            "a script" if found[0] in (b"#!", b"<?", b"<%") and text[at : at + 5].lower() != b"<?xml" else "HTML or XML"
+        )
     return None
 
 
@@ -97,19 +125,6 @@ def inside(data: bytes) -> str | None:
     return "a page or a script inside" if _EMBEDDED.search(data) else None
 
 
-_EXTENSIONS = """
-    htm html shtm shtml xhtm xhtml xht mht mhtml hta svg svgz xml xsl xslt rdf rss atom mathml swf chm hlp
-    php php3 php4 php5 php7 php8 phps pht phtm phtml phar inc asp aspx asa asax ascx ashx asmx cfm cfml jsp jspx jspf
-    cgi fcgi htaccess htpasswd
-    js mjs cjs jse vb vbe vbs ws wsf wsh wsc sct ps1 psm1 psd1 ps1xml bat cmd sh bash zsh csh ksh fish command
-    pl pm py pyc pyw pyz rb lua tcl
-    com exe dll scr pif cpl sys ocx drv msi msp mst msix appx lnk url reg inf scf gadget application
-    jar war ear class jnlp apk ipa app dmg pkg deb rpm run so dylib elf wasm
-    docm dotm xlsm xltm xlam xlsb pptm potm ppsm ppam sldm
-    """
-"""Pages, and XML, which can be one; what web servers run; scripts; programs, and what installs or starts them; Office
-with macros."""
-_ACTIVE_EXTENSIONS = frozenset(_EXTENSIONS.split())
 _ACTIVE_MEDIA_TYPE = r"""(?x)
       .* / x?html? (?: \+xml )?
     | .* / (?: xml | xsl | .* \+xml )  # as HTML, XML is scriptable (WHATWG MIME Sniffing, section 4.6)
@@ -122,11 +137,6 @@ _ACTIVE_MEDIA_TYPE = r"""(?x)
     | text / cache-manifest
     | (?: multipart | message ) / .*  # MHTML
     """
-
-
-def is_active_extension(extension: str) -> bool:
-    """Whether a web server, a browser or a desktop would run a file of that (lower-case) extension."""
-    return extension in _ACTIVE_EXTENSIONS
 
 
 def is_active_media_type(media_type: str) -> bool:

@@ -7,19 +7,30 @@ import re
 from . import Dimensions, File, Mismatch, Steps, active
 from .archives import refuse_appended
 
-_HEADER = re.compile(rb"%PDF-[12]\.[0-9]")
+FIRST_OBJECT_BYTES = 64 * 1024
+"""How far the check looks for the first object, and for a page or a script before it."""
+_WHITE_SPACE = rb"\x00\t\n\f\r "  # ISO 32000-2, section 7.2.3
+_HEADER = re.compile(rb"(?:\xef\xbb\xbf|[%b])*+%%PDF-[12]\.[0-9\r\n]" % _WHITE_SPACE)
+# "1 0 obj" at the beginning of a line (section 7.3.10), so that it is not in a comment.
+_OBJECT = re.compile(rb"[\r\n][\x00\t\f ]*+[0-9]{1,10}+[%b]++[0-9]{1,5}+[%b]++obj\b" % (_WHITE_SPACE, _WHITE_SPACE))
 
 
 def pdf(file: File) -> Steps[Dimensions | None]:
-    """The header, in the first line as ISO 32000-2 (section 7.5.2) has it.
+    """The header, behind nothing but white space and a byte order mark, then the first object (ISO 32000-2, sections
+    7.5.2 and 7.5.3).
 
-    Readers look for it in the first kilobyte, and what precedes it there may be a web page: so nothing may. Nor may
-    one stand between the header and the first object, where nothing but a comment has a place.
+    Readers look for the header in the first kilobyte. Text before the header could be a page, or a script that goes on
+    behind the PDF, so it is refused. Only comments may stand between the header and the first object, so a page or a
+    script there is refused as well.
     """
     head = yield from file.head()
     if not _HEADER.match(head):
         raise Mismatch("it does not begin with a PDF header")
-    if found := active.inside(head.partition(b" obj")[0]):
+    if not (first_object := _OBJECT.search(head)):
+        head = yield from file.read(0, FIRST_OBJECT_BYTES)
+        first_object = _OBJECT.search(head)
+    before = head[: first_object.start()] if first_object else head
+    if found := active.inside(before):
         raise Mismatch(f"it has {found}")
     yield from refuse_appended(file)
     return None
