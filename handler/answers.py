@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, render_template, request, url_for
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_accept_header
 
 from . import problems
 from .problems import Problem
@@ -15,6 +17,8 @@ from .problems import Problem
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 HTML = "text/html"
+MAX_ACCEPT_CHARS = 1024
+"""The longest ``Accept`` that is read. Werkzeug takes quadratic time over blanks. Browsers send 150 characters."""
 
 
 def success(
@@ -74,8 +78,10 @@ def request_too_large(max_content_length: int) -> Problem:
 
 
 def _accepted() -> str:
-    """The media type to answer with. ``*/*``, or nothing that we have, gets JSON."""
-    accept = request.accept_mimetypes
+    """Return the media type to answer with: JSON for ``*/*``, for an ``Accept`` without our types, and for one of more
+    than :data:`MAX_ACCEPT_CHARS`, which counts as ``*/*``."""
+    field = request.headers.get("Accept", "")
+    accept = parse_accept_header(field if len(field) <= MAX_ACCEPT_CHARS else "*/*", MIMEAccept)
     if accept[HTML] > max(accept[JSON], accept[PROBLEM_JSON]):
         return HTML
     # "application/json" alone, without a wildcard, asks for just that.

@@ -1,40 +1,44 @@
-"""multipart/form-data (RFC 7578), read as it arrives: no part is held longer than it takes to hand it on."""
+"""multipart/form-data (RFC 7578), read as it arrives: no part is held longer than it takes to hand it on.
+
+Written by hand because Werkzeug's decoder takes a bare LF for the end of a line, parses a part's header of any length,
+and decodes only UTF-8.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
-
+from . import part_headers
+from .part_headers import Part as Part  # noqa: PLC0414  (callers know it as forms.Part)
 from .problems import MalformedRequest, NoFile, TooManyParts
 
 MEDIA_TYPE = "multipart/form-data"
 READ_BYTES = 256 * 1024
-"""How much is read at once: larger costs more memory and, in Werkzeug's decoder, more time."""
-MAX_BUFFER_BYTES = 2 * READ_BYTES
-"""What the decoder may hold: two reads, so that the headers of a part have at least one read's length."""
+"""How much of a part's content is read at once."""
 MAX_PARTS = 100
+MAX_PART_HEADER_BYTES = 8 * 1024
+"""The longest header of a part, from the line of its boundary to the blank line. It is checked before the header is
+parsed, and as soon as that many bytes have arrived."""
+MAX_AROUND_PARTS_BYTES = 256 * 1024
+"""The longest text before the first boundary, and after the last one (RFC 2046, section 5.1.1). Nothing uses either."""
 MAX_FIELD_BYTES = 64 * 1024
-"""What a part that is no file may hold."""
+"""The longest value of a part that is no file."""
 MAX_BOUNDARY_CHARS = 200
-"""RFC 2046 (section 5.1.1) says 70; some clients, Werkzeug's own test client among them, make longer ones."""
+"""RFC 2046 (section 5.1.1) says 70. Some clients make longer ones, Werkzeug's own test client among them."""
 AROUND_FILE_BYTES = 8 * 1024
-"""What a form of one file has room for besides the file: the longest boundary, three times; the longest token, as a
-field; and a name of 255 characters, which is what file systems take, three bytes each in UTF-8 or where escaped."""
+"""The room for everything in a form of one file besides the file: the longest boundary, three times; the longest token,
+as a field; and a name of 255 characters, the limit of file systems, with three bytes each in UTF-8 or where escaped."""
 
-_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
-_FILE_NAME = re.compile(r"\bfilename[*0-9\s]*=", re.IGNORECASE)
-_AFTER_END = re.compile(rb"[^\S\r\n]*(?:[\r\n]|\Z)")
-"""What may follow the last boundary (RFC 2046, section 5.1.1). Where something else does, it is the last one to some
-parsers, and content to others."""
-
-_UNFINISHED = re.compile(rb"-|[^\S\n\r]*\r?")
-"""What may follow a boundary that the rest of its line still makes one."""
+_BOUNDARY = re.compile(r"[ -~]*[!-~]")
+_LINE_END = rb"(?:--|[\t\v\f ]*+\r\n)"
+"""A pattern for the rest of the line of a boundary (RFC 2046, section 5.1.1): ``--`` after the last part."""
+_UNFINISHED_LINE = re.compile(rb"-|[\t\v\f ]*+\r?")
+"""The beginning of that rest, where a read stopped."""
+_AFTER_END = re.compile(rb"[\t\v\f ]*+(?:[\r\n]|\Z)")
+"""What may follow the last boundary. After anything else on its line some parsers take it for the last boundary, and
+others for content."""
 
 
 class Readable(Protocol):
@@ -42,136 +46,183 @@ class Readable(Protocol):
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary that a ``Content-Type`` header names.
+    """Return the boundary that a ``Content-Type`` field names.
 
-    :raises NoFile: it is not the type of a form.
-    :raises MalformedRequest: it has no boundary, or none that could be one.
+    :raises NoFile: the type is not the type of a form.
+    :raises MalformedRequest: the field names no boundary, several of them, or one that cannot be a boundary.
     """
-    media_type, options = parse_options_header(content_type)
-    if media_type.lower() != MEDIA_TYPE:  # RFC 9110, section 8.3.1
+    if content_type.partition(";")[0].strip(" \t").lower() != MEDIA_TYPE:  # RFC 9110, section 8.3.1
         raise NoFile(
-            "Send the file as multipart/form-data in a part called 'file', as curl -F file=@photo.jpg does, "
-            "or PUT it to /upload/photo.jpg."
+            "The body is not a form. Send the file as multipart/form-data in a part called 'file', as "
+            "curl -F file=@photo.jpg does, or PUT it to /upload/photo.jpg."
         )
-    boundary = options.get("boundary", "")
-    if not (boundary.isascii() and 1 <= len(boundary) <= MAX_BOUNDARY_CHARS):
-        raise MalformedRequest(
-            "The Content-Type names no boundary in ASCII. Leave the header to your HTTP client: it knows the boundary."
-        )
-    return boundary.encode("ascii")
-
-
-def _check_headers(headers: Headers) -> None:
-    """Refuse a part that two readers could take for two different things.
-
-    :raises MalformedRequest: it has two names, is a form of its own (RFC 7578 ended that, section 4.3), or is encoded.
-    """
-    dispositions = headers.getlist("Content-Disposition")
-    if len(dispositions) > 1 or len(_FILE_NAME.findall(_QUOTED.sub("", dispositions[0]))) > 1:
-        raise MalformedRequest("A part of the form has more than one name. Send one filename for each file.")
-    if headers.get("Content-Type", "").strip().lower().startswith("multipart/"):
-        raise MalformedRequest("A part of the form is itself multipart. Send each file as a part of its own.")
-    encoding = headers.get("Content-Transfer-Encoding", "binary").strip().lower()
-    if encoding not in ("7bit", "8bit", "binary"):
-        raise MalformedRequest("A part of the form has a Content-Transfer-Encoding. Send the file as it is.")
-
-
-class Part(NamedTuple):
-    """What the header of a part says.
-
-    :param name: of the field; empty if there is none.
-    :param file_name: what the file is called: empty if nothing was chosen, ``None`` if the part is text.
-    """
-
-    name: str
-    file_name: str | None
+    # boundary*= (RFC 2231) counts too: of two boundaries, another reader could take the other one.
+    boundaries = [
+        (name, value) for name, value in part_headers.parameters(content_type) if name.partition("*")[0] == "boundary"
+    ]
+    match boundaries:
+        case [("boundary", value)] if len(value) <= MAX_BOUNDARY_CHARS and _BOUNDARY.fullmatch(value):
+            return value.encode("ascii")
+    raise MalformedRequest(
+        f"The Content-Type does not name one boundary of 1 to {MAX_BOUNDARY_CHARS} ASCII characters. "
+        "Let your HTTP client write this header field, because the client chooses the boundary."
+    )
 
 
 def parts(stream: Readable, boundary: bytes) -> Iterator[tuple[Part, Iterator[bytes]]]:
-    """The parts of a form, each with its content, which can be read until the next part is asked for.
+    """Yield the parts of a form, each with its content, which can be read until the next part is asked for.
 
-    :param stream: the body, limited to its length; it is read to its end.
-    :raises MalformedRequest: it is not such a form, or ends before its last boundary.
-    :raises TooManyParts: it has more than :data:`MAX_PARTS`.
+    :param stream: the body, limited to its length. It is read to its end.
+    :raises MalformedRequest: the body is not such a form, or ends before its last boundary.
+    :raises TooManyParts: the form has more than :data:`MAX_PARTS`.
     """
-    events = _events(stream, boundary)
-    for event in events:
-        if isinstance(event, (Field, File)):
-            _check_headers(event.headers)
-            content = _content(events)
-            yield Part(event.name or "", event.filename if isinstance(event, File) else None), content
-            for _ in content:  # what nobody wanted to read
-                pass
-
-
-def _content(events: Iterator[Event]) -> Iterator[bytes]:
-    for event in events:
-        if isinstance(event, Data):
-            yield event.data
-            if not event.more_data:
-                return
+    body = _Body(stream, boundary)
+    body.skip_preamble()
+    count = 0
+    while not body.ended:
+        count += 1
+        if count > MAX_PARTS:
+            raise TooManyParts(f"The form has more than {MAX_PARTS} parts. Send fewer files at once.")
+        part = part_headers.parse(body.read_header())
+        content = body.read_content(READ_BYTES)
+        yield part, content
+        for _ in content:  # the rest, which the caller did not read
+            pass
+    body.check_epilogue()
 
 
 def text(content: Iterator[bytes]) -> str:
-    """The value of a field.
+    """Return the value of a field.
 
-    :raises MalformedRequest: it is longer than :data:`MAX_FIELD_BYTES`.
+    :raises MalformedRequest: the value is longer than :data:`MAX_FIELD_BYTES`.
     """
-    value = b""
+    value = bytearray()
     for data in content:
         value += data
         if len(value) > MAX_FIELD_BYTES:
-            raise MalformedRequest(f"A field of the form is longer than {MAX_FIELD_BYTES:,} bytes.")
+            raise MalformedRequest(
+                f"A text field of the form is longer than {MAX_FIELD_BYTES:,} bytes. Shorten it, or send it as a file."
+            )
     return value.decode("utf-8", "replace")
 
 
-class _Decoder(MultipartDecoder):
-    """Werkzeug's, but for what it takes for the line of a boundary."""
+class _Body:
+    """The body of a form, divided at its boundaries (RFC 2046, section 5.1.1).
 
-    def __init__(self, boundary: bytes) -> None:
-        super().__init__(boundary, max_form_memory_size=MAX_BUFFER_BYTES, max_parts=MAX_PARTS)
-        # Werkzeug takes a bare LF or CR for a line's end as well. A boundary stands between CRLFs (RFC 2046, 5.1.1):
-        # what one parser takes for content and the next for a boundary is how files are smuggled past checks.
-        end = rb"--%s(--|[^\S\n\r]*\r\n)" % re.escape(boundary)
-        self.preamble_re = re.compile(rb"(?:\A|\r\n)" + end)
-        self.boundary_re = re.compile(rb"\r\n" + end)
+    A boundary stands between two CRLFs. A bare LF or CR does not end a line: bytes that one parser takes for content
+    and the next one for a boundary are how files are smuggled past checks.
 
-    def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
-        """Where the data end in what may become the line of a boundary, and is no content as long as it may. Werkzeug's
-        own forgets what follows the boundary itself: where a read ended between the CR and the LF of its line, the next
-        part became content of the one before it."""
-        start = b"\r\n--" + self.boundary
-        at = data.rfind(b"\r", 0, len(data) - 1)  # the last byte may be the CR at the end of that line
+    :param stream: the body, limited to its length.
+    :param boundary: as the ``Content-Type`` names it.
+    """
+
+    ended = False
+    """Whether the last boundary has been read."""
+
+    def __init__(self, stream: Readable, boundary: bytes) -> None:
+        self._stream = stream
+        self._delimiter = b"\r\n--" + boundary
+        self._line = re.compile(re.escape(self._delimiter) + _LINE_END)
+        # So that the first line can be a boundary: the CRLF of the line before belongs to it.
+        self._buffer = bytearray(b"\r\n")
+
+    def skip_preamble(self) -> None:
+        """Read up to the first boundary.
+
+        :raises MalformedRequest: none comes, or only after :data:`MAX_AROUND_PARTS_BYTES`.
+        """
+        size = 0
+        for data in self.read_content(MAX_PART_HEADER_BYTES):  # no more, since a header follows
+            size += len(data)
+            if size > MAX_AROUND_PARTS_BYTES:
+                raise MalformedRequest(
+                    f"The form does not begin with its boundary, nor within {MAX_AROUND_PARTS_BYTES:,} bytes. "
+                    "Send the boundary that the Content-Type names."
+                )
+
+    def read_header(self) -> bytes:
+        """Read the lines up to the blank line.
+
+        :raises MalformedRequest: they are longer than :data:`MAX_PART_HEADER_BYTES`, or there are none.
+        """
+        searched = 0
+        while (end := self._buffer.find(b"\r\n\r\n", searched, MAX_PART_HEADER_BYTES + 4)) < 0:
+            missing = MAX_PART_HEADER_BYTES + 4 - len(self._buffer)
+            if missing <= 0:
+                raise MalformedRequest(
+                    f"The header of a part is longer than {MAX_PART_HEADER_BYTES:,} bytes. Send a shorter file name."
+                )
+            searched = max(0, len(self._buffer) - 3)
+            self._fill(missing)
+        header = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]  # the last CRLF stays: if the part is empty, it belongs to the next boundary
+        return header
+
+    def read_content(self, read_bytes: int) -> Iterator[bytes]:
+        """Yield the content up to the next boundary, and read over the line of that.
+
+        :param read_bytes: how many bytes to read at once.
+        :raises MalformedRequest: no boundary comes.
+        """
+        begin = 2  # behind the CRLF of the line before
+        while True:
+            boundary = self._find_boundary()
+            end = boundary[0] if boundary else self._unfinished_boundary()
+            data = bytes(self._buffer[begin:end])
+            del self._buffer[: boundary[1] if boundary else end]
+            begin = max(0, begin - end)
+            if data:
+                yield data
+            if boundary:
+                return
+            if len(self._buffer) > len(self._delimiter) + MAX_PART_HEADER_BYTES:
+                raise MalformedRequest("A boundary of the form is followed by too many blanks. Send none.")
+            self._fill(read_bytes)
+
+    def check_epilogue(self) -> None:
+        """Read to the end of the body.
+
+        :raises MalformedRequest: more than white space stands on the line of the last boundary, or more than
+            :data:`MAX_AROUND_PARTS_BYTES` follow.
+        """
+        while len(self._buffer) <= MAX_AROUND_PARTS_BYTES:
+            data = self._stream.read(READ_BYTES)
+            if data:
+                self._buffer += data
+            elif _AFTER_END.match(self._buffer):
+                return
+            else:
+                raise MalformedRequest("Unexpected data after the last boundary, on the same line. End the form there.")
+        raise MalformedRequest(
+            f"More than {MAX_AROUND_PARTS_BYTES:,} bytes follow the last boundary of the form. End the form there."
+        )
+
+    def _find_boundary(self) -> tuple[int, int] | None:
+        """Return where the line of the next boundary begins and ends, and note whether it is the last one."""
+        at = self._buffer.find(self._delimiter)  # up to three times as fast as the pattern, where there is none
+        line = self._line.search(self._buffer, at) if at >= 0 else None
+        if line is None:
+            return None
+        self.ended = line[0].endswith(b"--")
+        return line.span()
+
+    def _unfinished_boundary(self) -> int:
+        """Return where the buffer ends in the beginning of what may become the line of a boundary. Until the rest has
+        arrived, it is no content."""
+        at = self._buffer.rfind(b"\r", 0, len(self._buffer) - 1)  # the last byte may be the CR at the end of that line
         if at >= 0:
-            line = data[at:]
-            if start.startswith(line) or (line.startswith(start) and _UNFINISHED.fullmatch(line, len(start))):
+            line = self._buffer[at:]
+            if self._delimiter.startswith(line) or (
+                line.startswith(self._delimiter) and _UNFINISHED_LINE.fullmatch(line, len(self._delimiter))
+            ):
                 return at
-        return len(data) - data.endswith(b"\r")
+        return len(self._buffer) - self._buffer.endswith(b"\r")
 
-
-def _events(stream: Readable, boundary: bytes) -> Iterator[Event]:
-    """For each part a ``Field`` or a ``File``, then ``Data`` until one has no ``more_data``."""
-    decoder = _Decoder(boundary)
-    while True:
-        try:
-            event = decoder.next_event()
-        except RequestEntityTooLarge:
-            raise TooManyParts(f"A form may have {MAX_PARTS} parts. Send fewer files at once.") from None
-        except ValueError:
+    def _fill(self, size: int) -> None:
+        data = self._stream.read(size)
+        if not data:
             raise MalformedRequest(
-                "The body is not the multipart/form-data that its Content-Type announces, or it was cut off."
-            ) from None
-        if isinstance(event, Epilogue):
-            if not _AFTER_END.match(event.data):
-                raise MalformedRequest("Something stands on the line of the form's last boundary.")
-            return
-        if not isinstance(event, NeedData):
-            yield event
-            continue
-        data = stream.read(READ_BYTES)  # not under the try: it has errors of its own
-        try:
-            decoder.receive_data(data or None)
-        except RequestEntityTooLarge:
-            raise MalformedRequest(
-                f"What precedes, follows or introduces a part of the form is longer than {READ_BYTES:,} bytes."
-            ) from None
+                "The form has no last boundary: it was cut off, or its Content-Type names another boundary. "
+                "Send the whole form, and let your HTTP client write the Content-Type."
+            )
+        self._buffer += data

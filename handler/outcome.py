@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -19,7 +20,7 @@ from .storage import StoredFile, is_key
 REFUSAL = "handler.refusal"
 """Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
 all others are. No client can put anything there: what it sends is under ``HTTP_…``."""
-
+_ASCII = "".join(map(chr, range(0x80)))
 
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -42,6 +43,9 @@ def _begin() -> None:
         raise request.environ[REFUSAL]
     access: Access = current_app.extensions["access"]
     access.check_request(request)
+    if not request.query_string.isascii():
+        # Werkzeug fails to decode raw bytes that are not UTF-8. It replaces them where they are percent-encoded.
+        request.query_string = quote(request.query_string, safe=_ASCII).encode("ascii")
 
 
 def _problem(problem: Problem) -> Response:

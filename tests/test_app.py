@@ -6,9 +6,11 @@ import json
 import logging
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
+from handler.answers import HTML, MAX_ACCEPT_CHARS, PROBLEM_JSON
 from handler.app import create_app
 from handler.settings import Settings, SettingsError
 
@@ -28,6 +30,19 @@ def test_no_upload_is_redirected(client: FlaskClient, path: str) -> None:
     response = client.put(f"http://localhost{path}", data=b"hello")
     assert response.status_code == 404
     assert client.post("/upload/", data=b"hello").status_code == 400
+
+
+@pytest.mark.parametrize("name", ["Gr\xfc\xdfe", "Gr\xc3\xbc\xc3\x9fe", "\x80\xff"])
+def test_raw_bytes_in_a_query_are_read_like_encoded_ones(client: FlaskClient, name: str) -> None:
+    for query in (f"filename={name}.txt", f"filename={quote(name, encoding='latin-1')}.txt", f"{name}=&filename=a.txt"):
+        response = client.get("/upload/s3/params", environ_overrides={"QUERY_STRING": query})
+        assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize(("length", "media_type"), [(MAX_ACCEPT_CHARS, HTML), (MAX_ACCEPT_CHARS + 1, PROBLEM_JSON)])
+def test_accept_of_more_than_1_kib_counts_as_any_type(client: FlaskClient, length: int, media_type: str) -> None:
+    accept = "text/html, x/".ljust(length, "y")
+    assert client.get("/nothing", headers={"Accept": accept}).mimetype == media_type
 
 
 def test_a_log_line_appears_once(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits["one file"] == f"{settings.DEFAULT_MAX_FILE_BYTES:,} bytes"
     assert f"on Lambda {settings.LAMBDA_MAX_BODY_BYTES:,} bytes" in limits["one request"]
     assert limits["parts of a form"] == str(forms.MAX_PARTS)
+    assert limits["the header of a part"] == f"{forms.MAX_PART_HEADER_BYTES:,} bytes"
     assert limits["pixels of an image"] == f"{settings.DEFAULT_MAX_IMAGE_PIXELS:,}"
     unpacked = limits["an archive, unpacked"]
     assert unpacked.startswith(f"{archives.MAX_UNPACKED_RATIO} times its size")

@@ -341,7 +341,6 @@ PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\
         (PART + b"\r\n--x\r\n", "malformed-request"),
         (b"--x\r\n\r\nno headers\r\n--x--\r\n", "malformed-request"),
         (b"--x\r\nContent-Type: text/plain\r\n\r\nno disposition\r\n--x--\r\n", "malformed-request"),
-        (PART.replace(b"a.txt", b"\xff\xfe.txt") + b"\r\n--x--\r\n", "malformed-request"),
         (b"--x\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\nx\r\n--x--\r\n", "malformed-request"),
         (b"p" * 1_000_000 + b"\r\n" + PART + b"\r\n--x--\r\n", "malformed-request"),
         (PART.replace(b"\r\n", b"\n") + b"\n--x--\n", "malformed-request"),
@@ -350,7 +349,7 @@ PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\
         (PART + b"\r\n--x--junk\r\n--x--\r\n", "malformed-request"),
         (b"junk" + PART + b"\r\n--x--\r\n", "no-file"),
         (PART.replace(b"a.txt", b'a.txt"; filename="b.txt') + b"\r\n--x--\r\n", "malformed-request"),
-        (PART.replace(b'"a.txt"', b"\"a.txt\"; filename*=utf-8''b.txt") + b"\r\n--x--\r\n", "malformed-request"),
+        (PART.replace(b'"a.txt"', b"\"a.txt\"; filename*=utf-8''b.csv") + b"\r\n--x--\r\n", "malformed-request"),
         (PART.replace(b'"a.txt"', b"\"a.txt\"; filename *=utf-8''b.txt") + b"\r\n--x--\r\n", "malformed-request"),
         (
             PART.replace(b'"a.txt"', b'"a.txt"\r\nContent-Disposition: form-data') + b"\r\n--x--\r\n",
