@@ -306,24 +306,26 @@ class LocalIncoming:
             yield self.read(offset, CHUNK_BYTES)
 
     def publish(self, file: StoredFile, /) -> None:
-        writer = self.storage.open_writer()
-        try:
-            for chunk in self.chunks():
-                writer.write(chunk)
-            with disk_errors(), self._turn():
-                if self.judged.exists():
-                    raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
+        with disk_errors(), self._turn():  # before the copy, or each of several would make one
+            if self.judged.exists():
+                raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
+            writer = self.storage.open_writer()
+            try:
+                for chunk in self.chunks():
+                    writer.write(chunk)
                 self.storage.release(file.id)
                 writer.commit(file)
                 self.judged.touch()
-        finally:
-            writer.abort()
+            finally:
+                writer.abort()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One at a time, of all servers on this folder, so that whoever comes second finds the whole file there. The
-        system ends the turn of a process that is killed."""
-        descriptor = os.open(self.judged.parent, os.O_RDONLY)
+        """One at a time for each upload, of all servers on this folder, so that the second finds the whole file there.
+        The system ends the turn of a process that is killed."""
+        directory = self.judged.parent.with_name("incoming") / f"{self.judged.name}.complete"
+        with _gone_if_missing():
+            descriptor = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
