@@ -20,7 +20,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 class Announcement:
     """What a client says about a file before it sends it.
 
-    :param size: in bytes, if it is said.
+    :param size: in bytes, if it is said, and the lengths of the parts can be known from it.
     :param part_bytes: what each part but the last one will hold, if that is said too.
     """
 
@@ -50,14 +50,18 @@ class Announcement:
         sha256 = said.get("sha256")
         if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
             raise MalformedRequest("'sha256' is not 64 hexadecimal digits in lower case.")
+        part_size = _part_bytes(said, size=size, name=name)
+        is_declared = _number(body, "size") is not None
         return cls(
             declaration=Declaration(
                 original_name=name.original,
                 max_bytes=policy.max_file_bytes if size is None else size,
                 sha256=sha256,
             ),
-            size=size,
-            part_bytes=_part_bytes(said, size=size, name=name),
+            # A page's own metadata may have a 'size', which then is the most that the file may hold. Only with
+            # 'partSize', or where there is one part, it says how long the parts are.
+            size=size if is_declared or part_size or (size is not None and size <= MIN_PART_BYTES) else None,
+            part_bytes=part_size,
         )
 
     @classmethod

@@ -18,7 +18,7 @@ from urllib.parse import urljoin
 
 from flask import Flask, Response, current_app, g, request, url_for
 
-from . import answers, problems, upload_ids
+from . import answers, problems, promotion, upload_ids
 from .access import MAX_PATH_TOKEN_SECONDS, UPLOAD, Grant, bearer_token, granted
 from .announcements import Announcement
 from .problems import (
@@ -31,9 +31,9 @@ from .problems import (
     UploadNotFound,
 )
 from .promotion import NotInTime, Promotion
-from .storage import is_id, new_id
+from .storage import Storage, is_id, new_id
 from .storage.deadline import REQUEST_SECONDS, nothing_new_after
-from .storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, DirectUploads, Part, part_bytes
+from .storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, DirectUploads, Part, Verdict, part_bytes
 from .upload import entry_of, policy_of
 from .upload_ids import UploadId
 
@@ -79,29 +79,60 @@ def _in_time(view: Callable[..., Response]) -> Callable[..., Response]:
 
 
 def status(name: str) -> Response:
-    """What became of an upload. Whoever knows its id may ask, as with a file's URL.
+    """What became of an upload.
+
+    The upload id tells all. The file's id is in the log, and so is told only that a file is stored, for one call to S3.
 
     :param name: the file's id, or the upload id.
     """
-    upload = None if is_id(name) else upload_ids.verify(name, secret=_uploads().secret())
-    id = upload.id if upload else name  # noqa: A001
-    hurry = current_app.config["HURRY"]
+    if is_id(name):
+        return _status_by_id(name)
+    upload = upload_ids.verify(name, secret=_uploads().secret())
     try:
-        verdict = _promotion().judge(id, hurry=hurry)
+        if upload.upload and _uploads().begun(upload.id, upload.upload):
+            return _pending(upload)
+        verdict = _uploads().verdict(upload.id)
         if verdict is None:
-            # Of a form nobody knows whether it will still be sent.
-            if (upload and not upload.upload) or _uploads().begun(id):
-                return answers.success({"id": id, "status": "pending"})
-            verdict = _promotion().judge(id, hurry=hurry)  # since then it may have been completed
+            verdict = _judge(upload, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
     except NotInTime:
-        return answers.success({"id": id, "status": "pending"})
+        return _pending(upload)
     if verdict is None:
+        if not upload.upload:  # nobody knows whether the form will still be sent
+            return _pending(upload)
         raise NotFound("Nothing has come in under this id. It may have been removed.")
     if verdict.refusal is not None:
-        return answers.success({"id": id, "status": "refused", "problem": verdict.refusal})
+        return answers.success({"id": upload.id, "status": "refused", "problem": verdict.refusal})
     if verdict.file is None:
         raise NotFound("The file was stored, and then deleted.")
-    return answers.success({"id": id, "status": "stored", "file": entry_of(verdict.file)})
+    return answers.success({"id": upload.id, "status": "stored", "file": entry_of(verdict.file)})
+
+
+def _status_by_id(id: str) -> Response:  # noqa: A002
+    storage: Storage = current_app.extensions["storage"]
+    if not storage.contains(id):
+        raise NotFound(
+            "No file is stored under this id. Only the upload's 'status' URL, or its upload id, says whether it is "
+            "pending or was refused."
+        )
+    return answers.success({"id": id, "status": "stored"})
+
+
+def _pending(upload: UploadId) -> Response:
+    return answers.success({"id": upload.id, "status": "pending"})
+
+
+def _judge(upload: UploadId, *, undecided: bool, max_read_bytes: int) -> Verdict | None:
+    """Come to a verdict, within what there is time for where somebody is waiting at API Gateway.
+
+    :raises NotInTime: there is not enough of it.
+    """
+    hurry = current_app.config["HURRY"]
+    return _promotion().judge(
+        upload.id,
+        undecided=undecided,
+        max_copy_bytes=promotion.COPIED_IN_TIME_BYTES if hurry else None,
+        max_read_bytes=max_read_bytes if hurry else None,
+    )
 
 
 def form(token: str | None = None) -> Response:
@@ -162,17 +193,29 @@ def part(upload_id: str, part_number: str, token: str | None = None) -> Response
     number = int(part_number) if _PART_NUMBER.fullmatch(part_number) else 0
     if not 1 <= number <= MAX_PARTS:
         raise MalformedRequest(f"Parts have numbers from 1 to {MAX_PARTS:,}.")
-    if upload.size is not None and upload.part_bytes is not None:
-        count = max(1, -(-upload.size // upload.part_bytes))
-        if number > count:
-            raise MalformedRequest(
-                f"A file of {upload.size:,} bytes in parts of {upload.part_bytes:,} has {count:,} parts."
-            )
-        size = min(upload.part_bytes, upload.size - (number - 1) * upload.part_bytes)
-    else:
-        size = None
+    size = None if upload.size is None else _part_size(number, size=upload.size, part_bytes=upload.part_bytes)
+    if size is None:
         _check_room(upload, number)
     return answers.success({"url": _absolute(_uploads().part_url(upload.id, upload.upload, number, size=size))})
+
+
+def _part_size(number: int, *, size: int, part_bytes: int | None) -> int:
+    """Return the length of a part, in bytes, of a file whose size is known.
+
+    :raises MalformedRequest: there is no such part, or the file has several and nobody said how large they are: a URL
+        for any length takes 5 GiB.
+    """
+    if part_bytes is None:
+        if size > MIN_PART_BYTES:
+            raise MalformedRequest(
+                f"Begin the upload with 'partSize' too: a file of {size:,} bytes may have several parts, and each URL "
+                "is signed for the length of its part."
+            )
+        part_bytes = MIN_PART_BYTES  # all parts except the last have so much: there is only one
+    count = max(1, -(-size // part_bytes))
+    if number > count:
+        raise MalformedRequest(f"A file of {size:,} bytes in parts of {part_bytes:,} has {count:,} parts.")
+    return min(part_bytes, size - (number - 1) * part_bytes)
 
 
 def parts(upload_id: str, token: str | None = None) -> Response:
@@ -187,15 +230,16 @@ def complete(upload_id: str, token: str | None = None) -> Response:
     """All parts are there: make one file of them, and judge it. To be repeated at will: the answer stays the same."""
     upload = _upload(upload_id, token)
     body = _json(optional=True)
+    undecided = True
     try:
         found = _uploads().parts(upload.id, upload.upload)
         _check_complete(upload, found, body.get("parts"))
         _uploads().complete(upload.id, upload.upload, found)
     except UploadNotFound:
-        pass  # it was completed before, or aborted: the verdict knows
+        undecided = False  # it was completed before, or aborted: the verdict knows
     key = f"incoming/{upload.id}"
     try:
-        verdict = _promotion().judge(upload.id, hurry=current_app.config["HURRY"])
+        verdict = _judge(upload, undecided=undecided, max_read_bytes=promotion.READ_IN_TIME_BYTES)
     except NotInTime:
         where = _status_url(upload_id)
         return answers.success(
@@ -222,9 +266,18 @@ def complete(upload_id: str, token: str | None = None) -> Response:
 
 
 def abort(upload_id: str, token: str | None = None) -> Response:
-    """Forget the parts."""
+    """Forget the parts.
+
+    :raises UploadNotFound: it is too late: the upload is completed.
+    """
     upload = _upload(upload_id, token)
     _uploads().abort(upload.id, upload.upload)
+    # To abort what was completed does nothing, and may be answered like an abort that did something.
+    storage: Storage = current_app.extensions["storage"]
+    if _uploads().arrived(upload.id) or storage.contains(upload.id):
+        raise UploadNotFound(
+            "The upload is completed already, so there are no parts to forget. Delete the file instead."
+        )
     return answers.success({})
 
 
@@ -320,8 +373,8 @@ def _uploads() -> DirectUploads:
 
 
 def _promotion() -> Promotion:
-    promotion: Promotion = current_app.extensions["promotion"]
-    return promotion
+    found: Promotion = current_app.extensions["promotion"]
+    return found
 
 
 def _sign(upload_id: UploadId) -> str:

@@ -8,6 +8,7 @@ import gc
 
 gc.disable()  # what is imported stays: to look for garbage among it takes a twelfth of a cold start
 
+import json
 import re
 import time
 from typing import Any
@@ -15,37 +16,67 @@ from typing import Any
 from .app import create_app
 from .gateway import make_handler
 from .logs import logger
+from .problems import StorageUnavailable
 from .promotion import Promotion
 
 _app = create_app()
 gc.enable()
 _INCOMING_KEY = re.compile("incoming/([0-9a-f]{32})")
+_WRONG_EVENT = "this function takes 'Object Created' events of EventBridge for incoming/ only, bare or from SQS"
 
 lambda_handler = make_handler(_app)
 
 
 def promote_handler(event: dict[str, Any], context: object) -> None:
-    """Judge what S3 says has come in. An error is for Lambda: it calls again, and keeps what goes on failing.
+    """Judge the files that S3 says have come in.
 
-    :param event: an ``Object Created`` event of EventBridge (AWS: "EventBridge event message structure"). Which version
-        of the object it names does not matter: the oldest is judged.
+    An error is for Lambda: the queue keeps the event, sends it again, and at last moves it to the dead-letter queue.
+
+    :param event: messages of SQS (AWS: "Using Lambda with Amazon SQS"), whose bodies are ``Object Created`` events of
+        EventBridge (AWS: "EventBridge event message structure"); or such an event itself.
     :raises ValueError: it is something else.
     :raises StorageUnavailable: there is no verdict yet.
     """
+    for created in _events(event):
+        _promote(created, context)
+
+
+def _events(event: Any) -> list[Any]:
+    """Return the events of EventBridge in an invocation."""
+    if not (isinstance(event, dict) and "Records" in event):
+        return [event]
     try:
-        key = _INCOMING_KEY.fullmatch(event["detail"]["object"]["key"])
-    except (KeyError, TypeError):
-        key = None
-    if key is None:
-        raise ValueError("this function takes 'Object Created' events of EventBridge for incoming/ alone")
+        events = [json.loads(record["body"]) for record in event["Records"]]
+    except (KeyError, TypeError, ValueError):
+        events = []
+    if not events:
+        raise ValueError(_WRONG_EVENT)
+    return events
+
+
+def _promote(created: Any, context: object) -> None:
+    try:
+        object_created = created["detail"]["object"]
+        key = _INCOMING_KEY.fullmatch(object_created["key"])
+        version = object_created.get("version-id")  # there is none where the bucket has no versioning
+    except (KeyError, TypeError, AttributeError):
+        key = version = None
+    if key is None or not isinstance(version, str | None):
+        raise ValueError(_WRONG_EVENT)
     began = time.monotonic()
     promotion: Promotion = _app.extensions["promotion"]
-    verdict = promotion.judge(key[1])
+    request_id = getattr(context, "aws_request_id", None)
+    try:
+        verdict = promotion.judge(key[1], version=version or None)
+    except Exception as error:
+        reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
+        logger.error("promotion failed", extra={"request_id": request_id, "id": key[1], "reason": reason})
+        raise
     file, refusal = (verdict.file, verdict.refusal) if verdict else (None, None)
     logger.info(
         "promotion",
         extra={
-            "request_id": getattr(context, "aws_request_id", None),
+            "request_id": request_id,
             "id": key[1],
             "milliseconds": round((time.monotonic() - began) * 1000, 1),
             "files": [{"id": file.id, "size": file.size, "type": file.media_type}] if file else [],

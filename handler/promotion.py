@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from .intake import Intake
 from .problems import AlreadyExists, Problem, StorageUnavailable
-from .storage.direct import MIB, DirectUploads, Gone, Incoming, Verdict
+from .storage.direct import MIB, DirectUploads, Gone, Incoming, SentAgain, Verdict
 
 COPIED_IN_TIME_BYTES = 2048 * MIB
 """What is surely copied within the 29 s of API Gateway: S3 copies parts side by side, some 100 MB/s each."""
 READ_IN_TIME_BYTES = 256 * MIB
 """What is surely read in that time, at the speed that a function of 512 MB has."""
+READ_FOR_STATUS_BYTES = 8 * MIB
+"""What is read because somebody asks what became of a file: once, since the first answer has its verdict."""
 
 
 class NotInTime(Exception):
@@ -32,23 +34,43 @@ class Promotion:
         self._uploads = uploads
         self._intake = intake
 
-    def judge(self, id: str, *, hurry: bool = False) -> Verdict | None:  # noqa: A002
+    def judge(
+        self,
+        id: str,  # noqa: A002
+        *,
+        version: str | None = None,
+        undecided: bool = False,
+        max_copy_bytes: int | None = None,
+        max_read_bytes: int | None = None,
+    ) -> Verdict | None:
         """Come to a verdict on what was sent under this id, unless there is one, and remove what was sent.
 
-        :param hurry: whether somebody is waiting at API Gateway.
-        :returns: ``None`` if nothing has been sent, or not all of it.
+        The verdict is asked for first, so that a form which is sent again costs next to nothing.
+
+        :param version: what the storage's event calls the bytes that it is about, if it names them.
+        :param undecided: whether there was no verdict a moment ago, so that it need not be asked for first.
+        :param max_copy_bytes: the largest file that there is time to copy; ``None`` for any.
+        :param max_read_bytes: the same for a file that is read for its digest.
+        :returns: ``None`` if nothing has been sent, or not all of it, or the version is not the first that was.
         :raises NotInTime: that would take too long.
         :raises StorageUnavailable: there is no verdict yet; try again.
         """
-        incoming = self._uploads.incoming(id)
-        verdict = self._uploads.verdict(id)
-        if incoming is None:
+        if not undecided and (verdict := self._uploads.verdict(id)) is not None:
+            self._uploads.discard(id, version)
             return verdict
-        if verdict is None:
-            if hurry and not _in_time(incoming):
-                raise NotInTime
-            verdict = self._decide(id, incoming)
-        self._uploads.discard(id)
+        try:
+            incoming = self._uploads.incoming(id, version)
+        except SentAgain:
+            self._uploads.discard(id, version)  # the event of the first is on its way, or at work
+            return None
+        if incoming is None:
+            return self._uploads.verdict(id)  # between the two looks somebody else may have decided, and discarded it
+        limit = max_read_bytes if incoming.declaration.sha256 else max_copy_bytes
+        if limit is not None and incoming.size > limit:
+            raise NotInTime
+        verdict = self._decide(id, incoming)
+        self._uploads.discard(id, incoming.version)
+        self._uploads.end_copies(id)
         return verdict
 
     def _decide(self, id: str, incoming: Incoming) -> Verdict:  # noqa: A002
@@ -64,8 +86,3 @@ class Promotion:
         if verdict is None:
             raise StorageUnavailable(f"incoming/{id} vanished before there was a verdict")
         return verdict
-
-
-def _in_time(incoming: Incoming) -> bool:
-    most = READ_IN_TIME_BYTES if incoming.declaration.sha256 else COPIED_IN_TIME_BYTES
-    return incoming.size <= most

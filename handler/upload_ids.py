@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature
 
 from .problems import UploadNotFound
+from .timed import TimedSigner
 
 MAX_SECONDS = 24 * 60 * 60
 """How long an upload may take. A day later the bucket's lifecycle rules remove what is not complete."""
@@ -35,7 +35,8 @@ class UploadId:
 
 
 def sign(upload_id: UploadId, *, secret: bytes) -> str:
-    return _serializer(secret).dumps(asdict(upload_id))
+    """Return the upload id as the client holds it."""
+    return _signer(secret).sign(asdict(upload_id))
 
 
 def verify(signed: str, *, secret: bytes) -> UploadId:
@@ -44,11 +45,10 @@ def verify(signed: str, *, secret: bytes) -> UploadId:
     :raises UploadNotFound: it is not one of ours, was changed, or has expired.
     """
     try:
-        # A signature that is too old is a BadSignature as well.
-        return UploadId(**_serializer(secret).loads(signed[:MAX_CHARS], max_age=MAX_SECONDS))
+        return UploadId(**_signer(secret).verify(signed[:MAX_CHARS], max_seconds=MAX_SECONDS))
     except (BadSignature, TypeError):
         raise UploadNotFound() from None
 
 
-def _serializer(secret: bytes) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(secret, salt="upload id", signer_kwargs={"digest_method": hashlib.sha256})
+def _signer(secret: bytes) -> TimedSigner:
+    return TimedSigner(secret, purpose="upload id")

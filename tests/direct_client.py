@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,9 +35,10 @@ class DirectClient:
 
     client: FlaskClient
     prefix: str = "/upload/s3"
+    status_urls: dict[str, str] = field(default_factory=dict)
 
     def begin(self, filename: str, **body: Any) -> TestResponse:
-        return self.client.post(f"{self.prefix}/multipart", json={"filename": filename, **body})
+        return self._noted(self.client.post(f"{self.prefix}/multipart", json={"filename": filename, **body}))
 
     def begun(self, filename: str, **body: Any) -> dict[str, Any]:
         response = self.begin(filename, **body)
@@ -81,7 +82,7 @@ class DirectClient:
         return self.complete(upload, sent)
 
     def form(self, filename: str, **query: Any) -> TestResponse:
-        return self.client.get(f"{self.prefix}/params", query_string={"filename": filename, **query})
+        return self._noted(self.client.get(f"{self.prefix}/params", query_string={"filename": filename, **query}))
 
     def post(self, form: Mapping[str, Any], data: bytes, **changes: str) -> Sent:
         fields = {**form["fields"], **changes}
@@ -92,7 +93,14 @@ class DirectClient:
         return Sent(status=sent.status_code, etag=sent.headers.get("ETag", ""))
 
     def status(self, id: str) -> TestResponse:  # noqa: A002
-        return self.client.get(f"/upload/{id}")
+        """Ask at the status URL of an upload that this client began; at that of the id itself for any other."""
+        return self.client.get(self.status_urls.get(id, f"/upload/{id}"))
+
+    def _noted(self, response: TestResponse) -> TestResponse:
+        answer: Any = response.json if response.status_code == 200 else {}
+        if "status" in answer:
+            self.status_urls[answer["id"]] = answer["status"]
+        return response
 
     def _path(self, upload: Mapping[str, Any], rest: str = "") -> str:
         return f"{self.prefix}/multipart/{upload['uploadId']}{rest}"

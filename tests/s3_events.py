@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
-def object_created(bucket: str, key: Any) -> dict[str, Any]:
+def queued(*events: Any) -> dict[str, Any]:
+    """What Lambda hands on of a queue of such events (AWS: "Using Lambda with Amazon SQS")."""
+    return {
+        "Records": [
+            {
+                "messageId": "059f36b4-87a3-44ab-83d2-661975830a7d",
+                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+                "body": json.dumps(event),
+                "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1795651200000"},
+                "messageAttributes": {},
+                "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:eu-central-1:111122223333:incoming-files",
+                "awsRegion": "eu-central-1",
+            }
+            for event in events
+        ]
+    }
+
+
+def object_created(bucket: str, key: Any, *, version: str = "x") -> dict[str, Any]:
     """What EventBridge sends for a new object (AWS: "EventBridge event message structure")."""
     return {
         "version": "0",
@@ -19,7 +40,7 @@ def object_created(bucket: str, key: Any) -> dict[str, Any]:
         "detail": {
             "version": "0",
             "bucket": {"name": bucket},
-            "object": {"key": key, "size": 5, "etag": "5d41402abc4b2a76b9719d911017c592", "version-id": "x"},
+            "object": {"key": key, "size": 5, "etag": "5d41402abc4b2a76b9719d911017c592", "version-id": version},
             "request-id": "C3D13FE58DE4C810",
             "requester": "111122223333",
             "source-ip-address": "192.0.2.7",

@@ -316,6 +316,29 @@ def test_more_parts_than_s3_lists_at_once(direct: DirectClient, monkeypatch: pyt
     assert len(asked) == 3
 
 
+def test_aborting_completed_upload_is_rejected(direct: DirectClient) -> None:
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    answer: Any = direct.complete(upload).json
+    assert "completed" in problem(direct.abort(upload), 404, "upload-not-found")["detail"]
+    assert content_of(direct, answer["location"]) == b"bytes"
+    assert direct.client.delete(answer["location"]).status_code == 204
+    assert direct.abort(upload).json == {}, "nothing of it is there any more"
+
+
+def test_aborting_completed_upload_that_is_not_judged_yet_is_rejected(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    with monkeypatch.context() as patch:
+        patch.setitem(direct.client.application.config, "HURRY", True)
+        patch.setattr("handler.promotion.COPIED_IN_TIME_BYTES", 4)
+        assert direct.complete(upload).status_code == 202
+    problem(direct.abort(upload), 404, "upload-not-found")
+    assert (direct.status(upload["id"]).json or {})["status"] == "stored"
+
+
 def test_an_aborted_upload_is_gone(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
@@ -331,13 +354,25 @@ def test_an_aborted_upload_is_gone(direct: DirectClient, stored_keys: Callable[[
 # What became of an upload.
 
 
-def test_the_status_of_what_was_stored_in_another_way(client: FlaskClient) -> None:
-    response = client.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
+@pytest.mark.parametrize("way", ["form", "direct"])
+def test_id_alone_opens_no_file(client: FlaskClient, direct: DirectClient, way: str) -> None:
+    """Ids are in the log. One that is copied from there says that a file is stored, without its name and URL."""
+    if way == "form":
+        response = client.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
+    else:
+        response = direct.send("a.txt", samples.TEXT)
     (file,) = (response.json or {})["files"]
-    status: Any = client.get(f"/upload/{file['id']}").json
-    assert status == {"id": file["id"], "status": "stored", "file": file}
+    assert client.get(f"/upload/{file['id']}").json == {"id": file["id"], "status": "stored"}
     assert client.delete(file["url"]).status_code == 204
-    assert client.get(f"/upload/{file['id']}").status_code == 404
+    assert "status" in problem(client.get(f"/upload/{file['id']}"), 404, "not-found")["detail"]
+
+
+def test_id_of_pending_or_refused_upload_is_unknown(client: FlaskClient, direct: DirectClient) -> None:
+    pending, refused = direct.begun("a.txt"), direct.begun("a.png")
+    direct.put(refused, 1, b"<html>")
+    problem(direct.complete(refused), 422, "content-mismatch")
+    for upload in (pending, refused):
+        problem(client.get(f"/upload/{upload['id']}"), 404, "not-found")
 
 
 @pytest.mark.parametrize("name", ["0" * 32, "A" * 32, "0" * 31, "a.txt", "%00", "x" * 5000, "..", "é"])
@@ -355,9 +390,9 @@ def test_the_status_of_what_is_completed_at_the_same_moment(
     uploads = direct.client.application.extensions["direct_uploads"]
     begun = uploads.begun
 
-    def complete_and_look(id: str) -> bool:  # noqa: A002
+    def complete_and_look(id: str, upload_id: str) -> bool:  # noqa: A002
         assert direct.complete(upload).status_code == 200
-        found: bool = begun(id)
+        found: bool = begun(id, upload_id)
         return found
 
     with monkeypatch.context() as patch:

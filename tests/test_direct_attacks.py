@@ -305,6 +305,8 @@ def test_a_form_sent_again_between_check_and_copy(
     judge(direct, form["id"])
     assert answers == [403 if kind == "folder" else 204]
     assert stored(direct, form["id"]) == first
+    judge(direct, form["id"])  # as the event of the second does
+    assert stored(direct, form["id"]) == first
     assert incoming() == []
 
 
@@ -412,9 +414,32 @@ def test_what_is_no_number_of_a_part(direct: DirectClient, number: Any) -> None:
 
 def test_more_than_was_said_by_metadata_that_lies(direct: DirectClient) -> None:
     """A client's own fields are not what travels with the bytes."""
-    upload = direct.begun("a.bin", size=10, metadata={"size": 10**9, "max-bytes": 10**9})
-    direct.put(upload, 1, bytes(11))
-    assert problem(direct.complete(upload), 413, "file-too-large")["max_bytes"] == 10
+    size = 6 * MIB
+    upload = direct.begun("a.bin", metadata={"size": size, "max-bytes": 10**9})
+    direct.put(upload, 1, bytes(size))
+    direct.put(upload, 2, bytes(1))
+    assert problem(direct.complete(upload), 413, "file-too-large")["max_bytes"] == size
+
+
+@WHERE_IT_IS_CHECKED
+@pytest.mark.parametrize("said", [{"size": 10}, {"metadata": {"size": 10}}])
+def test_only_part_of_small_file_is_signed_for_its_size(direct: DirectClient, said: dict[str, Any]) -> None:
+    upload = direct.begun("a.bin", **said)
+    url = part_url(direct, upload, 1)
+    for length in (9, 11, 5 * MIB):
+        assert direct.put_to(url, bytes(length)).status in (403, 413)
+    assert direct.parts(upload).json == []
+    problem(direct.part_url(upload, 2), 400, "malformed-request")
+    assert direct.put_to(url, bytes(10)).status == 200
+    assert direct.complete(upload).status_code == 200
+
+
+@pytest.mark.parametrize("size", [5 * MIB + 1, 10**9])
+def test_part_of_unknown_length_is_not_signed(direct: DirectClient, size: int) -> None:
+    upload = direct.begun("a.bin", size=size)
+    refusal = problem(direct.part_url(upload, 1), 400, "malformed-request")
+    assert "'partSize'" in refusal["detail"]
+    assert direct.part_url(direct.begun("a.bin", size=size, partSize=upload["partSize"]), 1).status_code == 200
 
 
 # Read what nobody has checked.

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from handler.intake import Intake
@@ -32,7 +33,7 @@ from handler.storage.s3_direct import SECRET_SECONDS, S3Incoming
 from . import samples
 from .conftest import BUCKET
 from .direct_client import MIB, DirectClient
-from .s3_events import object_created
+from .s3_events import object_created, queued
 from .test_direct import content_of
 from .test_direct_attacks import SCRIPT, formed, incoming, judge, stored  # noqa: F401  (incoming is a fixture)
 from .test_lambda import SECRET, Context
@@ -40,11 +41,18 @@ from .test_storage import file
 from .test_upload import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from flask import Flask
     from flask.testing import FlaskClient
     from mypy_boto3_s3 import S3Client
+
+
+ON_S3 = pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
+
+
+class Killed(BaseException):
+    """As a process ends: nothing catches it, and nothing is tidied up."""
 
 
 @pytest.fixture
@@ -210,7 +218,49 @@ def test_a_file_deleted_while_a_second_judge_has_copied_it_already(
     assert visible(stored_keys) == []
 
 
-@pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
+@ON_S3
+@pytest.mark.parametrize("data", [b"good", b""])
+@pytest.mark.parametrize("killed", [False, True])
+def test_copy_completed_after_the_deletion_is_deleted_again(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]], *,
+    data: bytes, killed: bool
+) -> None:  # fmt: skip
+    """Two judge it at once. The file of the first is deleted before the second writes, and to ``If-None-Match`` a file
+    with a delete marker is none. The second may even end before it can look for one."""
+    direct = DirectClient(client=make_app(ALLOW_EMPTY_FILES="on").test_client())
+    storage, uploads = (direct.client.application.extensions[name] for name in ("storage", "direct_uploads"))
+    form = formed(direct, "a.txt")
+    assert direct.post(form, data).status == 204
+    call, write = storage.client._make_api_call, "CompleteMultipartUpload" if data else "PutObject"
+
+    def late(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation != write:
+            return call(operation, arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(storage.client, "_make_api_call", call)
+            patch.setattr(uploads, "end_copies", lambda _: None)  # S3 was completing this one already
+            assert judge(direct, form["id"]).file is not None
+            assert storage.delete(form["id"], "a.txt")
+        response = call(operation, arguments)
+        assert storage.find(form["id"], "a.txt"), "S3 has let it come back"
+        if killed:
+            raise Killed
+        monkeypatch.setattr(storage.client, "_make_api_call", call)
+        return response
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.client, "_make_api_call", late)
+        if killed:
+            with pytest.raises(Killed):
+                judge(direct, form["id"])
+    monkeypatch.setattr(storage.client, "_make_api_call", call if killed else late)
+    verdict = judge(direct, form["id"])  # when it was killed, its event comes again
+    assert (verdict.file, verdict.refusal) == (None, None)
+    assert visible(stored_keys) == []
+    problem(direct.status(form["id"]), 404, "not-found")
+
+
+@ON_S3
 @pytest.mark.parametrize("step", ["UploadPartCopy", "CompleteMultipartUpload"])
 def test_what_a_slower_judge_has_begun_to_copy_is_ended(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, step: str
@@ -258,6 +308,223 @@ def test_a_forms_declared_digest(direct: DirectClient, data: bytes, status: str)
         assert answer["file"]["sha256"] == digest
     else:
         assert answer["problem"]["type"].endswith("digest-mismatch")
+
+
+# What it costs to send a form again, or to judge a file that somebody else is judging.
+
+
+def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What S3 is asked from here on."""
+    client = direct.client.application.extensions["storage"].client
+    call, operations = client._make_api_call, []
+
+    def noted(operation: str, arguments: dict[str, Any]) -> Any:
+        operations.append(operation)
+        return call(operation, arguments)
+
+    monkeypatch.setattr(client, "_make_api_call", noted)
+    return operations
+
+
+def versions_of(s3: S3Client, destination: dict[str, str], id: str) -> list[str]:  # noqa: A002
+    """The versions that came in under an id, the oldest first."""
+    listed = s3.list_object_versions(Bucket=destination["UPLOAD_BUCKET"], Prefix=f"incoming/{id}")
+    return [version["VersionId"] for version in reversed(listed.get("Versions", []))]
+
+
+def sent(direct: DirectClient, contents: Sequence[bytes], **query: Any) -> str:
+    """Send a form several times.
+
+    :returns: its id.
+    """
+    form = formed(direct, "a.txt", **query)
+    for data in contents:
+        assert direct.post(form, data).status == 204
+    id: str = form["id"]  # noqa: A001
+    return id
+
+
+@ON_S3
+@pytest.mark.parametrize(
+    ("first", "look"), [(b"good", "HeadObject"), (SCRIPT, "GetObject")]
+)  # of the file, or of the reason why it is refused
+def test_event_of_form_that_was_sent_again_reads_and_copies_nothing(
+    direct: DirectClient,
+    destination: dict[str, str],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    *,
+    first: bytes,
+    look: str,
+) -> None:
+    s3 = request.getfixturevalue(kind)
+    id = sent(direct, [first, b"x", b"y"])  # noqa: A001
+    one, two, three = versions_of(s3, destination, id)
+    promotion = promotion_of(direct)
+    verdict = promotion.judge(id, version=one)
+    assert versions_of(s3, destination, id) == [two, three], "each is deleted by its own event"
+    calls = calls_of(direct, monkeypatch)
+    assert promotion.judge(id, version=two) == verdict
+    assert calls == ["ListObjectVersions", look, "DeleteObject"]
+    assert versions_of(s3, destination, id) == [three]
+
+
+@ON_S3
+@pytest.mark.parametrize("pages", [False, True])
+def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
+    direct: DirectClient,
+    destination: dict[str, str],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    *,
+    pages: bool,
+) -> None:
+    """While a large file is hashed a thousand more may come in: none of their events reads it again."""
+    s3 = request.getfixturevalue(kind)
+    id = sent(direct, [b"good", b"x", b"y", b"z"], **{"metadata[sha256]": hashlib.sha256(b"good").hexdigest()})  # noqa: A001
+    one, two, three, four = versions_of(s3, destination, id)
+    promotion = promotion_of(direct)
+    client = direct.client.application.extensions["storage"].client
+    if pages:  # as if two versions were a thousand
+        call = client._make_api_call
+
+        def two_a_page(operation: str, arguments: dict[str, Any]) -> Any:
+            more = {"MaxKeys": 2} if operation == "ListObjectVersions" else {}
+            return call(operation, arguments | more)
+
+        monkeypatch.setattr(client, "_make_api_call", two_a_page)
+    with monkeypatch.context() as patch:
+        calls = calls_of(direct, patch)
+        assert promotion.judge(id, version=two) is None
+        listed = ["ListObjectVersions"] * (2 if pages else 1)
+        assert calls == ["ListObjectVersions", "GetObject", *listed, "DeleteObject"]  # GetObject: it is not refused
+    assert versions_of(s3, destination, id) == [one, three, four]
+    verdict = promotion.judge(id, version=one)
+    assert verdict is not None
+    assert verdict.file is not None
+    assert versions_of(s3, destination, id) == [three, four]
+
+
+@ON_S3
+def test_request_does_not_go_through_thousands_of_versions(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = sent(direct, [b"good", b"x", b"y"])  # noqa: A001
+    client = direct.client.application.extensions["storage"].client
+    call = client._make_api_call
+
+    def two_a_page(operation: str, arguments: dict[str, Any]) -> Any:
+        more = {"MaxKeys": 2} if operation == "ListObjectVersions" else {}
+        return call(operation, arguments | more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_make_api_call", two_a_page)
+        problem(direct.status(id), 503, "storage-unavailable")
+    assert stored(direct, id) == b"good"
+
+
+@ON_S3
+def test_piled_up_versions_are_deleted_in_one_call(
+    direct: DirectClient,
+    monkeypatch: pytest.MonkeyPatch,
+    incoming: Callable[[], list[str]],  # noqa: F811
+) -> None:
+    """For an event that names no version."""
+    id = sent(direct, [b"good", b"x", b"y", b"z"])  # noqa: A001
+    assert stored(direct, id) == b"good"
+    assert len(incoming()) == 3
+    calls = calls_of(direct, monkeypatch)
+    judge(direct, id)
+    assert calls == ["ListObjectVersions", "HeadObject", "ListObjectVersions", "DeleteObjects"]
+    assert incoming() == []
+
+
+@ON_S3
+@pytest.mark.parametrize("discards", [True, False])
+def test_hashing_stops_when_somebody_else_has_decided(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch, *, discards: bool
+) -> None:
+    """The other function removes what came in; or it is killed before that, and the file is there."""
+    monkeypatch.setattr(s3_direct_module, "CHUNK_BYTES", 1)
+    data = b"x" * 100
+    id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})  # noqa: A001
+    uploads = direct.client.application.extensions["direct_uploads"]
+    read, reads = S3Incoming.read, 0
+
+    def overtaken(self: S3Incoming, offset: int, length: int) -> bytes:
+        nonlocal reads
+        reads += length == 1
+        if reads == 10:
+            with monkeypatch.context() as patch:
+                patch.setattr(S3Incoming, "read", read)
+                if not discards:
+                    patch.setattr(uploads, "discard", lambda *_: None)
+                assert judge(direct, id).file is not None
+        return read(self, offset, length)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Incoming, "read", overtaken)
+        assert judge(direct, id).file.sha256 == hashlib.sha256(data).hexdigest()
+    assert reads == (10 if discards else s3_direct_module.CHUNKS_PER_LOOK)
+
+
+@ON_S3
+def test_slower_copy_stops_at_its_next_part(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
+    monkeypatch.setattr(s3_direct_module, "COPIES_AT_ONCE", 1)
+    large = samples.png(26 * MIB)
+    upload = direct.begun("a.png", size=len(large), partSize=26 * MIB)
+    direct.put(upload, 1, large)
+    client = direct.client.application.extensions["storage"].client
+    call, copied = client._make_api_call, 0
+
+    def overtaken(operation: str, arguments: dict[str, Any]) -> Any:
+        nonlocal copied
+        copied += operation == "UploadPartCopy"
+        if copied == 2 and operation == "UploadPartCopy":
+            with monkeypatch.context() as patch:
+                patch.setattr(client, "_make_api_call", call)
+                assert judge(direct, upload["id"]).file is not None
+        return call(operation, arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_make_api_call", overtaken)
+        answer: Any = direct.complete(upload).json
+    assert copied == 2, "of six parts"
+    assert content_of(direct, answer["location"]) == large
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    copies: list[str] = []
+    open_writer, publish = LocalStorage.open_writer, LocalIncoming.publish
+    all_checked = threading.Barrier(10, timeout=30)
+
+    def counted(self: LocalStorage) -> Any:
+        copies.append("")
+        return open_writer(self)
+
+    def publish_together(self: LocalIncoming, file: Any) -> None:
+        all_checked.wait()
+        publish(self, file)
+
+    uploads = direct.client.application.extensions["direct_uploads"]
+    uploads.complete(upload["id"], upload["id"], uploads.parts(upload["id"], upload["id"]))
+    monkeypatch.setattr(LocalStorage, "open_writer", counted)
+    monkeypatch.setattr(LocalIncoming, "publish", publish_together)
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(judge(direct, upload["id"]))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 10
+    assert all(answer == answers[0] for answer in answers)
+    assert len(copies) == 1
 
 
 # Files that are copied in parts, or are too large for an answer's time.
@@ -370,7 +637,7 @@ def test_without_versioning_a_form_cannot_be_judged_and_parts_can(
 def test_what_was_not_written_with_our_urls(
     direct: DirectClient, s3: S3Client, metadata: dict[str, str], stored_keys: Callable[[], list[str]]
 ) -> None:
-    id = new_id()  # noqa: A001
+    id = formed(direct, "a.txt")["id"]  # noqa: A001
     s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=b"bytes", Metadata=metadata)
     with pytest.raises(StorageUnavailable, match="cannot be reached"):
         judge(direct, id)
@@ -417,7 +684,21 @@ def test_a_key_is_not_read_for_every_request(direct: DirectClient) -> None:
 
 # S3 fails, at each of the calls that a verdict takes.
 
-FAULTS = ["throttle", "forbid", "cut off", "cut off after it was done", "garbage"]
+FAULTS = ["throttle", "forbid", "cut off", "cut off after it was done", "garbage", "page"]
+PAGE = b"<html><head><title>Sign in to use this network</title></head><body/></html>"
+
+
+class Body(io.BytesIO):
+    """What botocore reads a response from."""
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        yield self.read()
+
+
+def page(request: Any, **_: object) -> AWSResponse:
+    """A response that a proxy makes to any request: botocore takes its 200 for S3's."""
+    headers = {"Content-Type": "text/html", "Content-Length": str(len(PAGE))}
+    return AWSResponse(request.url, 200, headers, Body(PAGE))  # type: ignore[arg-type]
 
 
 class Faults:
@@ -429,6 +710,7 @@ class Faults:
     def __init__(self, client: S3Client, *, fault: str, at: int) -> None:
         self.calls = 0
         self._fault, self._at = fault, at
+        self._events: Any = client.meta.events
         self._call: Callable[..., Any] = client._make_api_call  # type: ignore[attr-defined]
 
     def __call__(self, operation: str, arguments: dict[str, Any]) -> Any:
@@ -442,9 +724,14 @@ class Faults:
                 raise error(operation, 403, "AccessDenied")
             case "cut off after it was done":
                 self._call(operation, arguments)
-        if self._fault == "garbage" and not operation.startswith(("Delete", "List")):
-            # Of a true answer to these every member may be missing.
-            return {"ResponseMetadata": {"HTTPStatusCode": 200}}
+            case "garbage":
+                return {"ResponseMetadata": {"HTTPStatusCode": 200}}
+            case "page":
+                self._events.register_first("before-send.s3", page)
+                try:
+                    return self._call(operation, arguments)
+                finally:
+                    self._events.unregister("before-send.s3", page)
         raise ConnectionClosedError(endpoint_url="https://s3")
 
 
@@ -631,7 +918,7 @@ def test_an_event(
     ],
 )
 def test_an_event_about_something_else(promote: Any, key: Any) -> None:
-    with pytest.raises(ValueError, match="incoming/ alone"):
+    with pytest.raises(ValueError, match="incoming/ only"):
         promote.promote_handler(object_created(BUCKET, key), Context())
 
 
@@ -639,6 +926,54 @@ def test_an_event_about_something_else(promote: Any, key: Any) -> None:
 def test_what_is_no_event_of_s3(promote: Any, malformed: Any) -> None:
     with pytest.raises(ValueError, match="Object Created"):
         promote.promote_handler(malformed, Context())
+
+
+def test_events_from_the_queue(promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str]) -> None:
+    events = []
+    metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
+    for _ in range(2):
+        id = new_id()  # noqa: A001
+        version = s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=b"good", Metadata=metadata)["VersionId"]
+        events.append(object_created(BUCKET, f"incoming/{id}", version=version))
+    capsys.readouterr()
+    promote.promote_handler(queued(*events), Context())
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["event"], len(line["files"])) for line in lines] == [("promotion", 1)] * 2
+    assert not s3.list_object_versions(Bucket=BUCKET, Prefix="incoming/").get("Versions")
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        None,
+        [None],
+        [{}],
+        [{"body": None}],
+        [{"body": "{"}],
+        [{"body": "5"}],
+        [{"body": "[]"}],
+        [{"body": '{"Records": [{"body": "{}"}]}'}],
+    ],
+)
+def test_message_that_is_no_event_is_rejected(promote: Any, records: Any) -> None:
+    with pytest.raises(ValueError, match="Object Created"):
+        promote.promote_handler({"Records": records}, Context())
+
+
+def test_failed_promotion_is_logged_with_its_id_and_reason(
+    promote: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id = new_id()  # noqa: A001
+    client = promote._app.extensions["storage"].client
+    monkeypatch.setattr(client, "_make_api_call", Faults(client, fault="forbid", at=0))
+    capsys.readouterr()
+    with pytest.raises(StorageUnavailable):
+        promote.promote_handler(queued(object_created(BUCKET, f"incoming/{id}")), Context())
+    line = json.loads(capsys.readouterr().out)
+    assert (line["level"], line["event"], line["id"]) == ("ERROR", "promotion failed", id)
+    assert line["request_id"] == Context.aws_request_id
+    assert "AccessDenied" in line["reason"]
 
 
 def test_lambda_is_to_call_again_when_s3_fails(promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -655,10 +990,6 @@ def test_lambda_is_to_call_again_when_s3_fails(promote: Any, s3: S3Client, monke
 
 
 # The folder: killed, filled up, and shared.
-
-
-class Killed(BaseException):
-    """As a process ends: nothing catches it, and nothing is tidied up."""
 
 
 @pytest.fixture
@@ -726,7 +1057,7 @@ def test_the_disk_or_the_process_fails_at_any_step(
             """What is done already is not done again, as by a client that makes each request until it works."""
             if promotion.judge(id) is not None:
                 return
-            if not uploads.begun(id):
+            if not uploads.begun(id, id):
                 uploads.begin(id, declaration)
             if not uploads.parts(id, id):
                 ticket = uploads.part_url(id, id, 1, size=None).rpartition("/")[2]

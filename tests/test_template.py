@@ -109,6 +109,8 @@ def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
             yield "s3:ListMultipartUploadParts", key
         case "AbortMultipartUpload":
             yield "s3:AbortMultipartUpload", key
+        case "ListObjectsV2":
+            yield "s3:ListBucket", parameters["Prefix"]
         case "ListObjectVersions":
             yield "s3:ListBucketVersions", parameters["Prefix"]
         case "ListMultipartUploads":
@@ -120,7 +122,7 @@ def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
 def written(*modules: ModuleType) -> set[str]:
     """The operations of S3 that stand in the source."""
     source = "".join(inspect.getsource(module) for module in modules)
-    called = set(re.findall(r"client\.([a-z_]+)\(", source)) - {"generate_presigned_post", "get_paginator"}
+    called = set(re.findall(r"client\.([a-z0-9_]+)\(", source)) - {"generate_presigned_post", "get_paginator"}
     named = set(re.findall(r'"((?:get|head|list|upload)_[a-z_]+)"', source))  # paginated or presigned
     return {name.title().replace("_", "") for name in called - {"generate_presigned_url"} | named}
 
@@ -208,9 +210,12 @@ def send(direct: DirectClient, name: str, content: bytes) -> dict[str, Any]:
 
 
 def lose_a_race(uploads: Any, id: str) -> None:  # noqa: A002
-    """Publish what came in, twice, as two that judge it at once would."""
+    """Publish what came in, three times, as two that judge it at once would, and a third when it was deleted."""
     incoming = uploads.incoming(id)
     incoming.publish(file(id=id))
+    with pytest.raises(AlreadyExists):
+        incoming.publish(file(id=id))
+    make_client().delete_object(Bucket=BUCKET, Key=file(id=id).key)  # which is not the function's own
     with pytest.raises(AlreadyExists):
         incoming.publish(file(id=id))
 
@@ -224,6 +229,7 @@ def test_the_function_that_answers_http_may_do_what_it_does_and_no_more(app: Fla
 
     stored = send(direct, "a.txt", samples.TEXT)
     assert direct.status(stored["id"]).json["status"] == "stored"  # type: ignore[index]
+    assert client.get(f"/upload/{stored['id']}").status_code == 200
     refused = send(direct, "a.png", samples.TEXT)
     assert direct.status(refused["id"]).json["status"] == "refused"  # type: ignore[index]
     begun = direct.begun("a.txt")
@@ -276,7 +282,8 @@ def test_outside_the_bucket_a_role_may_log_and_what_a_parameter_asks_for(role: s
         for action in statement["Action"]
         if not action.startswith("s3:")
     ]
-    queue = [("sqs:SendMessage", {"GetAtt": "FailedPromotions.Arn"})] if role == "promote" else []
+    taken = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+    queue = [(action, {"GetAtt": "IncomingFiles.Arn"}) for action in taken] if role == "promote" else []
     assert elsewhere == [
         *queue,
         ("logs:CreateLogStream", {"GetAtt": f"{log}.Arn"}),
@@ -571,36 +578,54 @@ def test_browsers_may_send_parts_and_forms_and_read_an_etag() -> None:
 def test_what_comes_in_is_an_event_for_the_promotion_and_what_fails_is_kept() -> None:
     assert UPLOAD_BUCKET["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     promote = RESOURCES["PromoteFunction"]["Properties"]
-    (event,) = promote["Events"].values()
-    assert event["Type"] == "EventBridgeRule"
-    assert event["Properties"]["Pattern"] == {
+    queue, failed = {"GetAtt": "IncomingFiles.Arn"}, {"GetAtt": "FailedPromotions.Arn"}
+    rule = RESOURCES["IncomingRule"]["Properties"]
+    assert rule["EventPattern"] == {
         "source": ["aws.s3"],
         "detail-type": ["Object Created"],
         "detail": {"bucket": {"name": [{"Ref": "UploadBucket"}]}, "object": {"key": [{"prefix": "incoming/"}]}},
     }
-    queue = {"GetAtt": "FailedPromotions.Arn"}
-    assert event["Properties"]["DeadLetterConfig"] == {"Arn": queue}
-    assert promote["EventInvokeConfig"] == {
-        "MaximumRetryAttempts": 2,
-        "MaximumEventAgeInSeconds": 6 * 60 * 60,
-        "DestinationConfig": {"OnFailure": {"Type": "SQS", "Destination": queue}},
-    }
+    assert rule["Targets"] == [{"Id": "IncomingFiles", "Arn": queue, "DeadLetterConfig": {"Arn": failed}}]
     assert promote["Timeout"] == 15 * 60
     days = 24 * 60 * 60
+    assert RESOURCES["IncomingFiles"]["Properties"] == {
+        "VisibilityTimeout": 6 * promote["Timeout"],
+        "MessageRetentionPeriod": 2 * days,
+        "SqsManagedSseEnabled": True,
+        "RedrivePolicy": {"deadLetterTargetArn": failed, "maxReceiveCount": 3},
+    }
     assert RESOURCES["FailedPromotions"]["Properties"] == {
         "MessageRetentionPeriod": 14 * days,
         "SqsManagedSseEnabled": True,
     }
-    policy = RESOURCES["DeadLettersMayCome"]["Properties"]
-    assert policy["Queues"] == [{"Ref": "FailedPromotions"}]
+    policy = RESOURCES["IncomingQueuesPolicy"]["Properties"]
+    assert policy["Queues"] == [{"Ref": "IncomingFiles"}, {"Ref": "FailedPromotions"}]
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert statement == {
         "Effect": "Allow",
         "Principal": {"Service": "events.amazonaws.com"},
         "Action": "sqs:SendMessage",
-        "Resource": queue,
-        "Condition": {"ArnEquals": {"aws:SourceArn": {"GetAtt": "PromoteFunctionIncoming.Arn"}}},
+        "Resource": [queue, failed],
+        "Condition": {"ArnEquals": {"aws:SourceArn": {"GetAtt": "IncomingRule.Arn"}}},
     }
+
+
+def test_promotions_run_at_bounded_concurrency_by_default() -> None:
+    """Without reserved concurrency, which a new account cannot have."""
+    promote = RESOURCES["PromoteFunction"]["Properties"]
+    assert promote["Events"] == {
+        "Incoming": {
+            "Type": "SQS",
+            "Properties": {
+                "Queue": {"GetAtt": "IncomingFiles.Arn"},
+                "BatchSize": 1,
+                "ScalingConfig": {"MaximumConcurrency": {"Ref": "PromotionConcurrency"}},
+            },
+        }
+    }
+    parameter = TEMPLATE["Parameters"]["PromotionConcurrency"]
+    # AWS: "Configuring maximum concurrency for Amazon SQS event sources"
+    assert (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]) == (2, 10, 1000)
 
 
 # To see what happens.
@@ -718,13 +743,13 @@ def test_the_dashboard_shows_what_there_is() -> None:
     assert search == """SEARCH('{"upload/<AWS::StackName>",Reason} Refused', 'Sum', 300)"""
     theirs = [metric for metric in shown if str(metric[0]).startswith("AWS/")]
     api = ["ApiName", "<AWS::StackName>", "Stage", API["StageName"]]
-    queue = ["QueueName", "<FailedPromotions.QueueName>", {"stat": "Maximum"}]
+    queues = [["QueueName", f"<{name}.QueueName>"] for name in ("IncomingFiles", "FailedPromotions")]
     assert theirs == [
         *(["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")),
         ["AWS/Lambda", "Errors", "FunctionName", "<UploadFunction>"],
         ["AWS/Lambda", "Throttles", "FunctionName", "<UploadFunction>"],
         ["AWS/Lambda", "Errors", "FunctionName", "<PromoteFunction>"],
-        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", *queue],
+        *(["AWS/SQS", "ApproximateNumberOfMessagesVisible", *queue, {"stat": "Maximum"}] for queue in queues),
     ]
     namespaces = {each["MetricTransformations"][0]["MetricNamespace"]["Sub"] for each in METRIC_FILTERS.values()}
     assert namespaces == {"upload/${AWS::StackName}"}

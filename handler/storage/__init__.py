@@ -95,6 +95,9 @@ class Storage(Protocol):
     def find(self, id: str, name: str) -> StoredFile | None:  # noqa: A002
         """The file of that id and name, if it is there."""
 
+    def contains(self, id: str) -> bool:  # noqa: A002
+        """Whether a file of that id is there, by whatever name. On S3 this costs one call."""
+
     def download(self, file: StoredFile, *, head: bool = False) -> Path | str:
         """Where its bytes are: a path on this machine, or a URL that anyone may read for a few minutes.
 

@@ -104,6 +104,10 @@ class Incoming(Protocol):
         """In bytes."""
 
     @property
+    def version(self) -> str:
+        """What the storage calls them, where other bytes can come in under the same id."""
+
+    @property
     def declaration(self) -> Declaration:
         """What was agreed about them."""
 
@@ -116,12 +120,16 @@ class Incoming(Protocol):
     def publish(self, file: StoredFile, /) -> None:
         """Copy them to where they can be read, as this file.
 
-        :raises AlreadyExists: there is a file with this id; it is left as it is.
+        :raises AlreadyExists: there is, or was, a file with this id; it is left as it is, and a deleted one deleted.
         """
 
 
 class Gone(Exception):
     """The bytes are not there any more: somebody else has come to a verdict, or they are too old."""
+
+
+class SentAgain(Exception):
+    """Other bytes came in under this id before these, and only the first have a verdict."""
 
 
 class DirectUploads(Protocol):
@@ -141,8 +149,11 @@ class DirectUploads(Protocol):
         :returns: what the storage calls it.
         """
 
-    def begun(self, id: str) -> bool:  # noqa: A002
-        """Whether an upload in parts is under way under this id."""
+    def begun(self, id: str, upload: str) -> bool:  # noqa: A002
+        """Whether this upload in parts is under way: neither completed nor aborted."""
+
+    def arrived(self, id: str) -> bool:  # noqa: A002
+        """Whether something has come in as a whole under this id, and has no verdict yet or was not discarded."""
 
     def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002
         """Where to PUT a part for an hour: absolute, or relative to the root of this endpoint.
@@ -169,15 +180,26 @@ class DirectUploads(Protocol):
     def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
         """A form that can send the whole file for an hour."""
 
-    def incoming(self, id: str) -> Incoming | None:  # noqa: A002
-        """The bytes that came in first under this id, pinned."""
+    def incoming(self, id: str, version: str | None = None) -> Incoming | None:  # noqa: A002
+        """Pin the bytes that came in first under this id.
 
-    def discard(self, id: str) -> None:  # noqa: A002
-        """Remove all that came in under this id, of which there is a verdict: nobody can store it from here on."""
+        :param version: what the storage's event calls the bytes that it is about, if it names them.
+        :returns: ``None`` if nothing has come in, or there was a verdict and it was discarded. As that can happen
+            between two calls, whoever had asked for the verdict before asks again.
+        :raises SentAgain: the version is there, and is not the first that came in.
+        """
+
+    def discard(self, id: str, version: str | None = None) -> None:  # noqa: A002
+        """Remove what came in under this id, of which there is a verdict or never will be one.
+
+        :param version: only this one; otherwise all of them, on S3 up to a thousand.
+        """
+
+    def end_copies(self, id: str) -> None:  # noqa: A002
+        """End the copies of a file that others have begun, since there is a verdict: they stop at their next part."""
 
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
-        """What became of it, if that is decided. To be asked after :meth:`incoming`: what is missing there because it
-        was discarded has its verdict by then."""
+        """What became of it, if that is decided."""
 
     def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
         """Write down why it is refused, unless that is written already."""

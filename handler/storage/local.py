@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from ..problems import AlreadyExists, StorageUnavailable
-from . import StoredFile, is_key
+from . import StoredFile, is_id, is_key
 from .errors import disk_errors
 
 STALE_SECONDS = 24 * 60 * 60
@@ -61,6 +61,10 @@ class LocalStorage:
                 return StoredFile(**json.loads(self._metadata(id).read_text(encoding="utf-8")))
             except FileNotFoundError:  # it was deleted between the two looks
                 return None
+
+    def contains(self, id: str) -> bool:  # noqa: A002
+        with disk_errors():
+            return is_id(id) and (self.folder / "files" / id).is_dir()
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (one path serves both)
         return self._path(file)

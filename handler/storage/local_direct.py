@@ -86,8 +86,11 @@ class LocalDirectUploads:
             directory.rename(self._open(id))
         return id
 
-    def begun(self, id: str) -> bool:  # noqa: A002
+    def begun(self, id: str, upload: str) -> bool:  # noqa: A002, ARG002
         return self._open(id).is_dir()
+
+    def arrived(self, id: str) -> bool:  # noqa: A002
+        return self._closed(id).is_dir()
 
     def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002, ARG002
         return f"{RECEIVER}/{self._tickets().dumps(['part', id, number, size])}"
@@ -112,7 +115,7 @@ class LocalDirectUploads:
         try:
             os.link(self._open(id) / name, directory / name)
         except FileNotFoundError:
-            if self.begun(id):
+            if self.begun(id, id):
                 raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
             raise
 
@@ -128,7 +131,7 @@ class LocalDirectUploads:
             fields={"key": f"incoming/{id}", "policy": self._tickets().dumps(["form", id, asdict(declaration)])},
         )
 
-    def incoming(self, id: str) -> LocalIncoming | None:  # noqa: A002
+    def incoming(self, id: str, version: str | None = None) -> LocalIncoming | None:  # noqa: A002, ARG002
         directory = self._closed(id)
         try:
             with disk_errors(), _gone_if_missing():
@@ -144,9 +147,12 @@ class LocalDirectUploads:
             judged=self._judged(id),
         )
 
-    def discard(self, id: str) -> None:  # noqa: A002
+    def discard(self, id: str, version: str | None = None) -> None:  # noqa: A002, ARG002
         with disk_errors():
             self._bury(self._closed(id))
+
+    def end_copies(self, id: str) -> None:  # noqa: A002
+        pass  # they take turns, and the next one finds the verdict
 
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
         with disk_errors():
@@ -283,6 +289,7 @@ class LocalIncoming:
     parts: list[tuple[Path, int]]
     storage: LocalStorage
     judged: Path
+    version: str = ""  # a form is taken once, so there is only one
 
     def read(self, offset: int, length: int, /) -> bytes:
         found = b""
@@ -299,24 +306,26 @@ class LocalIncoming:
             yield self.read(offset, CHUNK_BYTES)
 
     def publish(self, file: StoredFile, /) -> None:
-        writer = self.storage.open_writer()
-        try:
-            for chunk in self.chunks():
-                writer.write(chunk)
-            with disk_errors(), self._turn():
-                if self.judged.exists():
-                    raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
+        with disk_errors(), self._turn():  # before the copy, or each of several would make one
+            if self.judged.exists():
+                raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
+            writer = self.storage.open_writer()
+            try:
+                for chunk in self.chunks():
+                    writer.write(chunk)
                 self.storage.release(file.id)
                 writer.commit(file)
                 self.judged.touch()
-        finally:
-            writer.abort()
+            finally:
+                writer.abort()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One at a time, of all servers on this folder, so that whoever comes second finds the whole file there. The
-        system ends the turn of a process that is killed."""
-        descriptor = os.open(self.judged.parent, os.O_RDONLY)
+        """One at a time for each upload, of all servers on this folder, so that the second finds the whole file there.
+        The system ends the turn of a process that is killed."""
+        directory = self.judged.parent.with_name("incoming") / f"{self.judged.name}.complete"
+        with _gone_if_missing():
+            descriptor = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

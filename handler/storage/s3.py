@@ -14,9 +14,9 @@ import base64
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import botocore
@@ -28,7 +28,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 
 from ..problems import AlreadyExists, StorageUnavailable
-from . import StoredFile, deadline, is_key
+from . import StoredFile, deadline, is_id, is_key
 from .deadline import REQUEST_SECONDS, TAKE_BACK_SECONDS, nothing_new_after
 from .errors import disk_errors
 
@@ -47,6 +47,10 @@ READ_SECONDS = 6
 the body, and then says nothing. Only an S3 that takes the body drop by drop is slower."""
 ATTEMPTS = 3
 """As long as there is time for them: see ``deadline.py``."""
+REQUEST_ID_FIELDS = ("x-amz-request-id", "x-amz-id-2", "x-amzn-requestid")
+"""One of these is in every response of S3 (AWS: "Common response headers")."""
+
+_Response = TypeVar("_Response", bound=Mapping[str, Any])
 
 
 def make_client() -> S3Client:
@@ -120,7 +124,11 @@ class S3Storage:
             return None
         try:
             with nothing_new_after(REQUEST_SECONDS), s3_errors():
-                found = self.client.head_object(Bucket=self.bucket, Key=f"files/{id}/{name}", ChecksumMode="ENABLED")
+                found = require_s3(
+                    self.client.head_object(Bucket=self.bucket, Key=f"files/{id}/{name}", ChecksumMode="ENABLED"),
+                    "Metadata",
+                    "original-name",
+                )
         except S3Refused as refused:
             if refused.s3_status == 404:
                 return None
@@ -135,8 +143,17 @@ class S3Storage:
                 # A file that came in parts has no such checksum: S3 makes one of the parts' checksums at best.
                 sha256=base64.b64decode(found.get("ChecksumSHA256", "")).hex() or found["Metadata"].get("sha256"),
             )
-        except (KeyError, ValueError) as error:  # botocore takes any 200 for an answer of S3's
+        except (KeyError, ValueError) as error:
             raise StorageUnavailable(f"HeadObject was answered without {error}") from None
+
+    def contains(self, id: str) -> bool:  # noqa: A002
+        if not is_id(id):
+            return False
+        with nothing_new_after(REQUEST_SECONDS), s3_errors():
+            listed = require_s3(
+                self.client.list_objects_v2(Bucket=self.bucket, Prefix=f"files/{id}/", MaxKeys=1), "Name"
+            )
+        return bool(listed.get("Contents"))
 
     def download(self, file: StoredFile, *, head: bool = False) -> str:
         with s3_errors():
@@ -152,7 +169,7 @@ class S3Storage:
             if file is None:
                 return False
             with s3_errors():
-                self.client.delete_object(Bucket=self.bucket, Key=file.key)
+                require_s3(self.client.delete_object(Bucket=self.bucket, Key=file.key))
             return True
 
     def take_back(self, files: Sequence[StoredFile]) -> None:
@@ -173,7 +190,7 @@ class S3Storage:
         """
         try:
             with s3_errors():
-                answer = self.client.put_object(
+                response = self.client.put_object(
                     Bucket=self.bucket,
                     Key=file.key,
                     Body=body,
@@ -185,6 +202,7 @@ class S3Storage:
                     ChecksumSHA256=base64.b64encode(bytes.fromhex(file.sha256 or "")).decode("ascii"),
                     IfNoneMatch="*",
                 )
+                require_s3(response, "ETag")
         except S3Refused as refused:
             if refused.s3_status not in (409, 412):
                 raise
@@ -196,8 +214,6 @@ class S3Storage:
             if there is None and refused.s3_status == 409:
                 raise
             raise AlreadyExists(f"There is a file with the id {file.id} already.") from None
-        if "ETag" not in answer:  # botocore takes any 200 for an answer of S3's, as from a proxy with a page to show
-            raise StorageUnavailable("PutObject was answered without an ETag")
 
 
 class Description(TypedDict):
@@ -301,6 +317,39 @@ def s3_errors() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
+        if code.isdigit() and not _may_be_s3(error.response):
+            raise StorageUnavailable(f"not S3's error: {error}") from None
         raise S3Refused(str(error), s3_status=status, s3_code=code) from None
-    except (BotoCoreError, ResponseParserError, KeyError) as error:  # KeyError: botocore takes any 200 for S3's answer
+    except (BotoCoreError, ResponseParserError, KeyError) as error:  # KeyError: a response without what S3 sends
         raise StorageUnavailable(repr(error)) from None
+
+
+def require_s3(response: _Response, *member: str) -> _Response:
+    """Return the response if S3 sent it: botocore takes any 200 for S3's, such as a page that a proxy shows.
+
+    S3 names each of its responses. A store that names none, as some of those that speak S3's protocol, is known by a
+    member that only it can fill, or by the status 204, which no page has.
+
+    :param member: the path to that member.
+    :raises StorageUnavailable: somebody else sent it.
+    """
+    metadata = response.get("ResponseMetadata", {})
+    if metadata.get("HTTPStatusCode") == 204 or _has_request_id(metadata):
+        return response
+    found: Any = response if member else None
+    for name in member:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if found is None:
+        raise StorageUnavailable("a 200 that S3 did not send: it has no request id")
+    return response
+
+
+def _has_request_id(metadata: Mapping[str, Any]) -> bool:
+    return any(name in REQUEST_ID_FIELDS for name in metadata.get("HTTPHeaders", {}))
+
+
+def _may_be_s3(error: Mapping[str, Any]) -> bool:
+    """Whether S3 may have sent an error without a body, which botocore gives its status as its code. A proxy's page
+    looks the same."""
+    metadata = error.get("ResponseMetadata", {})
+    return "HTTPHeaders" not in metadata or _has_request_id(metadata)

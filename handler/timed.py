@@ -1,0 +1,43 @@
+"""Signed values that expire: what a client holds for us, so that nothing has to be stored. Pure, and without Flask."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+
+from itsdangerous import SignatureExpired, URLSafeTimedSerializer
+
+LEEWAY_SECONDS = 30
+"""How far the clock of the machine that signed may be ahead of ours. Tokens have the same leeway (``tokens.py``)."""
+
+
+class TimedSigner:
+    """Signs JSON values together with the time, and verifies both.
+
+    :param secret: the key, which all processes that verify have to share.
+    :param purpose: a value that is signed for one purpose is not valid for another.
+    """
+
+    def __init__(self, secret: bytes, *, purpose: str) -> None:
+        self._serializer = URLSafeTimedSerializer(secret, salt=purpose, signer_kwargs={"digest_method": hashlib.sha256})
+
+    def sign(self, value: object) -> str:
+        """Return the value with a signature, as text that is safe in a URL."""
+        signed: str = self._serializer.dumps(value)
+        return signed
+
+    def verify(self, signed: str, *, max_seconds: int) -> Any:
+        """Return the value.
+
+        itsdangerous takes a value from the future for an expired one when it is asked to look at the age, so the age is
+        compared here.
+
+        :param max_seconds: how old the signature may be.
+        :raises BadSignature: it is not one of ours, was changed, has expired, or is from the future.
+        """
+        value, signed_at = self._serializer.loads(signed, return_timestamp=True)
+        age = int(time.time()) - int(signed_at.timestamp())
+        if not -LEEWAY_SECONDS <= age <= max_seconds:
+            raise SignatureExpired(f"signed {age} seconds ago", payload=value, date_signed=signed_at)
+        return value
