@@ -51,6 +51,8 @@ def download(id: str, name: str) -> Response:  # noqa: A002
         response.close()
         raise PreconditionFailed("The file is not the one that If-Match or If-Unmodified-Since names.")
     response.headers["Content-Disposition"] = file.content_disposition
+    # Flask says "no-cache", under which caches keep the file. A conditional request still gets 304.
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 
