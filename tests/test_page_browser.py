@@ -1230,6 +1230,54 @@ def test_large_files_go_to_the_bucket_and_no_token_with_them(
         assert not {"authorization", "content-type"} & set(request.all_headers())
 
 
+# Stored files in the pages of other sites.
+
+LOAD = """async (url) => {
+  const script = document.createElement("script");
+  script.src = url;
+  await new Promise((done) => {
+    script.onload = script.onerror = done;
+    document.head.append(script);
+  });
+  return Boolean(window.ran);
+}"""
+
+
+@pytest.fixture
+def another_site() -> Iterator[str]:
+    """The URL of an empty page: `localhost` is another site than `127.0.0.1`."""
+
+    def empty(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", "15")])
+        return [b"<!doctype html>"]
+
+    server = make_server("127.0.0.1", 0, empty, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://localhost:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.strict_s3)])
+def test_a_stored_text_does_not_run_in_the_page_of_another_site(
+    context: BrowserContext,
+    serve: Callable[..., str],
+    another_site: str,
+    request: pytest.FixtureRequest,
+    where: str,
+) -> None:
+    page = context.new_page()
+    environ = {"UPLOAD_BUCKET": request.getfixturevalue("strict_bucket")} if where == "bucket" else {}
+    url = serve(ALLOWED_EXTENSIONS="txt md json", ACCESS="public", **environ)
+    page.goto(another_site)
+    for name, content in (("a.txt", b"ran = 1"), ("a.md", b"ran = 1")):
+        stored = page.request.post(f"{url}/upload", multipart={"file": named(name, content, "text/plain")}).json()
+        assert page.evaluate(LOAD, stored["url"]) is False
+        assert page.request.get(stored["url"]).body() == content
+
+
 @pytest.mark.sam
 @pytest.mark.strict_s3
 def test_the_built_artifact_under_sam_local(
