@@ -68,6 +68,7 @@ class BackgroundHandler(logging.Handler):
         super().__init__()
         self._descriptor = descriptor
         self._lines: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING_LINES)
+        self._is_closed = False
         self._dropped = 0
         self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._write_lines, daemon=True)
@@ -82,10 +83,12 @@ class BackgroundHandler(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        """Write the waiting lines, unless the reader needs longer than :data:`FLUSH_SECONDS`."""
-        with suppress(queue.Full):
-            self._lines.put(None, timeout=FLUSH_SECONDS)
-            self._thread.join(FLUSH_SECONDS)
+        """Write the waiting lines, unless the reader needs longer than :data:`FLUSH_SECONDS`. Python calls it again."""
+        if not self._is_closed:
+            self._is_closed = True
+            with suppress(queue.Full):
+                self._lines.put(None, timeout=FLUSH_SECONDS)
+                self._thread.join(FLUSH_SECONDS)
         super().close()
 
     def _write_lines(self) -> None:

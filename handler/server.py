@@ -157,27 +157,32 @@ class Server(ThreadedWSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Hand the connection to a thread of its own, or turn it away if there are too many."""
-        if self._has_room():
-            try:
-                threading.Thread(
-                    target=self.process_request_thread, args=(request, client_address), daemon=True
-                ).start()
-                return
-            except RuntimeError:  # the system has no more threads
-                self._room.release()
-        self._turn_away(request, client_address)
+        if not (self._has_room() and self._start_thread(request, client_address)):
+            self._turn_away(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        thread = threading.current_thread()
-        self._requests.add(thread)
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._requests.discard(thread)
-            self._room.release()
+            self._forget(threading.current_thread())
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         logger.exception("fault")
+
+    def _start_thread(self, connection: socket.socket, address: Any) -> bool:
+        """Serve the connection in a thread; ``False`` if the system has no more threads."""
+        thread = threading.Thread(target=self.process_request_thread, args=(connection, address), daemon=True)
+        self._requests.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._forget(thread)
+            return False
+        return True
+
+    def _forget(self, thread: threading.Thread) -> None:
+        self._requests.discard(thread)
+        self._room.release()
 
     def _has_room(self) -> bool:
         """Take one of the places for connections.

@@ -446,6 +446,19 @@ def test_too_many_connections_are_told_so(server: LocalServer, monkeypatch: pyte
     assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_system_without_more_threads_turns_connections_away(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        assert ask_for_health(server).startswith(b"HTTP/1.1 503 ")
+    assert server._requests == set()
+    assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_connection_that_was_turned_away_is_closed(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_room", threading.Semaphore(0))
     monkeypatch.setattr(server, "_room_seconds", 0)
