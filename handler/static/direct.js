@@ -36,7 +36,8 @@ async function goOn(file, endpoint, options) {
     try {
       return await finish(begun, file, endpoint, options);
     } catch (failure) {
-      if (failure.ofStorage || ![403, 404].includes(failure.status)) throw failure; // else it is gone, or another's
+      const { status, ofStorage } = failure;
+      if (status !== 404 && (status !== 403 || ofStorage)) throw failure; // else it is gone, or another's by now
     }
   }
   const partSize = Math.max(PART_BYTES, Math.ceil(file.size / MOST_PARTS / MIB) * MIB);

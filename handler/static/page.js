@@ -120,7 +120,7 @@ function say(words) {
 function next() {
   const waiting = [...uploads].filter(({ state }) => state === "waiting");
   if (waiting.length && $("access") && !endpoint.token) {
-    $("notice").textContent = `${tokenProblem} The files wait for an upload token.`.trim();
+    $("notice").textContent ||= `${tokenProblem} The files wait for an upload token.`.trim();
     return;
   }
   const running = [...uploads].filter((upload) => upload.running).length;
