@@ -359,16 +359,32 @@ def test_php_gets_an_early_refusal(start: Callable[..., Server]) -> None:
     assert json.loads(shown)["status"] == 415
 
 
-def test_a_client_that_waits_for_the_go_ahead_gets_it_once(start: Callable[..., Server]) -> None:
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [(b"Content-Length: 5\r\n", b"hello"), (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n")],
+    ids=["length", "chunks"],
+)
+def test_a_client_that_waits_for_the_go_ahead_gets_it_once(
+    start: Callable[..., Server], fields: bytes, body: bytes
+) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(
-            b"PUT /upload/a.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n"
-            b"Connection: close\r\n\r\n"
-        )
+        connection.sendall(REQUEST + fields + b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        connection.sendall(b"hello")
+        connection.sendall(body)
         assert connection.makefile("rb").readline() == b"HTTP/1.1 201 CREATED\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"PUT /upload/a.txt HTTP/1.0\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n",
+    ],
+    ids=["HTTP/1.0", "no body"],
+)
+def test_a_request_that_needs_no_go_ahead_gets_none(start: Callable[..., Server], request_: bytes) -> None:
+    assert start().talk(request_).startswith(b"HTTP/1.1 20")
 
 
 @pytest.mark.parametrize(
