@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from .access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, is_loopback
 from .app import create_app
-from .server import Server
+from .logs import write_in_background
+from .server import Server, raise_file_limit
 from .settings import Settings, SettingsError
 
 _SECONDS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
@@ -29,8 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may have what a terminal has not
     try:
         return token(options) if options.command == "token" else serve(options)
-    except SettingsError as error:
+    except (SettingsError, OutputError) as error:
         return _fail(str(error))
+
+
+class OutputError(Exception):
+    """Standard output cannot be written, as on a full disk.
+
+    :param reason: what the system says.
+    """
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(f"standard output cannot be written: {reason}. Make room, or send it elsewhere.")
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -45,6 +56,7 @@ def serve(options: argparse.Namespace) -> int:
             f"{options.host} can be reached from elsewhere: set TOKEN_SECRET, or ACCESS=public for all to upload."
         )
     app = create_app(settings)
+    raise_file_limit()
     try:
         server = Server(options.host, options.port, app)
     except (OSError, OverflowError) as error:
@@ -56,9 +68,17 @@ def serve(options: argparse.Namespace) -> int:
     url = f"http://{host}:{server.port}"
     authorization = " -H 'Authorization: Bearer TOKEN'" if settings.access == "token" else ""
     _stop_on_signals(server)
-    print(f"Serving {url}, keeping files in {place}. Stop with Ctrl-C.")
-    print(f"Try:  curl{authorization} -F file=@photo.jpg {url}/upload", flush=True)
-    server.serve_forever()
+    try:
+        _print(
+            f"Serving {url}, keeping files in {place}. Stop with Ctrl-C.",
+            f"Try:  curl{authorization} -F file=@photo.jpg {url}/upload",
+        )
+        log = write_in_background()
+        server.serve_forever()
+    finally:
+        server.stop()
+    if log:
+        log.close()
     return 0
 
 
@@ -77,7 +97,7 @@ def token(options: argparse.Namespace) -> int:
         extensions=options.extensions.replace(",", " ").split() if options.extensions else None,
         subject=options.subject,
     )
-    print(minted)
+    _print(minted)
     return 0
 
 
@@ -108,14 +128,28 @@ def _duration(text: str) -> int:
 
 
 def _stop_on_signals(server: Server) -> None:
-    """Take SIGTERM for a Ctrl-C."""
+    """Stop on SIGTERM, and on SIGHUP, which a closed terminal sends, as on Ctrl-C."""
 
     def stop(*_: object) -> None:
         server.stopping = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # what a shell starts in the background is deaf to Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A shell lets its background processes ignore Ctrl-C, and nohup lets them ignore SIGHUP.
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stop)
+
+
+def _print(*lines: str) -> None:
+    """Print lines to standard output.
+
+    :raises OutputError: they cannot be written.
+    """
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError as error:
+        # Python would write what is left of them once more at its end, and complain in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(error.strerror) from None
 
 
 def _fail(reason: str) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, render_template, request, url_for
+from flask import Response, current_app, render_template, request, url_for
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
@@ -69,12 +69,17 @@ def problem_of(error: HTTPException, *, max_content_length: int) -> Problem:
 
 
 def request_too_large(max_content_length: int) -> Problem:
-    return problems.RequestTooLarge(
-        f"The request is larger than one may be: {max_content_length:,} bytes. Send a larger file straight to the "
-        "storage: begin with POST /upload/s3/multipart.",
-        max_bytes=max_content_length,
-        direct_url=url_for("direct.begin", _external=True),
-    )
+    detail = f"The request is larger than one may be: {max_content_length:,} bytes."
+    url = direct_url()
+    if url is None:
+        return problems.RequestTooLarge(detail, max_bytes=max_content_length)
+    detail += " Send a larger file straight to the storage: begin with POST /upload/s3/multipart."
+    return problems.RequestTooLarge(detail, max_bytes=max_content_length, direct_url=url)
+
+
+def direct_url() -> str | None:
+    """Where an upload straight to the storage begins; ``None`` if there is no such way in."""
+    return url_for("direct.begin", _external=True) if "direct.begin" in current_app.view_functions else None
 
 
 def _accepted() -> str:

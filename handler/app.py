@@ -39,9 +39,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["promotion"] = Promotion(app.extensions["direct_uploads"], intake=app.extensions["intake"])
     app.register_blueprint(page.blueprint)
     app.register_blueprint(upload.blueprint)
-    direct.register(app, hurry=settings.on_lambda)
-    if not settings.upload_bucket:
-        from . import direct_local  # noqa: PLC0415  (on AWS it is S3 that takes the bytes)
+    if settings.takes_direct_uploads:
+        direct.register(app, hurry=settings.on_lambda)
+    if settings.takes_direct_uploads and not settings.upload_bucket:
+        from . import direct_local  # noqa: PLC0415  (on AWS S3 takes the bytes, and this module is not there)
 
         direct_local.register(app)
     files.register(app, downloads=settings.downloads)

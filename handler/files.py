@@ -11,9 +11,13 @@ from werkzeug.http import http_date, parse_date
 
 from . import answers
 from .access import DELETE, bearer_token, granted
-from .problems import NotFound, PreconditionFailed
+from .problems import Forbidden, NotFound, PreconditionFailed
 from .storage import Storage
 
+CODE_DESTINATIONS = frozenset(
+    ("audioworklet", "paintworklet", "script", "serviceworker", "sharedworker", "style", "worker", "xslt")
+)
+"""The values of ``Sec-Fetch-Dest`` with which a browser loads code (W3C: "Fetch Metadata Request Headers")."""
 DOWNLOAD = "files.download"
 """The endpoint of a download, for ``url_for``."""
 
@@ -29,7 +33,12 @@ def register(app: Flask, *, downloads: bool) -> None:
 
 
 def download(id: str, name: str) -> Response:  # noqa: A002
-    """The file, always as an attachment: from here, or by way of S3. Whoever knows its URL may read it."""
+    """The file, always as an attachment: from here, or by way of S3. Anyone who knows its URL may read it.
+
+    :raises Forbidden: a page loads the file as code. S3 sends no ``nosniff``, without which browsers run a text file.
+    """
+    if request.headers.get("Sec-Fetch-Dest", "").lower() in CODE_DESTINATIONS:
+        raise Forbidden("A stored file cannot be loaded as a script or a style sheet. Link to it, or fetch it.")
     storage = _storage()
     file = storage.find(id, name)
     if file is None:
@@ -51,6 +60,8 @@ def download(id: str, name: str) -> Response:  # noqa: A002
         response.close()
         raise PreconditionFailed("The file is not the one that If-Match or If-Unmodified-Since names.")
     response.headers["Content-Disposition"] = file.content_disposition
+    # Flask says "no-cache", under which caches keep the file. A conditional request still gets 304.
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

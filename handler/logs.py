@@ -1,11 +1,22 @@
-"""One JSON line for each request's outcome, and one for each fault."""
+"""The log: one JSON line for each request's outcome, and one for each fault."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import queue
 import re
+import select
+import sys
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime
+
+MAX_WAITING_LINES = 10_000
+"""How many lines :class:`BackgroundHandler` keeps for a reader that is slower than the server; about 5 MB."""
+FLUSH_SECONDS = 2
+"""How long the end of the process waits for the reader of the log."""
 
 logger = logging.getLogger("handler")
 
@@ -42,6 +53,71 @@ class _StdoutHandler(logging.Handler):
             self.handleError(record)
 
 
+class BackgroundHandler(logging.Handler):
+    """Writes lines from a thread of its own, so that no request waits for the reader of the log.
+
+    A reader that stops, such as a paused terminal or a pipe that nobody reads, would otherwise stop every request.
+    Lines are dropped only when :data:`MAX_WAITING_LINES` wait already, or when they cannot be written. Another line
+    then says how many.
+
+    :param descriptor: the open file to write to. The thread uses no lock of Python's, which could keep the process from
+        ending.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING_LINES)
+        self._is_closed = False
+        self._dropped = 0
+        self._counting = threading.Lock()
+        self._thread = threading.Thread(target=self._write_lines, daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.put_nowait(self._line(record))
+        except queue.Full:
+            self._count_dropped(1)
+        except Exception:  # a log that cannot be written must not fail the request
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Write the waiting lines, unless the reader needs longer than :data:`FLUSH_SECONDS`. Python calls it again."""
+        if not self._is_closed:
+            self._is_closed = True
+            with suppress(queue.Full):
+                self._lines.put(None, timeout=FLUSH_SECONDS)
+                self._thread.join(FLUSH_SECONDS)
+        super().close()
+
+    def _write_lines(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                _write(self._descriptor, line)
+            except OSError:  # a full disk, a closed pipe
+                self._count_dropped(1)
+            else:
+                self._report_dropped()
+
+    def _report_dropped(self) -> None:
+        """Write how many lines were dropped since the last report, if any."""
+        dropped = self._dropped
+        if not dropped:
+            return
+        attributes = {"levelname": "WARNING", "msg": "log lines dropped", "lines": dropped}
+        with suppress(OSError):
+            _write(self._descriptor, self._line(logging.makeLogRecord(attributes)))
+            self._count_dropped(-dropped)
+
+    def _count_dropped(self, number: int) -> None:
+        with self._counting:
+            self._dropped += number
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return (self.format(record) + "\n").encode()
+
+
 def configure() -> None:
     """Send our log lines to standard output, once. On Lambda that is where CloudWatch takes them from."""
     if not logger.handlers:
@@ -50,3 +126,30 @@ def configure() -> None:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False  # Lambda's runtime has a handler on the root, which would print each line again
+
+
+def write_in_background() -> logging.Handler | None:
+    """Let the log lines be written by a :class:`BackgroundHandler`, for a server of many threads.
+
+    :returns: the handler, to be closed at the end; ``None`` if there is no standard output that has a descriptor.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # it is closed, or not a file
+        return None
+    handler = BackgroundHandler(descriptor)
+    handler.setFormatter(JsonFormatter())
+    logger.handlers[:] = [handler]
+    return handler
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of the data, and wait for as long as that takes.
+
+    :raises OSError: it cannot be written.
+    """
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # somebody who shares the pipe or the terminal made it so
+            select.select([], [descriptor], [])

@@ -282,6 +282,15 @@ class StorageUnavailable(Problem):
         self.reason = reason
 
 
+class ServerUnavailable(Problem):
+    """The local server stops, or it has too many connections."""
+
+    status = 503
+    slug = "server-unavailable"
+    title = "The server is not available"
+    headers: Mapping[str, str] = {"Retry-After": "5"}
+
+
 class VersionNotSupported(Problem):
     status = 505
     slug = "version-not-supported"

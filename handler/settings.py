@@ -82,6 +82,14 @@ class Settings:
     on_lambda: bool
     """Whether this runs in a Lambda function, behind something that waits no longer than 29 s."""
 
+    @property
+    def takes_direct_uploads(self) -> bool:
+        """Whether files can go straight to the storage: to a bucket, or to the local server's own routes.
+
+        Under ``sam local`` without a bucket they cannot: the template has no routes for the bytes of a part.
+        """
+        return self.upload_bucket is not None or not self.on_lambda
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read and check every setting.

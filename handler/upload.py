@@ -30,6 +30,7 @@ def limits() -> Response:
     policy = current_policy()
     max_request_bytes = current_app.config["MAX_CONTENT_LENGTH"]
     upload_url = url_for("upload.form", _external=True)
+    direct_way = {"name": "direct", "method": "POST", "url": answers.direct_url(), "max_bytes": policy.max_file_bytes}
     return answers.success(
         {
             "extensions": list(policy.file_types),
@@ -52,12 +53,7 @@ def limits() -> Response:
                     "url": upload_url + "/{name}",
                     "max_bytes": min(policy.max_file_bytes, max_request_bytes),
                 },
-                {
-                    "name": "direct",
-                    "method": "POST",
-                    "url": url_for("direct.begin", _external=True),
-                    "max_bytes": policy.max_file_bytes,
-                },
+                *([direct_way] if direct_way["url"] else []),
             ],
         }
     )

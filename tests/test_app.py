@@ -15,6 +15,9 @@ from handler.app import create_app
 from handler.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
     from flask.testing import FlaskClient
 
 
@@ -83,6 +86,22 @@ def test_what_botocore_cannot_work_with_is_named(
         create_app(Settings.from_environ({"UPLOAD_BUCKET": "some-bucket"}))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_sam_local_without_a_bucket_offers_no_direct_way(make_app: Callable[..., Flask]) -> None:
+    """The template has no route for the bytes of a part: clients would be told 403 for ever."""
+    app = make_app(AWS_LAMBDA_FUNCTION_NAME="UploadFunction", AWS_SAM_LOCAL="true", ACCESS="public")
+    client = app.test_client()
+    limits = client.get("/upload").json or {}
+    assert [way["name"] for way in limits["ways"]] == ["form", "body"]
+    assert client.post("/upload/s3/multipart", json={"filename": "a.txt"}).status_code == 404
+    assert client.post("/upload/s3/incoming").status_code == 404
+    refused = client.put("/upload/a.txt", data=bytes(limits["max_request_bytes"] + 1))
+    assert refused.json
+    assert refused.status_code == 413
+    assert refused.json["detail"] == "The request is larger than one may be: 4,194,304 bytes."
+    assert "direct_url" not in refused.json
+    assert client.put("/upload/a.txt", data=b"hello").status_code == 201
 
 
 def test_an_endpoint_of_ones_own_needs_no_region(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,12 @@ import os
 import re
 import shutil
 import threading
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 from werkzeug.serving import make_server
 
@@ -618,6 +620,37 @@ def test_a_cut_connection_costs_no_more_than_the_part(
     assert len([request for request in requests if request.method == "PUT"]) == 4
 
 
+def test_a_part_that_is_forbidden_again_and_again_fails(page: Page, serve: Callable[..., str], tmp_path: Path) -> None:
+    """As where something in front of the storage does not let it through. No other token would help."""
+    page.goto(serve())
+    page.route("**/upload/s3/incoming/*", lambda route: route.fulfill(status=403, body="<Error>"))
+    requests = recorded(page)
+    path = tmp_path / "a.png"
+    path.write_bytes(samples.png(5 * MIB))  # one part
+    choose(page, path)
+    assert expect_state(page, "a.png", "failed") == "The server answered 403 Forbidden."
+    assert len([request for request in requests if request.method == "PUT"]) == 3
+    assert len([request for request in requests if part_number(request)]) == 3  # each time with a fresh URL
+    assert page.get_by_role("status").inner_text() == ""
+    page.unroute("**/upload/s3/incoming/*")
+    page.get_by_role("button", name="Retry a.png").click()
+    expect_state(page, "a.png", "stored")
+
+
+def test_without_a_direct_way_a_large_file_is_refused_before_it_is_sent(
+    page: Page, serve: Callable[..., str], folder: Path
+) -> None:
+    """As under `sam local` without a bucket."""
+    page.goto(serve(ACCESS="public", AWS_LAMBDA_FUNCTION_NAME="UploadFunction", AWS_SAM_LOCAL="true"))
+    page.get_by_text("up to 3.9 MiB each").wait_for()
+    requests = recorded(page)
+    choose(page, named("large.png", samples.png(5 * MIB)), named("small.png", PNG))
+    expect_state(page, "small.png", "stored")
+    assert "'large.png' is larger than a file may be" in expect_state(page, "large.png", "refused")
+    assert len(requests) == 1
+    assert stored(folder) == {"small.png": PNG}
+
+
 def test_a_file_that_changes_on_its_way_is_not_tried_for_ever(
     page: Page, serve: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -852,7 +885,7 @@ def test_a_token_can_be_pasted_and_the_files_wait_for_it(page: Page, serve: Call
     url = serve(TOKEN_SECRET=SECRET)
     page.goto(url)
     choose(page, named("a.png", PNG))
-    page.get_by_text("The files wait for a token.").wait_for()
+    page.get_by_text("The files wait for an upload token.").wait_for()
     expect_state(page, "a.png", "waiting")
     page.get_by_label("Token").fill("nonsense")
     page.keyboard.press("Enter")
@@ -879,6 +912,59 @@ def test_a_token_that_expires_is_asked_for_again(page: Page, serve: Callable[...
     page.unroute(f"{url}/upload")
     page.goto(f"{url}/#token={mint(SECRET, expires_seconds=3600)}")  # the same document
     expect_state(page, "a.png", "stored")
+
+
+def test_an_expired_token_is_said_to_have_expired_while_files_wait(page: Page, serve: Callable[..., str]) -> None:
+    url = serve(TOKEN_SECRET=SECRET)
+    expired = jwt.encode({"exp": int(time.time()) - 3600}, SECRET, algorithm="HS256")
+    page.goto(f"{url}/#token={expired}")
+    notice = page.get_by_role("status")
+    notice.filter(has_text="expired").wait_for()
+    reason = notice.inner_text()
+    choose(page, named("a.png", PNG))
+    notice.filter(has_text="The files wait").wait_for()
+    assert notice.inner_text() == f"{reason} The files wait for an upload token."
+    page.get_by_label("Upload token: paste the one that you were given").fill(mint(SECRET, expires_seconds=3600))
+    page.keyboard.press("Enter")
+    expect_state(page, "a.png", "stored")
+    assert notice.inner_text() == ""
+
+
+@pytest.mark.parametrize("accepts", [True, False], ids=["accepted", "declined"])
+@pytest.mark.parametrize("loads", [True, False], ids=["new document", "same document"])
+def test_a_link_does_not_replace_the_tabs_token_unasked(
+    context: BrowserContext, serve: Callable[..., str], accepts: bool, loads: bool
+) -> None:
+    url = serve(TOKEN_SECRET=SECRET)
+    own, another = (mint(SECRET, expires_seconds=3600, subject=subject) for subject in ("me", "a stranger"))
+    page = context.new_page()
+    asked: list[str] = []
+
+    def reply(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if accepts else dialog.dismiss()
+
+    page.on("dialog", reply)
+    page.goto(f"{url}/#token={own}")
+    page.get_by_text("each.").wait_for()
+    page.reload()
+    page.goto(f"{url}/#token={own}")  # the same token is no question
+    assert asked == []
+    if loads:
+        page.goto("about:blank")
+    page.goto(f"{url}/#token={another}")
+    page.wait_for_function("!location.hash")
+    with page.expect_request(lambda request: request.method == "POST") as sent:
+        choose(page, named("a.png", PNG))
+    expect_state(page, "a.png", "stored")
+    assert asked == ["This link brings another upload token than this tab has. Upload with the link's token?"]
+    used = another if accepts else own
+    assert sent.value.headers["authorization"] == f"Bearer {used}"
+    page.reload()  # and it stays so
+    with page.expect_request(lambda request: request.method == "POST") as sent:
+        choose(page, named("b.png", PNG))
+    assert sent.value.headers["authorization"] == f"Bearer {used}"
+    assert len(asked) == 1
 
 
 # Without scripts, by keyboard, for everyone.
@@ -999,7 +1085,7 @@ def test_it_is_accessible_and_fits(
 
     page.goto(url)
     choose(page, named("a.png", PNG))
-    page.get_by_text("The files wait for a token.").wait_for()
+    page.get_by_text("The files wait for an upload token.").wait_for()
     look("token")
     assert page.get_by_text("Drop files here").is_visible() == (not phone)  # there is nothing to drop with
     page.goto("about:blank")
@@ -1142,6 +1228,54 @@ def test_large_files_go_to_the_bucket_and_no_token_with_them(
     for request in puts:
         assert request.url.startswith(endpoint)
         assert not {"authorization", "content-type"} & set(request.all_headers())
+
+
+# Stored files in the pages of other sites.
+
+LOAD = """async (url) => {
+  const script = document.createElement("script");
+  script.src = url;
+  await new Promise((done) => {
+    script.onload = script.onerror = done;
+    document.head.append(script);
+  });
+  return Boolean(window.ran);
+}"""
+
+
+@pytest.fixture
+def another_site() -> Iterator[str]:
+    """The URL of an empty page: `localhost` is another site than `127.0.0.1`."""
+
+    def empty(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", "15")])
+        return [b"<!doctype html>"]
+
+    server = make_server("127.0.0.1", 0, empty, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://localhost:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.strict_s3)])
+def test_a_stored_text_does_not_run_in_the_page_of_another_site(
+    context: BrowserContext,
+    serve: Callable[..., str],
+    another_site: str,
+    request: pytest.FixtureRequest,
+    where: str,
+) -> None:
+    page = context.new_page()
+    environ = {"UPLOAD_BUCKET": request.getfixturevalue("strict_bucket")} if where == "bucket" else {}
+    url = serve(ALLOWED_EXTENSIONS="txt md json", ACCESS="public", **environ)
+    page.goto(another_site)
+    for name, content in (("a.txt", b"ran = 1"), ("a.md", b"ran = 1")):
+        stored = page.request.post(f"{url}/upload", multipart={"file": named(name, content, "text/plain")}).json()
+        assert page.evaluate(LOAD, stored["url"]) is False
+        assert page.request.get(stored["url"]).body() == content
 
 
 @pytest.mark.sam

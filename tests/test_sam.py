@@ -259,6 +259,8 @@ def test_what_the_readme_says_works_without_aws(artifact: Path, tmp_path: Path) 
         response = requests.post(f"{url}/upload", files={"file": ("a.txt", b"hello")}, timeout=60)
         assert response.status_code == 201, response.text
         assert requests.get(response.json()["url"], timeout=60).content == b"hello"
+        ways = requests.get(f"{url}/upload", timeout=60).json()["ways"]
+        assert [way["name"] for way in ways] == ["form", "body"]
 
 
 def test_the_artifact_holds_what_is_needed_and_nothing_else(artifact: Path) -> None:
@@ -270,7 +272,7 @@ def test_the_artifact_holds_what_is_needed_and_nothing_else(artifact: Path) -> N
         bytecode = {"__pycache__"}
         shipped = {path.name for path in (function / "handler").iterdir()} - bytecode
         ours = {path.name for path in (ROOT / "handler").iterdir()} - bytecode
-        assert shipped == ours - {"Makefile", "__main__.py", "server.py", "wire.py"}
+        assert shipped == ours - {"Makefile", "__main__.py", "direct_local.py", "server.py", "wire.py"}
         # One artifact is good for both values of the parameter Architecture.
         assert {path.name.split("-")[2] for path in function.rglob("*.so")} == {"x86_64", "aarch64"}
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import http.client
 import json
 import os
 import re
+import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from email import message_from_bytes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+import handler.server
 from handler.app import create_app
 from handler.server import RequestHandler
 from handler.server import Server as LocalServer
@@ -73,7 +79,12 @@ class Server(NamedTuple):
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     processes = []
 
-    def start(*arguments: str, **environ: str) -> Server:
+    def start(*arguments: str, max_files: int | None = None, **environ: str) -> Server:
+        def prepare() -> None:
+            _heed_ctrl_c()
+            if max_files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
+
         folder = tmp_path / "uploads"
         command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(folder), *arguments]
         process = subprocess.Popen(
@@ -82,7 +93,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | environ,
-            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509  (the tests have no threads at that moment)
+            preexec_fn=prepare,  # noqa: PLW1509  (the tests have no threads at that moment)
         )
         processes.append(process)
         assert process.stdout
@@ -94,7 +105,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
 
 
 def _heed_ctrl_c() -> None:
@@ -234,14 +247,14 @@ def test_an_answer_has_one_date(start: Callable[..., Server]) -> None:
         assert len(response.headers.get_all("Date", [])) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     "start_of_body",
     [b"Content-Length: 1073741824\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n40000000\r\n"],
     ids=["length", "chunks"],
 )
 @pytest.mark.parametrize("sends_on", [False, True], ids=["waiting", "sending"])
-def test_its_end_clears_away_what_is_being_uploaded(
+def test_its_end_answers_503_and_clears_away_the_upload(
     start: Callable[..., Server], number: signal.Signals, start_of_body: bytes, sends_on: bool
 ) -> None:
     server = start()
@@ -258,10 +271,34 @@ def test_its_end_clears_away_what_is_being_uploaded(
             with suppress(OSError):
                 while server.process.poll() is None:
                     connection.send(b"x" * MIB)
+        else:
+            status, headers, body = parse(connection.makefile("rb").read())
+            assert (status, headers["Retry-After"]) == (503, "5")
+            assert json.loads(body)["type"] == "urn:problem-type:upload:server-unavailable"
+            contract.check_refusal(status, headers, body)
         output = server.process.communicate(timeout=60)[0]
     assert server.process.returncode == 0
-    assert [json.loads(line)["status"] for line in output.splitlines()] == [400]
+    assert [json.loads(line)["status"] for line in output.splitlines()] == [503]
     assert server.leftovers() == []
+
+
+def test_a_request_whose_header_is_under_way_is_answered_503_at_the_end(start: Callable[..., Server]) -> None:
+    server = start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(REQUEST)
+        assert server.request("GET", "/health").status == 200  # which came later, and is answered
+        server.process.send_signal(signal.SIGTERM)
+        assert parse(connection.makefile("rb").read())[0] == 503
+
+
+def test_a_server_started_with_nohup_ignores_sighup(start: Callable[..., Server]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
+    try:
+        server = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.request("GET", "/health").status == 200
 
 
 def test_a_refusal_is_heard_by_a_client_that_sends_everything_first(start: Callable[..., Server]) -> None:
@@ -271,16 +308,83 @@ def test_a_refusal_is_heard_by_a_client_that_sends_everything_first(start: Calla
     assert json.loads(response.body)["max_bytes"] == 1000  # type: ignore[attr-defined]
 
 
-def test_a_client_that_waits_for_the_go_ahead_gets_it_once(start: Callable[..., Server]) -> None:
+REFUSED_EARLY = b"PUT /upload/a.exe HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+
+
+@pytest.mark.parametrize("fields", [b"", b"Expect: 100-continue\r\n"], ids=["plain", "expects 100"])
+def test_an_early_refusal_ends_the_answer_while_the_client_still_sends(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch, fields: bytes
+) -> None:
+    monkeypatch.setattr(handler.server, "DRAIN_SILENT_SECONDS", 60)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(REFUSED_EARLY + fields + b"\r\n" + (b"" if fields else b"MZ"))
+        server.handle_request()
+        answer = connection.makefile("rb").read()  # to the end, which the client waits for
+        assert answer.startswith(b"HTTP/1.1 415 ")  # and not with 100, for which the body would be sent
+        assert b"\r\nConnection: close\r\n" in answer
+        connection.sendall(b"x" * MIB)  # the server still reads
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MAX_DRAIN_BYTES", MIB), ("DRAIN_SECONDS", 0.1), ("DRAIN_SILENT_SECONDS", 0.1)]
+)
+def test_a_refused_body_is_not_read_without_end(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    monkeypatch.setattr(handler.server, limit, value)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(REFUSED_EARLY + b"\r\n")
+        server.handle_request()
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 415 ")
+        if limit != "DRAIN_SILENT_SECONDS":
+            with suppress(ConnectionError):
+                while True:
+                    connection.sendall(b"x" * MIB)
+        for thread in server._requests.copy():
+            thread.join(20)
+        assert server._requests == set()
+
+
+def test_php_gets_an_early_refusal(start: Callable[..., Server]) -> None:
+    """PHP's ``http://`` wrapper reads until the server closes the connection."""
+    php = shutil.which("php")
+    if not php:
+        pytest.skip("there is no php on the PATH")
+    url = f"http://127.0.0.1:{start().port}/upload/a.exe"
+    script = f"""
+        $http = ["method" => "PUT", "content" => str_repeat("x", 1000000), "ignore_errors" => true, "timeout" => 60];
+        echo file_get_contents("{url}", false, stream_context_create(["http" => $http]));
+    """
+    shown = subprocess.run([php, "-r", script], capture_output=True, text=True, timeout=20, check=True).stdout
+    assert json.loads(shown)["status"] == 415
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [(b"Content-Length: 5\r\n", b"hello"), (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n")],
+    ids=["length", "chunks"],
+)
+def test_a_client_that_waits_for_the_go_ahead_gets_it_once(
+    start: Callable[..., Server], fields: bytes, body: bytes
+) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(
-            b"PUT /upload/a.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n"
-            b"Connection: close\r\n\r\n"
-        )
+        connection.sendall(REQUEST + fields + b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        connection.sendall(b"hello")
+        connection.sendall(body)
         assert connection.makefile("rb").readline() == b"HTTP/1.1 201 CREATED\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"PUT /upload/a.txt HTTP/1.0\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n",
+    ],
+    ids=["HTTP/1.0", "no body"],
+)
+def test_a_request_that_needs_no_go_ahead_gets_none(start: Callable[..., Server], request_: bytes) -> None:
+    assert start().talk(request_).startswith(b"HTTP/1.1 20")
 
 
 @pytest.mark.parametrize(
@@ -321,6 +425,151 @@ def test_a_connection_that_comes_as_it_stops_is_not_read(server: LocalServer) ->
     assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
     server.stopping = True
     assert ask_for_health(server) == b""
+
+
+def test_a_burst_of_connections_waits_in_the_queue(server: LocalServer) -> None:
+    maximum = Path("/proc/sys/net/core/somaxconn")
+    if not maximum.exists() or int(maximum.read_text()) < handler.server.BACKLOG:
+        pytest.skip("this system lets fewer connections wait")
+    with ExitStack() as stack:
+        for _ in range(300):  # none of them is accepted yet
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+
+
+def test_too_many_connections_are_told_so(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler.server, "ROOM_SECONDS", 0)
+    monkeypatch.setattr(server, "_room", threading.Semaphore(2))
+    monkeypatch.setattr(server, "_room_seconds", 0)
+    with ExitStack() as stack:
+
+        def connect() -> socket.socket:
+            address = ("127.0.0.1", server.port)
+            connection = stack.enter_context(socket.create_connection(address, timeout=20))
+            server.handle_request()
+            return connection
+
+        idle = [connect(), connect()]
+        for _ in range(2 * handler.server.MAX_TURNED_AWAY):
+            status, headers, body = parse(connect().makefile("rb").read())
+            assert (status, headers["Retry-After"], headers["Connection"]) == (503, "5", "close")
+            assert json.loads(body)["type"] == "urn:problem-type:upload:server-unavailable"
+            contract.check_refusal(status, headers, body)
+        assert len(server._turned_away) == handler.server.MAX_TURNED_AWAY
+        (thread, *_) = server._requests
+        for connection in idle:
+            connection.close()
+        thread.join(20)
+    assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_system_without_more_threads_turns_connections_away(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        assert ask_for_health(server).startswith(b"HTTP/1.1 503 ")
+    assert server._requests == set()
+    assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_that_was_turned_away_is_closed(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_room", threading.Semaphore(0))
+    monkeypatch.setattr(server, "_room_seconds", 0)
+    monkeypatch.setattr(handler.server, "TURNED_AWAY_SECONDS", 60)
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            server.handle_request()
+            assert connection.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
+            assert len(server._turned_away) == 1  # the first one is closed, since its client has closed it
+    monkeypatch.setattr(handler.server, "TURNED_AWAY_SECONDS", -1)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        server.handle_request()
+        assert len(server._turned_away) == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [(256, 52), (64, 4), (10, 1), (1 << 20, handler.server.MAX_CONNECTIONS), (resource.RLIM_INFINITY, 2048)],
+)
+def test_connections_stay_below_the_limit_of_open_files(
+    monkeypatch: pytest.MonkeyPatch, files: int, connections: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert handler.server.max_connections() == connections
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((256, resource.RLIM_INFINITY), (8240, resource.RLIM_INFINITY)),
+        ((1024, 4096), (4096, 4096)),
+        ((1024, 1 << 20), (8240, 1 << 20)),
+        ((20_000, 20_000), None),
+        ((64, 64), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_allowed(
+    monkeypatch: pytest.MonkeyPatch, before: tuple[int, int], after: tuple[int, int] | None
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: before)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
+    handler.server.raise_file_limit()
+    assert set_to == ([after] if after else [])
+
+
+def test_a_server_with_few_open_files_answers_everyone(start: Callable[..., Server]) -> None:
+    server = start(max_files=64)
+    with ExitStack() as stack:
+        statuses = []
+        for number in range(100):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
+            if number >= 4:
+                statuses.append(connection.makefile("rb").readline())
+        assert statuses == [b"HTTP/1.1 503 SERVICE UNAVAILABLE\r\n"] * 96
+    while server.request("PUT", "/upload/a.txt", b"hello").status != 201:  # when it has seen that they have gone
+        pass
+
+
+def test_a_system_without_more_open_files_is_not_asked_again_at_once(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    accept = server.socket.accept
+
+    class Exhausted:
+        """A listening socket for which there is no further open file, once."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(listening, name)
+
+        def accept(self) -> Any:
+            if not pauses:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return accept()
+
+    listening = server.socket
+    monkeypatch.setattr(server, "socket", Exhausted())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        server.handle_request()
+        assert pauses == [handler.server.ACCEPT_PAUSE_SECONDS]
+        server.handle_request()
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+    monkeypatch.undo()
+
+
+def test_the_system_watches_for_clients_that_vanish(server: LocalServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20):
+        accepted, _ = server.get_request()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
 def test_a_fault_of_the_server_is_one_line(
@@ -374,6 +623,42 @@ def test_it_listens_on_ipv6(start: Callable[..., Server]) -> None:
 def test_a_folder_that_the_terminal_cannot_show(tmp_path: Path, start: Callable[..., Server]) -> None:
     server = start("--folder", str(tmp_path / "Grüße"), PYTHONIOENCODING="ascii")
     assert "Gr\\xfc\\xdfe" in server.greeting[0]
+
+
+def test_a_log_that_nobody_reads_stops_no_request_and_loses_no_line(start: Callable[..., Server]) -> None:
+    server = start()
+    assert server.process.stdout
+    requests = 2 * fcntl.fcntl(server.process.stdout, fcntl.F_GETPIPE_SZ) // 300  # twice as much as the pipe holds
+    for _ in range(requests):
+        assert server.request("GET", "/health").status == 200
+    server.process.send_signal(signal.SIGTERM)
+    lines = server.process.communicate(timeout=60)[0].splitlines()
+    assert [json.loads(line)["status"] for line in lines] == [200] * requests
+
+
+def test_a_log_whose_reader_has_gone_stops_nothing(start: Callable[..., Server]) -> None:
+    server = start()
+    assert server.process.stdout
+    server.process.stdout.close()
+    for _ in range(3):
+        assert server.request("GET", "/health").status == 200
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["token", "--expires", "1h"]])
+def test_a_full_standard_output_at_the_start_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(tmp_path), *arguments]
+    environ = os.environ | {"TOKEN_SECRET": "no secret but long enough to pass for one"}
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=environ, timeout=30, check=False
+        )
+    assert result.returncode == 2
+    reason = "No space left on device. Make room, or send it elsewhere."
+    assert result.stderr == f"handler: standard output cannot be written: {reason}\n"
 
 
 def test_a_busy_port_is_one_line(tmp_path: Path) -> None:

@@ -52,11 +52,13 @@ def test_sam_local_without_a_bucket_keeps_files_in_its_container() -> None:
     settings = Settings.from_environ(environ)
     assert (settings.upload_bucket, settings.upload_folder) == (None, Path("/tmp/uploads"))
     assert settings.max_content_length == 4 * MIB, "and has the limits of Lambda"
+    assert not settings.takes_direct_uploads
 
 
 def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
     environ = {"AWS_LAMBDA_FUNCTION_NAME": "UploadFunction", "AWS_SAM_LOCAL": "true", "UPLOAD_BUCKET": "my-bucket"}
     assert Settings.from_environ(environ).upload_bucket == "my-bucket"
+    assert Settings.from_environ(environ).takes_direct_uploads
 
 
 @pytest.mark.parametrize(

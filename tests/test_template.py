@@ -1001,6 +1001,24 @@ def test_every_push_is_tested_and_main_is_deployed_by_a_role_without_a_stored_ke
     assert '${TOKEN_SECRET:+"TokenSecret=$TOKEN_SECRET"}' in deploy["steps"][-1]["run"]
 
 
+def test_everything_is_built_before_the_role_is_assumed() -> None:
+    """Packages that a build brings could otherwise use the credentials of the role."""
+    steps = [str(step) for step in WORKFLOW["jobs"]["deploy"]["steps"]]
+    install, build, role, deploy = (
+        next(number for number, step in enumerate(steps) if text in step)
+        for text in ("make .venv-sam", "sam build", "configure-aws-credentials", "sam deploy")
+    )
+    assert (install, build, role, deploy) == tuple(range(install, len(steps)))
+    assert "sam build" not in steps[deploy]
+    assert [number for number, step in enumerate(steps) if "secrets." in step] == [deploy]
+
+
+def test_the_readme_limits_the_environment_that_may_assume_the_role() -> None:
+    environment = WORKFLOW["jobs"]["deploy"]["environment"]
+    assert f"environment:{environment}`" in section("On AWS")
+    assert f"Limit the environment `{environment}` to the branch `main`" in section("On AWS")
+
+
 def test_actions_are_pinned_to_commits() -> None:
     steps = [step for job in WORKFLOW["jobs"].values() for step in job["steps"] if "uses" in step]
     assert steps

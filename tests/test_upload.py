@@ -15,7 +15,7 @@ import pytest
 from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 from werkzeug.wrappers import Request
 
-from handler import forms
+from handler import files, forms
 from handler.intake import STORED_AT_ONCE
 from handler.page import rounded_down
 from handler.problems import StorageUnavailable
@@ -448,9 +448,21 @@ def test_a_file_comes_back_as_an_attachment_under_its_own_name(client: FlaskClie
     else:
         assert response.status_code == 200
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == "no-store"
         headers = response.headers  # type: ignore[assignment]
     assert headers["Content-Disposition"] == "attachment; filename=\"Grue.txt\"; filename*=UTF-8''Gr%C3%BC%C3%9Fe.txt"
     assert headers["Content-Type"].split(";")[0] == "text/plain"
+
+
+@pytest.mark.parametrize("loaded_as", [*sorted(files.CODE_DESTINATIONS), "Script"])
+def test_a_stored_file_is_not_loaded_as_code(client: FlaskClient, loaded_as: str) -> None:
+    """S3 sends no nosniff, without which a browser runs a text."""
+    path = urlsplit(json_of(post(client, (b"alert(1)", "a.txt")))["url"]).path
+    refused = client.get(path, headers={"Sec-Fetch-Dest": loaded_as, "Sec-Fetch-Site": "cross-site"})
+    assert "as a script" in problem(refused, 403, "forbidden")["detail"]
+    assert refused.headers["X-Content-Type-Options"] == "nosniff"
+    for harmless in ("document", "image", "video", "empty", "iframe", ""):
+        assert client.get(path, headers={"Sec-Fetch-Dest": harmless}).status_code in (200, 302)
 
 
 def test_head_of_a_file(client: FlaskClient, kind: str) -> None:
@@ -473,6 +485,7 @@ def test_part_of_a_file(client: FlaskClient, kind: str) -> None:
     path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
     response = client.get(path, headers={"Range": "bytes=2-4"})
     assert (response.status_code, response.data) == (206, samples.TEXT[2:5])
+    assert response.headers["Cache-Control"] == "no-store"
     response = client.get(path, headers={"Range": "bytes=100-"})
     problem(response, 416, "range-not-satisfiable")
     assert response.headers["Content-Range"] == f"bytes */{len(samples.TEXT)}"
@@ -504,7 +517,8 @@ def test_a_download_on_a_condition(client: FlaskClient, kind: str) -> None:
     answer = json_of(post(client, (samples.TEXT, "a.txt")))
     path, etag = urlsplit(answer["url"]).path, f'"{answer["files"][0]["sha256"]}"'
     assert client.get(path, headers={"If-Match": etag}).data == samples.TEXT
-    assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
+    unchanged = client.get(path, headers={"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.headers["Cache-Control"]) == (304, "no-store")
     assert client.get(path, headers={"If-Match": "*"}).data == samples.TEXT
     date = client.get(path).headers["Last-Modified"]
     assert client.get(path, headers={"If-Unmodified-Since": date}).data == samples.TEXT

@@ -6,6 +6,7 @@ const MIB = 2 ** 20;
 const PART_BYTES = 8 * MIB; // little to send again; the storage takes no less than 5
 const MOST_PARTS = 1000; // so that larger files have larger parts
 const PARTS_AT_ONCE = 2; // of three files: as many as a browser has connections to one host
+const MOST_REFUSALS = 3; // of one part, each with a fresh URL
 const POLL_SECONDS = 2;
 const REMEMBERED_MS = 24 * 60 * 60 * 1000; // as long as the endpoint takes parts for it
 
@@ -35,7 +36,8 @@ async function goOn(file, endpoint, options) {
     try {
       return await finish(begun, file, endpoint, options);
     } catch (failure) {
-      if (![403, 404].includes(failure.status)) throw failure; // else it is there no more, or another's by now
+      const { status, ofStorage } = failure;
+      if (status !== 404 && (status !== 403 || ofStorage)) throw failure; // else it is gone, or another's by now
     }
   }
   const partSize = Math.max(PART_BYTES, Math.ceil(file.size / MOST_PARTS / MIB) * MIB);
@@ -73,6 +75,7 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
   const stop = new AbortController(); // a part that cannot be sent stops the others
   const options = { signal: AbortSignal.any([signal, stop.signal]), again };
 
+  const refusals = new Map();
   const send = async (number) => {
     const { url } = await endpoint.askOnce("GET", pathOf(upload, `/${number}`), options);
     const body = file.slice((number - 1) * upload.partSize, number * upload.partSize);
@@ -82,12 +85,13 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
       note(number, body.size);
     } catch (failure) {
       note(number, 0);
-      // The URL or what signed it has expired: the next try has a new one. Or the body was cut off or too slow, which
-      // S3 and a server that ends answer with a 400.
-      failure.passing ||= [400, 403].includes(failure.status);
+      failure.ofStorage = true; // no other token would help
+      // S3 answers 400 to a body that was cut off or too slow, and 403 to an expired URL. The next try has a fresh URL.
+      failure.passing ||= failure.status === 400 || (failure.status === 403 && refused(number) < MOST_REFUSALS);
       throw failure;
     }
   };
+  const refused = (number) => refusals.set(number, (refusals.get(number) ?? 0) + 1).get(number);
   const work = async () => {
     for (let number; (number = missing.shift()); ) await persistently(() => send(number), options);
   };

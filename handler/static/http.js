@@ -101,7 +101,7 @@ export class Endpoint {
     return answer;
   }
 
-  // What may be uploaded, and the ways by name. Asked for once, and again for another token or after a failure.
+  // What may be uploaded, the ways by name, and the most bytes that one file may hold. Asked for once, and again for another token or after a failure.
   limits() {
     return (this.#limits ??= this.#askLimits());
   }
@@ -113,7 +113,8 @@ export class Endpoint {
   async #askLimits() {
     try {
       const limits = await this.ask("GET", "");
-      return { ...limits, ways: Object.fromEntries(limits.ways.map((way) => [way.name, way])) };
+      const ways = Object.fromEntries(limits.ways.map((way) => [way.name, way]));
+      return { ...limits, ways, most: (ways.direct ?? ways.form).max_bytes };
     } catch (failure) {
       this.#limits = null;
       throw failure;

@@ -120,7 +120,7 @@ function say(words) {
 function next() {
   const waiting = [...uploads].filter(({ state }) => state === "waiting");
   if (waiting.length && $("access") && !endpoint.token) {
-    $("notice").textContent ||= "The files wait for a token.";
+    $("notice").textContent ||= `${tokenProblem} The files wait for an upload token.`.trim();
     return;
   }
   const running = [...uploads].filter((upload) => upload.running).length;
@@ -164,7 +164,8 @@ addEventListener("beforeunload", (event) => {
 
 // The token: out of the fragment, which is sent nowhere, or out of the field; kept for this tab alone.
 
-const wantsToken = ({ status }) => [401, 403].includes(status);
+const wantsToken = ({ status, ofStorage }) => [401, 403].includes(status) && !ofStorage;
+let tokenProblem = ""; // why the last token is of no use
 
 function use(token) {
   endpoint.token = token;
@@ -184,10 +185,10 @@ function keep(action) {
 
 async function start(token) {
   use(token);
-  $("notice").textContent = "";
+  tokenProblem = $("notice").textContent = "";
   try {
-    const { extensions, max_file_bytes } = await endpoint.limits();
-    $("limits").textContent = `Allowed: ${extensions.join(", ")}; up to ${bytes(max_file_bytes)} each.`;
+    const { extensions, most } = await endpoint.limits();
+    $("limits").textContent = `Allowed: ${extensions.join(", ")}; up to ${bytes(most)} each.`;
     $("file").accept = extensions.map((extension) => `.${extension}`).join();
   } catch (failure) {
     if (wantsToken(failure)) askForToken(failure.message);
@@ -199,13 +200,15 @@ async function start(token) {
 
 function askForToken(words) {
   use(null);
-  $("notice").textContent = words;
+  tokenProblem = $("notice").textContent = words;
 }
 
-function readFragment() {
+// A link's token, unless the tab has another one: anyone can send a link, and the files would go under their token.
+function readFragment(own) {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) history.replaceState(null, "", location.pathname + location.search);
-  return token;
+  if (!token || !own || token === own) return token;
+  return confirm("This link brings another upload token than this tab has. Upload with the link's token?") && token;
 }
 
 form.noValidate = true; // it is never sent
@@ -221,10 +224,11 @@ if ($("token")) {
   };
 }
 addEventListener("hashchange", () => {
-  const token = readFragment();
+  const token = readFragment(endpoint.token);
   if (token) start(token);
 });
 
 const names = unfinished(endpoint).join(", "); // before there is anything new
-await start(readFragment() ?? keep((storage, place) => storage.getItem(place)));
+const kept = keep((storage, place) => storage.getItem(place));
+await start(readFragment(kept) || kept);
 if (names && !uploads.size) $("notice").textContent ||= `Not finished: ${names}. Choose it again to go on from there.`;

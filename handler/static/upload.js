@@ -118,7 +118,7 @@ export class Upload {
 }
 
 // The words are those of the server, which says them again to whoever sends the file all the same.
-function refusal(file, { extensions, max_file_bytes: most }) {
+function refusal(file, { extensions, most }) {
   const name = clean(file.name) || "The file";
   const [, extension] = /\.([^.]*)$/.exec(name) ?? [];
   if (!extensions.includes(extension?.toLowerCase())) {
