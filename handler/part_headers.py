@@ -27,8 +27,7 @@ _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "windows-1252"})
 _FOLD = re.compile(r"\r\n[\t ]++")  # RFC 5322, section 2.2.3
 _PARAMETER = re.compile(r"[; \t]*+([^=;]*+)(=?)[ \t]*+")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_IN_QUOTES = re.compile(r'\\["\\]|"')
-_VALUE_END = re.compile(r"[ \t]*+(?:;|\Z)")
+_IN_QUOTES = re.compile(r'\\["\\]|"(?=[ \t]*+(?:;|\Z))')
 _ENCODED_WORD = re.compile(r"=\?([A-Za-z0-9-]{1,40})\?([BbQq])\?([^?]*+)\?=[ \t]*+")
 
 
@@ -115,20 +114,16 @@ def _quoted(field: str, start: int) -> tuple[str, int]:
 
     :raises MalformedRequest: no quote closes it.
     """
-    pieces = []
+    pieces: list[str] = []
     at = start
     for special in _IN_QUOTES.finditer(field, start):
         if special[0] == '"':
-            if not _VALUE_END.match(field, special.end()):
-                continue  # a client that does not escape quotes
-            end = special.start()
-        elif special[0] == '\\"' and special.end() == len(field):
-            end = special.start() + 1  # the value ends in a backslash: no other quote could close it
-        else:
-            pieces.append(field[at : special.start()] + special[0][1])
-            at = special.end()
-            continue
-        return "".join(pieces) + field[at:end], special.end()
+            return "".join(pieces) + field[at : special.start()], special.end()
+        if special[0] == '\\"' and special.end() == len(field):
+            # The value ends in a backslash, since no other quote could close it.
+            return "".join(pieces) + field[at : special.start() + 1], special.end()
+        pieces.append(field[at : special.start()] + special[0][1])
+        at = special.end()
     raise MalformedRequest("A header field has a quote that is not closed. Close it before the end of the line.")
 
 
