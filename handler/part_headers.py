@@ -112,18 +112,22 @@ def parameters(field: str) -> Iterator[tuple[str, str]]:
 def _quoted(field: str, start: int) -> tuple[str, int]:
     """Return the value whose opening quote is just before ``start``, and the place after its closing quote.
 
-    :raises MalformedRequest: no quote closes it.
+    :raises MalformedRequest: no quote closes it, or another reader could find its end at an earlier quote.
     """
     pieces: list[str] = []
-    at = start
+    at, escaped_quotes = start, 0
     for special in _IN_QUOTES.finditer(field, start):
-        if special[0] == '"':
-            return "".join(pieces) + field[at : special.start()], special.end()
+        end = special.start()
         if special[0] == '\\"' and special.end() == len(field):
-            # The value ends in a backslash, since no other quote could close it.
-            return "".join(pieces) + field[at : special.start() + 1], special.end()
-        pieces.append(field[at : special.start()] + special[0][1])
-        at = special.end()
+            end += 1  # the value ends in a backslash, since no other quote could close it
+        elif special[0] != '"':
+            pieces.append(field[at:end] + special[0][1])
+            at = special.end()
+            escaped_quotes += special[0] == '\\"'
+            continue
+        if field.count('"', start, end) > escaped_quotes and ";" in field[start:end]:
+            raise MalformedRequest("A header field has a quote inside a value. Write it as %22, as browsers do.")
+        return "".join(pieces) + field[at:end], special.end()
     raise MalformedRequest("A header field has a quote that is not closed. Close it before the end of the line.")
 
 

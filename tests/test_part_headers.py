@@ -138,6 +138,8 @@ def test_ambiguous_names_are_rejected(parameters: bytes) -> None:
         (rb'filename="100%22.png"', '100".png'),
         (rb'filename="a%0D%0Ab.png"', "a\r\nb.png"),
         (b'filename="a"b".png"', 'a"b".png'),  # clients that do not escape quotes
+        (rb'filename="a"b\"c".png"', 'a"b"c".png'),
+        (rb'filename="a\";b.png"', 'a";b.png'),
         (b'filename="a;b.png"; x=y', "a;b.png"),
         (b'filename="a;filename=.png"', "a;filename=.png"),
         (rb'filename="folder\"', "folder\\"),
@@ -250,6 +252,9 @@ def test_escaped_names_come_back_whole(name: str) -> None:
         b'Content-Disposition: form-data; name="file; filename=a.txt',
         b'Content-Disposition: form-data; name=file; filename="' + rb"\"" * 4000 + b"a",
         b'Content-Disposition: form-data; na"me=file',
+        b'Content-Disposition: form-data; name="file"x; filename="a.txt"',
+        b'Content-Disposition: form-data; name="file" filename="a;b.txt"',
+        rb'Content-Disposition: form-data; name="a\"b"c; filename="a.txt"',
         b"Content-Disposition: form-data" + b"; x=y" * (MAX_PARAMETERS + 1),
     ],
 )
