@@ -12,6 +12,7 @@ import importlib
 import io
 import re
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -165,6 +166,17 @@ def file_of(extension: str, *more: Build) -> Row:
 
 def with_many_entries(size: int) -> bytes:
     return made.make_zip([f"{number}" for number in range(size // 100)])
+
+
+def with_extra_fields(size: int) -> bytes:
+    """Make a zip of eight entries, each with extra fields that hold nothing: up to 50 KB of them."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(8):
+            entry = zipfile.ZipInfo(str(number))
+            entry.extra = b"\xfe\xca\0\0" * min(size // 16, 16_000)
+            file.writestr(entry, b"")
+    return archive.getvalue()
 
 
 def headers(**values: str) -> Headers:
@@ -421,7 +433,7 @@ TABLE: dict[str, Row | Trusted] = {
     "check mp4": file_of("mp4", repeated(made.box(b"free"), start=made.ftyp(b"isom"))),
     "check png": file_of("png", lambda size: made.png(chunks=made.png_chunk(b"tEXt", b"a") * (size // 13))),
     "check tif": file_of("tif", lambda size: made.tiff(*[(9, 9)] * (size // 50))),
-    "check zip": file_of("zip", with_many_entries),
+    "check zip": file_of("zip", with_many_entries, with_extra_fields),
 }
 
 
