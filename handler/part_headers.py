@@ -67,12 +67,13 @@ def parse(block: bytes) -> Part:
         )
     given: dict[str, str] = {}
     for parameter, value in parameters(dispositions[0]):
-        if parameter.partition("*")[0] not in {"name", "filename"}:
+        kind = parameter.partition("*")[0]
+        if kind not in {"name", "filename"}:
             continue
         if parameter in given:
             raise MalformedRequest(f"A part of the form has more than one {parameter}. Send each parameter once.")
-        if parameter not in {"name", "name*", "filename", "filename*"}:  # RFC 2231, section 3
-            raise MalformedRequest(f"A part of the form splits a name into pieces ({parameter}). Send it in one piece.")
+        if parameter not in {kind, f"{kind}*"}:  # RFC 2231, section 3
+            raise MalformedRequest(f"A part of the form splits its {kind} into pieces. Send it in one piece.")
         given[parameter] = value
     return Part(_name(given) or "", _file_name(given))
 
@@ -208,10 +209,9 @@ def decoded(value: str) -> str:
     :param value: the name, each byte as one character.
     """
     raw = value.encode("latin-1")
-    try:
-        name = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("windows-1252", "replace")  # it leaves five bytes undefined
+    name = _decode(raw, "utf-8")
+    if name is None:
+        name = raw.decode("windows-1252", "replace")  # it leaves five bytes undefined
     if name.isascii():
         if (words := _encoded_words(name)) is not None:
             return words

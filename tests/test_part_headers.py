@@ -166,6 +166,7 @@ def test_quotes_and_backslashes(parameters: bytes, name: str | None) -> None:
         ("Grüße.txt".encode(), "Grüße.txt"),
         ("Grüße.txt".encode("latin-1"), "Grüße.txt"),
         ("“a”.txt".encode("windows-1252"), "“a”.txt"),
+        ("%22Süd%22.txt".encode("latin-1"), '"Süd".txt'),  # a browser, for a page in that charset
         ("名.txt".encode("gb2312"), "Ãû.txt"),
         ("ソ.txt".encode("shift_jis"), "ƒ\\.txt"),  # its second byte is a backslash
         (b"\x81\x8d\x8f\x90\x9d\xff.txt", "\ufffd" * 5 + "ÿ.txt"),
