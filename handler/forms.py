@@ -1,4 +1,4 @@
-"""multipart/form-data (RFC 7578), read as it arrives: no part is held longer than it takes to hand it on.
+"""multipart/form-data (RFC 7578), read as it arrives: the content of a part is handed on piece by piece.
 
 Written by hand because Werkzeug's decoder takes a bare LF for the end of a line, parses a part's header of any length,
 and decodes only UTF-8.
@@ -24,7 +24,7 @@ parsed, and as soon as that many bytes have arrived."""
 MAX_AROUND_PARTS_BYTES = 256 * 1024
 """The longest text before the first boundary, and after the last one (RFC 2046, section 5.1.1). Nothing uses either."""
 MAX_FIELD_BYTES = 64 * 1024
-"""The longest value of a part that is no file."""
+"""The longest value of a text field."""
 MAX_BOUNDARY_CHARS = 200
 """RFC 2046 (section 5.1.1) says 70. Some clients make longer ones, Werkzeug's own test client among them."""
 AROUND_FILE_BYTES = 8 * 1024
@@ -207,8 +207,8 @@ class _Body:
         return line.span()
 
     def _unfinished_boundary(self) -> int:
-        """Return where the buffer ends in the beginning of what may become the line of a boundary. Until the rest has
-        arrived, it is no content."""
+        """Return the place in the buffer where the line of a boundary may have begun, or else its end. The bytes from
+        there on are not handed on as content before the rest of the line has arrived."""
         at = self._buffer.rfind(b"\r", 0, len(self._buffer) - 1)  # the last byte may be the CR at the end of that line
         if at >= 0:
             line = self._buffer[at:]

@@ -27,8 +27,7 @@ _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "windows-1252"})
 _FOLD = re.compile(r"\r\n[\t ]++")  # RFC 5322, section 2.2.3
 _PARAMETER = re.compile(r"[; \t]*+([^=;]*+)(=?)[ \t]*+")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_IN_QUOTES = re.compile(r'\\["\\]|"')
-_VALUE_END = re.compile(r"[ \t]*+(?:;|\Z)")
+_IN_QUOTES = re.compile(r'\\["\\]|"(?=[ \t]*+(?:;|\Z))')
 _ENCODED_WORD = re.compile(r"=\?([A-Za-z0-9-]{1,40})\?([BbQq])\?([^?]*+)\?=[ \t]*+")
 
 
@@ -68,12 +67,13 @@ def parse(block: bytes) -> Part:
         )
     given: dict[str, str] = {}
     for parameter, value in parameters(dispositions[0]):
-        if parameter.partition("*")[0] not in {"name", "filename"}:
+        kind = parameter.partition("*")[0]
+        if kind not in {"name", "filename"}:
             continue
         if parameter in given:
             raise MalformedRequest(f"A part of the form has more than one {parameter}. Send each parameter once.")
-        if parameter not in {"name", "name*", "filename", "filename*"}:  # RFC 2231, section 3
-            raise MalformedRequest(f"A part of the form splits a name into pieces ({parameter}). Send it in one piece.")
+        if parameter not in {kind, f"{kind}*"}:  # RFC 2231, section 3
+            raise MalformedRequest(f"A part of the form splits its {kind} into pieces. Send it in one piece.")
         given[parameter] = value
     return Part(_name(given) or "", _file_name(given))
 
@@ -113,21 +113,21 @@ def parameters(field: str) -> Iterator[tuple[str, str]]:
 def _quoted(field: str, start: int) -> tuple[str, int]:
     """Return the value whose opening quote is just before ``start``, and the place after its closing quote.
 
-    :raises MalformedRequest: no quote closes it.
+    :raises MalformedRequest: no quote closes it, or another reader could find its end at an earlier quote.
     """
-    pieces = []
-    at = start
+    pieces: list[str] = []
+    at, escaped_quotes = start, 0
     for special in _IN_QUOTES.finditer(field, start):
-        if special[0] == '"':
-            if not _VALUE_END.match(field, special.end()):
-                continue  # a client that does not escape quotes
-            end = special.start()
-        elif special[0] == '\\"' and special.end() == len(field):
-            end = special.start() + 1  # the value ends in a backslash: no other quote could close it
-        else:
-            pieces.append(field[at : special.start()] + special[0][1])
+        end = special.start()
+        if special[0] == '\\"' and special.end() == len(field):
+            end += 1  # the value ends in a backslash, since no other quote could close it
+        elif special[0] != '"':
+            pieces.append(field[at:end] + special[0][1])
             at = special.end()
+            escaped_quotes += special[0] == '\\"'
             continue
+        if field.count('"', start, end) > escaped_quotes and ";" in field[start:end]:
+            raise MalformedRequest("A header field has a quote inside a value. Write it as %22, as browsers do.")
         return "".join(pieces) + field[at:end], special.end()
     raise MalformedRequest("A header field has a quote that is not closed. Close it before the end of the line.")
 
@@ -209,10 +209,9 @@ def decoded(value: str) -> str:
     :param value: the name, each byte as one character.
     """
     raw = value.encode("latin-1")
-    try:
-        name = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("windows-1252", "replace")  # it leaves five bytes undefined
+    name = _decode(raw, "utf-8")
+    if name is None:
+        name = raw.decode("windows-1252", "replace")  # it leaves five bytes undefined
     if name.isascii():
         if (words := _encoded_words(name)) is not None:
             return words

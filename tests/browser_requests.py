@@ -1,4 +1,4 @@
-"""Forms as browsers and curl put them on the wire, written by hand after what each of them sends.
+"""Forms as browsers and other clients put them on the wire, written by hand after what each of them sends.
 
 They differ in the boundary, in the order and number of header fields, and in how they write a name that is not ASCII or
 holds a quote: browsers write UTF-8 and percent-encode the quote, CR and LF (WHATWG HTML, "Multipart form data"), older
@@ -138,4 +138,53 @@ def curl() -> FormRequest:
     )
 
 
-REQUESTS = {"Chrome": chrome(), "Firefox": firefox(), "Safari": safari(), "curl": curl()}
+def dotnet() -> FormRequest:
+    """.NET 9, ``MultipartFormDataContent``; PowerShell 7.4 sends the same, with a Content-Type."""
+    boundary = "5c4ab5f4-6a5f-4f0e-9d27-3f2b8d1f8a31"
+    return FormRequest(
+        boundary=boundary,
+        headers=(),
+        body=part(
+            boundary,
+            "Content-Disposition: form-data; name=file; filename=photo.jpg; filename*=utf-8''photo.jpg",
+            content=samples.JPEG,
+        )
+        + part(
+            boundary,
+            "Content-Type: application/octet-stream",
+            'Content-Disposition: form-data; name=file; filename="=?utf-8?B?R3LDvG4gMS5jc3Y=?="; '
+            "filename*=utf-8''Gr%C3%BCn%201.csv",
+            content=samples.CSV,
+        )
+        + f"--{boundary}--\r\n".encode(),
+        files=(("photo.jpg", samples.JPEG), ("Grun_1.csv", samples.CSV)),
+    )
+
+
+def react_native() -> FormRequest:
+    """React Native 0.76 on Android, through OkHttp."""
+    boundary = "9b1c6f0e-1f0b-4a5b-8a57-1f6f3b6f0f2c"
+    return FormRequest(
+        boundary=boundary,
+        headers=(("User-Agent", "okhttp/4.12.0"), ("Accept-Encoding", "gzip")),
+        body=part(boundary, 'content-disposition: form-data; name="title"', "Content-Length: 2", content=b"hi")
+        + part(
+            boundary,
+            'content-disposition: form-data; name="file"; filename="IMG_0001.JPG"; filename*=utf-8\'\'IMG_0001.JPG',
+            "Content-Type: image/jpeg",
+            f"Content-Length: {len(samples.JPEG)}",
+            content=samples.JPEG,
+        )
+        + f"--{boundary}--\r\n".encode(),
+        files=(("IMG_0001.jpg", samples.JPEG),),
+    )
+
+
+REQUESTS = {
+    "Chrome": chrome(),
+    "Firefox": firefox(),
+    "Safari": safari(),
+    "curl": curl(),
+    ".NET": dotnet(),
+    "React Native": react_native(),
+}

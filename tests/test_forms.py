@@ -6,6 +6,8 @@ import io
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from handler import forms
 from handler.problems import MalformedRequest, NoFile, TooManyParts
@@ -39,6 +41,35 @@ def test_the_end_of_a_read_is_no_end_of_a_line(content: bytes, padding: bytes, e
     everywhere = list(range(1, len(body)))
     for cuts in [everywhere, *([cut] for cut in everywhere), *([cut, cut + 1] for cut in everywhere[:-1])]:
         assert read(body, cuts) == [("a.txt", content), ("b.txt", b"second")], cuts
+
+
+PIECES = [
+    b"\r\n--xyz",
+    b"\r\n--xyz--",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"--",
+    b"xyz",
+    b" ",
+    b"\t",
+    b"a",
+    HEADER % b"a.txt",
+    b"\r\n\r\n",
+]
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=12), size=st.integers(1, 9))
+def test_the_size_of_reads_changes_nothing(pieces: list[bytes], size: int) -> None:
+    def outcome(cuts: list[int]) -> list[tuple[str | None, bytes]] | str:
+        try:
+            return read(body, cuts)
+        except MalformedRequest as problem:
+            return problem.detail
+
+    body = b"--xyz\r\n" + HEADER % b"a.txt" + b"".join(pieces) + b"\r\n--xyz--\r\n"
+    assert outcome(list(range(size, len(body), size))) == outcome([])
 
 
 class Counted:

@@ -138,6 +138,8 @@ def test_ambiguous_names_are_rejected(parameters: bytes) -> None:
         (rb'filename="100%22.png"', '100".png'),
         (rb'filename="a%0D%0Ab.png"', "a\r\nb.png"),
         (b'filename="a"b".png"', 'a"b".png'),  # clients that do not escape quotes
+        (rb'filename="a"b\"c".png"', 'a"b"c".png'),
+        (rb'filename="a\";b.png"', 'a";b.png'),
         (b'filename="a;b.png"; x=y', "a;b.png"),
         (b'filename="a;filename=.png"', "a;filename=.png"),
         (rb'filename="folder\"', "folder\\"),
@@ -164,6 +166,7 @@ def test_quotes_and_backslashes(parameters: bytes, name: str | None) -> None:
         ("Grüße.txt".encode(), "Grüße.txt"),
         ("Grüße.txt".encode("latin-1"), "Grüße.txt"),
         ("“a”.txt".encode("windows-1252"), "“a”.txt"),
+        ("%22Süd%22.txt".encode("latin-1"), '"Süd".txt'),  # a browser, for a page in that charset
         ("名.txt".encode("gb2312"), "Ãû.txt"),
         ("ソ.txt".encode("shift_jis"), "ƒ\\.txt"),  # its second byte is a backslash
         (b"\x81\x8d\x8f\x90\x9d\xff.txt", "\ufffd" * 5 + "ÿ.txt"),
@@ -250,6 +253,9 @@ def test_escaped_names_come_back_whole(name: str) -> None:
         b'Content-Disposition: form-data; name="file; filename=a.txt',
         b'Content-Disposition: form-data; name=file; filename="' + rb"\"" * 4000 + b"a",
         b'Content-Disposition: form-data; na"me=file',
+        b'Content-Disposition: form-data; name="file"x; filename="a.txt"',
+        b'Content-Disposition: form-data; name="file" filename="a;b.txt"',
+        rb'Content-Disposition: form-data; name="a\"b"c; filename="a.txt"',
         b"Content-Disposition: form-data" + b"; x=y" * (MAX_PARAMETERS + 1),
     ],
 )
