@@ -4,9 +4,9 @@ Gathered from the lists of Outlook (blocked attachments), Chromium (download_fil
 the OWASP File Upload Cheat Sheet, from the default handlers of Apache, IIS, PHP, Tomcat and ColdFusion, and from the
 types that the desktops of Windows, macOS and Linux open by running, installing or mounting them.
 
-Some extensions are left out on purpose, since another meaning of theirs is more common: certificates (``cer crt der``),
-MATLAB's data (``mat``), mail (``eml msg``), drawings (``cdr``), subtitles (``smi``), LaTeX's classes (``cls``), and source
-code that only its own tools run, such as ``c dart go java jl jsx r sql ts``.
+Some extensions are left out on purpose, since another meaning of theirs is more common: certificates (``cer crt
+der``), MATLAB's data (``mat``), mail (``eml msg``), drawings (``cdr``), subtitles (``smi``), LaTeX's classes (``cls``),
+and source code that only its own tools run, such as ``c dart go java jl jsx r sql ts``.
 """
 
 from __future__ import annotations
