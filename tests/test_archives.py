@@ -398,6 +398,8 @@ def test_content_types_are_looked_at_to_their_end() -> None:
     [
         (b"", "damaged"),
         (b"<x", "damaged"),
+        (b'<?xml version="1.0" encoding="none"?><x/>', "damaged"),
+        (b'<?xml version="1.0" encoding="gb18030"?><x/>', "damaged"),
         (b"\x00\x01", "damaged"),
         (b'<!DOCTYPE x [<!ENTITY a "application/vnd.ms-office.vbaProject">]><x/>', "declares entities"),
     ],
@@ -415,7 +417,7 @@ def test_content_types_that_are_longer_than_they_say_are_refused() -> None:
     content = document(content_types("<!--" + "x" * 2 * MAX_CONTENT_TYPES_BYTES + "-->"))
     at = content.find(b"PK\x01\x02")
     lying = content[: at + 24] + struct.pack("<I", 100) + content[at + 28 :]
-    assert refusal("docx", lying) == "its entry '[Content_Types].xml' is damaged"
+    assert refusal("docx", lying) == "its entry '[content_types].xml' is damaged"
 
 
 def test_content_types_packed_in_another_way_are_refused() -> None:

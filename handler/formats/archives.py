@@ -310,36 +310,36 @@ def _content_types(xml: bytes, names: set[bytes]) -> set[str]:
 
     :param names: of the parts, in the form of :func:`_normal`.
     """
-    elements = _elements(xml, "its list of content types")
-    own = [attributes for tag, attributes in elements if tag == "Override"]
-    own_names = {attributes.get("PartName", "").lower().encode() for attributes in own}
+    elements = _elements(xml, ("Override", "Default"), "its list of content types")
+    own_names = {attributes.get("PartName", "").lower().encode() for attributes in elements}
     extensions = {unquote_to_bytes(name).rpartition(b".")[2] for name in names if b"/" + name not in own_names}
-    by_extension = [
-        attributes
-        for tag, attributes in elements
-        if tag == "Default" and attributes.get("Extension", "").lower().encode() in extensions
-    ]
-    return {attributes.get("ContentType", "") for attributes in own + by_extension}
+    return {
+        attributes.get("ContentType", "")
+        for attributes in elements
+        if "PartName" in attributes or attributes.get("Extension", "").lower().encode() in extensions
+    }
 
 
 def _manifest_media_type(xml: bytes) -> bytes:
     """The media type that the manifest of an OpenDocument file gives to the whole of it."""
-    for tag, attributes in _elements(xml, "its manifest"):
-        if tag == "file-entry" and attributes.get("full-path") == "/":
+    for attributes in _elements(xml, ("file-entry",), "its manifest"):
+        if attributes.get("full-path") == "/":
             return attributes.get("media-type", "").encode()
     return b""
 
 
-def _elements(xml: bytes, label: str) -> list[tuple[str, dict[str, str]]]:
-    """The elements of an XML document, with their attributes. All names are without their prefix.
+def _elements(xml: bytes, wanted: Sequence[str], label: str) -> list[dict[str, str]]:
+    """The attributes of the elements of those names in an XML document. All names are without their prefix.
 
+    :param label: the document's name in a sentence.
     :raises Mismatch: it is not XML, or it declares entities, which none of these documents needs.
     """
-    elements: list[tuple[str, dict[str, str]]] = []
+    elements: list[dict[str, str]] = []
     parser = expat.ParserCreate()
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        elements.append((name.rpartition(":")[2], {key.rpartition(":")[2]: value for key, value in attributes.items()}))
+        if name.rpartition(":")[2] in wanted:
+            elements.append({key.rpartition(":")[2]: value for key, value in attributes.items()})
 
     def refuse(*_declaration: object) -> None:
         raise Mismatch(f"{label} declares entities")
@@ -348,7 +348,7 @@ def _elements(xml: bytes, label: str) -> list[tuple[str, dict[str, str]]]:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(xml, True)
-    except expat.ExpatError:
+    except (expat.ExpatError, LookupError, ValueError):  # the latter two for an encoding that it names
         raise Mismatch(f"{label} is damaged") from None
     return elements
 
@@ -363,16 +363,16 @@ def _only(file: File, entries: Sequence[_Entry], name: bytes, limit: int) -> Ste
         return None
     if len(found) > 1:
         raise Mismatch(f"it has several entries named '{name.decode()}'")
-    return (yield from _unpacked(file, found[0], limit))
+    return (yield from _unpacked(file, found[0], limit, name.decode()))
 
 
-def _unpacked(file: File, entry: _Entry, limit: int) -> Steps[bytes]:
+def _unpacked(file: File, entry: _Entry, limit: int, label: str) -> Steps[bytes]:
     """The content of an entry.
 
     :param limit: of its bytes, packed and unpacked.
+    :param label: its name in a sentence. Its own one can be 64 KiB of anything.
     :raises Mismatch: it is longer, damaged, encrypted, or packed by a method that Office and LibreOffice do not know.
     """
-    label = entry.name.decode("cp437")
     if entry.flags & _ENCRYPTED:
         raise Mismatch(_LOCKED)
     if max(entry.packed, entry.size) > limit:
