@@ -108,14 +108,15 @@ def archive(
     :param comments: of entries, by their number.
     :param end: what stands between the directory and the end record.
     """
-    body, directory = b"", b""
+    headers, directory, offset = [], b"", 0
     for number, ((header, listed), name) in enumerate(zip(entries, names, strict=True)):
         comment = (comments or {}).get(number, b"")
         fields = listed[:32] + struct.pack("<H", len(comment)) + listed[34:]
-        directory += fields + struct.pack("<I", len(body)) + name + comment
-        body += header
-    record = end_record(entries=len(entries), length=len(directory), offset=len(body))
-    return body + directory + end + record
+        directory += fields + struct.pack("<I", offset) + name + comment
+        headers.append(header)
+        offset += len(header)
+    record = end_record(entries=len(entries), length=len(directory), offset=offset)
+    return b"".join(headers) + directory + end + record
 
 
 def zip64_end(*, entries: int, length: int, offset: int, more: bytes = b"", at: int | None = None) -> bytes:
@@ -212,6 +213,23 @@ def test_header_with_another_length_is_refused() -> None:
     content = archive(entry(b"a", b"x" * 100), names=[b"a"])
     content = content[:18] + bytes(4) + content[22:]
     assert refusal("zip", content) == "it has an entry whose own header has another length than the directory"
+
+
+def test_other_name_in_the_extra_field_of_a_header_counts() -> None:
+    """libarchive takes it when it reads a stream."""
+    path = b"\x01" + struct.pack("<I", zlib.crc32(b"a")) + b"../../x"
+    for padding in (b"", struct.pack("<HH", 0x9999, 5000) + bytes(5000)):
+        extra = padding + struct.pack("<HH", 0x7075, len(path)) + path
+        content = archive(entry(b"a", extra=extra), names=[b"a"])
+        assert refusal("zip", content) == "it has an entry that would be unpacked elsewhere"
+
+
+def test_long_extra_fields_are_accepted() -> None:
+    """zipalign fills them, so that content begins at a multiple of 16 KiB."""
+    names = [b"lib%d.so" % number for number in range(50)]
+    extra = struct.pack("<HH", 0xD935, 16_000) + bytes(16_000)
+    entries = [entry(name, b"x" * 600_000, extra=extra) for name in names]
+    assert len(inspect("zip", archive(*entries, names=names)).ranges) <= 45
 
 
 def test_entry_that_is_not_in_the_directory_is_refused() -> None:

@@ -44,7 +44,7 @@ Two headers share a range if at most 512 KiB stand between them. So all headers 
 and in a zip of up to 40 entries. In a larger one the headers behind the last range are not compared: a check that reads
 the ten thousand headers of an archive of photos from a bucket takes minutes."""
 _MAX_GAP_READ = 64 * 1024  # of the bytes before a header that are read with it
-_MAX_EXTRA_BYTES = 1024  # of the extra fields that are read with a header; all real ones
+_MAX_EXTRA_BYTES = 1024  # of the extra fields that are read with a header: all, except where content is aligned
 MAX_GAP_BYTES = 1024 * 1024
 """The limit of all bytes that stand between the entries of a zip and belong to none."""
 MAX_UNPACKED_RATIO = 100
@@ -427,31 +427,31 @@ def _compare_headers(file: File, entries: Sequence[_Entry], end: int) -> Steps[N
     ends = [*(entry.offset for entry in entries[1:]), end]
     if any(entry.header_end + entry.packed > entry_end for entry, entry_end in zip(entries, ends, strict=False)):
         raise Mismatch("its entries overlap")
-    at, gap_bytes, compared = 0, 0, 0
+    at, gap_bytes, compared, ranges = 0, 0, 0, 0
     for window in _windows(entries):
+        ranges += 1
+        if ranges > MAX_HEADER_RANGES:
+            return
         yield from file.read(window.start, window.end - window.start)
         for entry in window.entries:
             gap_bytes += yield from _refuse_hidden_entry(file, at, entry.offset, MAX_GAP_BYTES - gap_bytes)
             at = yield from _compare_header(file, entry, ends[compared])
             compared += 1
-    if compared == len(entries):
-        yield from _refuse_hidden_entry(file, at, end, MAX_GAP_BYTES - gap_bytes)
+            if at - entry.header_end - entry.packed > _MAX_EXTRA_BYTES:  # they took a range of their own
+                ranges += 1
+    yield from _refuse_hidden_entry(file, at, end, MAX_GAP_BYTES - gap_bytes)
 
 
 def _windows(entries: Sequence[_Entry]) -> Iterator[_Window]:
-    """The first :data:`MAX_HEADER_RANGES` ranges that hold headers, and the bytes between their entries."""
+    """The ranges that hold the headers, and the bytes between their entries."""
     window = _Window(0, 0, [])
     before = 0  # where the entry before ends, or a little later: its extra fields may be longer than here
-    count = 0
     for entry in entries:
         start = before if entry.offset - before <= _MAX_GAP_READ else entry.offset
         end = entry.header_end + _MAX_EXTRA_BYTES
         if window.entries and (start - window.end > _MAX_WINDOW_GAP or end - window.start > _MAX_WINDOW_BYTES):
             yield window
             window = _Window(start, end, [])
-            count += 1
-            if count == MAX_HEADER_RANGES:
-                return
         elif not window.entries:
             window = _Window(start, end, [])
         window = window._replace(end=max(window.end, end))
@@ -471,8 +471,11 @@ def _compare_header(file: File, entry: _Entry, entry_end: int) -> Steps[int]:
     signature, flags, packed, size, name_length, extra_length = struct.unpack_from("<4s2xH10xIIHH", header)
     if signature != _HEADER or name_length != len(entry.name) or header[_HEADER_BYTES:] != entry.name:
         raise Mismatch("it has an entry whose own header has another name than the directory")
+    extra = yield from file.need(entry.header_end, extra_length)
+    if any(_ESCAPES.search(path[5:]) for path in _extra_fields(extra, _UNICODE_PATH)):
+        raise Mismatch("it has an entry that would be unpacked elsewhere")
     if _UNKNOWN in (packed, size):
-        size, packed = _zip64_values((yield from file.need(entry.header_end, extra_length)), size, packed)
+        size, packed = _zip64_values(extra, size, packed)
     # A program that wrote a stream did not know the length yet: it stands behind the content.
     if packed != entry.packed and not flags & _DESCRIPTOR:
         raise Mismatch("it has an entry whose own header has another length than the directory")
