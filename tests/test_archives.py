@@ -99,14 +99,11 @@ def entry(
     )
 
 
-def archive(
-    *entries: tuple[bytes, bytes], names: list[bytes], comments: Mapping[int, bytes] | None = None, end: bytes = b""
-) -> bytes:
+def archive(*entries: tuple[bytes, bytes], names: list[bytes], comments: Mapping[int, bytes] | None = None) -> bytes:
     """A zip of these entries.
 
     :param names: as the directory has them.
     :param comments: of entries, by their number.
-    :param end: what stands between the directory and the end record.
     """
     headers, directory, offset = [], b"", 0
     for number, ((header, listed), name) in enumerate(zip(entries, names, strict=True)):
@@ -116,7 +113,7 @@ def archive(
         headers.append(header)
         offset += len(header)
     record = end_record(entries=len(entries), length=len(directory), offset=offset)
-    return b"".join(headers) + directory + end + record
+    return b"".join(headers) + directory + record
 
 
 def zip64_end(*, entries: int, length: int, offset: int, more: bytes = b"", at: int | None = None) -> bytes:
@@ -179,6 +176,11 @@ def test_padding_that_no_program_looks_through_is_refused() -> None:
 
 def test_other_bytes_behind_an_archive_are_refused() -> None:
     assert refusal("zip", ZIP + b"x" * 1234) == "it has 1,234 bytes behind its end that do not belong to it"
+
+
+def test_archive_that_was_cut_off_behind_an_inner_one_is_not_said_to_have_more() -> None:
+    content = made.make_zip({"inner.zip": ZIP, "b": b"b" * 100}, stored=["inner.zip", "b"])
+    assert "not complete" in refusal("zip", content[: content.find(b"b" * 100) + 50])
 
 
 def test_comment_that_ends_in_white_space_is_accepted() -> None:
@@ -481,8 +483,8 @@ def test_document_with_a_password_is_refused_with_that_reason(extension: str, at
 
 
 def test_document_of_before_2007_is_refused_with_that_reason() -> None:
-    assert "of before 2007" in refusal("docx", compound_file("Root Entry", "WordDocument"))
-    assert "of before 2007" in refusal("docx", compound_file()[:60])
+    assert "Office before 2007" in refusal("docx", compound_file("Root Entry", "WordDocument"))
+    assert "Office before 2007" in refusal("docx", compound_file()[:60])
 
 
 def test_document_with_an_encrypted_part_is_refused() -> None:

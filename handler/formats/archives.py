@@ -39,10 +39,10 @@ MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
 MAX_HEADER_RANGES = 40
 _MAX_WINDOW_BYTES = 1024 * 1024
 _MAX_WINDOW_GAP = 512 * 1024
-"""The limits of what is read of a zip to compare the header of each entry with the directory: 40 ranges of up to 1 MiB.
-Two headers share a range if at most 512 KiB stand between them. So all headers are compared in a zip of up to 20 MiB,
-and in a zip of up to 40 entries. In a larger one the headers behind the last range are not compared: a check that reads
-the ten thousand headers of an archive of photos from a bucket takes minutes."""
+"""To compare the header of each entry with the directory, the check reads at most 40 ranges of up to 1 MiB. Two headers
+share a range if at most 512 KiB stand between them. So all headers are compared in a zip of up to 20 MiB, and in a zip
+of up to 40 entries. In a larger one the headers behind the last range are not compared: a check that reads the ten
+thousand headers of an archive of photos from a bucket takes minutes."""
 _MAX_GAP_READ = 64 * 1024  # of the bytes before a header that are read with it
 _MAX_EXTRA_BYTES = 1024  # of the extra fields that are read with a header: all, except where content is aligned
 MAX_GAP_BYTES = 1024 * 1024
@@ -123,7 +123,8 @@ class _Window(NamedTuple):
 
 
 def zip_(file: File) -> Steps[Dimensions | None]:
-    """A zip (APPNOTE 6.3.10) whose entries stay in their folder, and which is the same archive to every program."""
+    """A zip (APPNOTE 6.3.10) whose entries stay in their folder. Programs that read its directory and programs that
+    read it as a stream must find the same entries."""
     yield from _entries(file)
     return None
 
@@ -195,16 +196,14 @@ def gzip(file: File) -> Steps[Dimensions | None]:
     head = yield from file.need(0, 18)  # with the shortest body and the trailer
     if not head.startswith(b"\x1f\x8b\x08") or head[3] & 0xE0:
         raise Mismatch("it has no gzip header")
-    if file.size <= MAX_GZIP_BYTES:
-        end = _gzip_end((yield from file.need(0, file.size)))
-        if end is not None:
-            return None
+    if file.size <= MAX_GZIP_BYTES and _gzip_end((yield from file.need(0, file.size))) is not None:
+        return None
     tail = yield from file.tail()
     data_end = len(tail.rstrip(b"\x00"))
-    # The last bytes of the size are NULs as well, so the padding begins one to four bytes behind the last other byte.
-    ends = range(max(data_end, 4), min(data_end + 4, len(tail)) + 1) or [len(tail)]
+    # Up to four bytes of the size can be NULs, too: the padding begins up to four bytes behind the last other byte.
+    ends = range(max(data_end, 4), min(data_end + 4, len(tail)) + 1)
+    # This is the size of the last member, modulo 4 GiB. Several members, or a false size, can hold more.
     size = min(int.from_bytes(tail[end - 4 : end], "little") for end in ends)
-    # What the last member says, modulo 4 GiB: with several, or a false one, more may be in it.
     if _unpacks_to_too_much(file, size):
         raise Mismatch(
             f"its last bytes say that it unpacks to more than {MAX_UNPACKED_RATIO} times its size, or they do not "
@@ -288,8 +287,8 @@ def _normal(name: bytes) -> bytes:
 
 
 def _refuse_compound_file(file: File) -> Steps[None]:
-    """Say what is wrong with a document that is a compound file (MS-CFB): Office packs a document with a password so
-    (MS-OFFCRYPTO, section 2.3.4), and wrote all documents so before 2007."""
+    """Refuse a compound file (MS-CFB) with the right reason. Office packs documents with a password into one
+    (MS-OFFCRYPTO, section 2.3.4), and wrote all documents as one before 2007."""
     head = yield from file.head()
     if not head.startswith(_COMPOUND_FILE):
         return
@@ -299,7 +298,10 @@ def _refuse_compound_file(file: File) -> Steps[None]:
         directory = yield from file.read((first_sector + 1) << min(shift, 12), 4096)
     if any("EncryptedPackage".encode("utf-16-le") in data for data in (head, directory, (yield from file.tail()))):
         raise Mismatch(_LOCKED)
-    raise Mismatch("it is a document in the format of before 2007, or one with a password. Save it in today's format")
+    raise Mismatch(
+        "it is in the format of Office before 2007, or it has a password. Save it in the current format, without a "
+        "password"
+    )
 
 
 def _content_types(xml: bytes, names: set[bytes]) -> set[str]:
@@ -547,32 +549,24 @@ def _extra_fields(extra: bytes, wanted: int) -> list[bytes]:
 
 
 def _directory(file: File) -> Steps[_Directory]:
-    """The directory that the records at the end of the file name (APPNOTE, sections 4.3.14 to 4.3.16).
+    """Find the directory from the records at the end of the file (APPNOTE, sections 4.3.14 to 4.3.16).
 
     White space and NULs may follow the last record. If a Zip64 locator stands before that record, a program may follow
     either, so both must name the same directory.
     """
     tail = yield from file.tail(END_SEARCH_BYTES)
-    at = _last_end_record(tail)
-    end = file.size - len(tail) + at
-    disk, first_disk, _, entries, length, offset = struct.unpack_from("<4xHHHHII", tail, at)
-    short = (entries, length, offset)
+    tail_at = file.size - len(tail)
+    end = tail_at + _last_end_record(tail, tail_at)
+    disk, first_disk, _, entries, length, offset = struct.unpack_from("<4xHHHHII", tail, end - tail_at)
     if end >= _LOCATOR_BYTES:
         locator = yield from file.need(end - _LOCATOR_BYTES, _LOCATOR_BYTES)
         if locator.startswith(_LOCATOR):
-            locator_at = end - _LOCATOR_BYTES
-            (end,) = struct.unpack("<8xQ4x", locator)
-            if end + _ZIP64_END_BYTES > locator_at:
-                raise Mismatch("its zip directory is damaged")
-            record = yield from file.need(end, _ZIP64_END_BYTES)
-            signature, rest, disk, first_disk, entries, length, offset = struct.unpack("<4sQ4xII8xQQQ", record)
-            if signature != _ZIP64_END or end + 12 + rest != locator_at:
-                raise Mismatch("its zip directory is damaged")
-            for value, long_value, unknown in zip(
-                short, (entries, length, offset), (0xFFFF, _UNKNOWN, _UNKNOWN), strict=True
-            ):
-                if value not in (long_value, unknown):
-                    raise Mismatch("it has several zip directories")
+            short = (entries, length, offset)
+            end, disk, first_disk, *long = yield from _zip64_end(file, end - _LOCATOR_BYTES, locator)
+            entries, length, offset = long
+            unknown = (0xFFFF, _UNKNOWN, _UNKNOWN)
+            if any(value not in possible for value, *possible in zip(short, long, unknown, strict=True)):
+                raise Mismatch("it has several zip directories")
     if disk or first_disk:
         raise Mismatch("it is one part of an archive that was split")
     if offset + length != end:
@@ -580,9 +574,24 @@ def _directory(file: File) -> Steps[_Directory]:
     return _Directory(offset, length, entries)
 
 
-def _last_end_record(tail: bytes) -> int:
+def _zip64_end(file: File, locator_at: int, locator: bytes) -> Steps[tuple[int, int, int, int, int, int]]:
+    """Where the Zip64 end record stands that the locator points to, and its fields: two numbers of disks, the number of
+    entries, the length of the directory and its offset."""
+    (at,) = struct.unpack("<8xQ4x", locator)
+    if at + _ZIP64_END_BYTES > locator_at:
+        raise Mismatch("its zip directory is damaged")
+    record = yield from file.need(at, _ZIP64_END_BYTES)
+    signature, rest, disk, first_disk, entries, length, offset = struct.unpack("<4sQ4xII8xQQQ", record)
+    if signature != _ZIP64_END or at + 12 + rest != locator_at:
+        raise Mismatch("its zip directory is damaged")
+    return at, disk, first_disk, entries, length, offset
+
+
+def _last_end_record(tail: bytes, tail_at: int) -> int:
     """The position in the end of a zip of its end record: only white space and NULs follow the record's comment.
 
+    :param tail: the end of the file.
+    :param tail_at: where it begins.
     :raises Mismatch: there is none, or another one in the comment, which some programs would take.
     """
     records = list(_end_records(tail))
@@ -590,8 +599,9 @@ def _last_end_record(tail: bytes) -> int:
     padding_at = len(tail.rstrip(_PADDING))
     last = [at for at, end in zip(records, ends, strict=True) if padding_at <= end <= len(tail)]
     if not last:
-        if records and ends[0] < padding_at:
-            raise Mismatch(f"it has {len(tail) - ends[0]:,} bytes behind its end that do not belong to it")
+        for at, end in zip(records, ends, strict=True):
+            if end < padding_at and sum(struct.unpack_from("<12xII", tail, at)) == tail_at + at:
+                raise Mismatch(f"it has {len(tail) - end:,} bytes behind its end that do not belong to it")
         raise Mismatch("it has no zip directory at its end, so it is damaged or not complete")
     if last != records[:1]:
         raise Mismatch("it has several zip directories")
