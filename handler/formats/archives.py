@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
-from xml.parsers import expat
 
 from . import Check, Dimensions, File, Mismatch, Steps
 
@@ -336,6 +335,8 @@ def _elements(xml: bytes, wanted: Sequence[str], label: str) -> list[dict[str, s
     :param label: the document's name in a sentence.
     :raises Mismatch: it is not XML, or it declares entities, which none of these documents needs.
     """
+    from xml.parsers import expat  # noqa: PLC0415  (only documents need it)
+
     elements: list[dict[str, str]] = []
     parser = expat.ParserCreate()
 
@@ -405,7 +406,7 @@ def _entries(file: File) -> Steps[list[_Entry]]:
         raise Mismatch("it does not begin as a zip does")
     directory = yield from _directory(file)
     if directory.length > MAX_DIRECTORY_BYTES:
-        raise Mismatch("it has more entries than are looked at")
+        raise Mismatch(f"it has too many entries: its directory is larger than {MAX_DIRECTORY_BYTES:,} bytes")
     content = yield from file.read(directory.offset, directory.length)
     entries = sorted(_directory_entries(content, directory.entries), key=lambda entry: entry.offset)
     for entry in entries:

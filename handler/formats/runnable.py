@@ -17,6 +17,7 @@ _REASONS = {
     "browsers show such files as pages, or XML as one, and run the scripts in them": """
         htm html shtm shtml sht stm ssi xhtm xhtml xht mht mhtml mhtm maff webarchive hta htc htt htx hxs
         svg svgz xml xsl xslt rdf rss atom mathml mml vml wml xul xbl xaml xbap swf spl dcr appcache
+        dochtml docmhtml dothtml xlshtml xlsmhtml xlthtml ppthtml pptmhtml pothtml
         """,
     "web servers run such files": """
         asp aspx aspq asa asax ascx ashx asmx axd cshtml vbhtml razor master svc rem soap config webinfo idc ida idq
@@ -32,7 +33,7 @@ _REASONS = {
         """,
     "such files are programs, or install or extend one": """
         com exe dll scr pif cpl sys ocx drv acm ax vxd mui msi msp mst msu msix msixbundle appx appxbundle appinstaller
-        manifest application fxp osx prg app efi gadget xap xip air class jar war ear jnlp jad
+        cab ppkg manifest application fxp osx prg app efi gadget xap xip air class jar war ear jnlp jad
         apk apks apkm xapk aab ipa dex elf so ko o out run dylib kext mpkg pkg prefpane saver
         plugin component qlgenerator mdimporter deb rpm snap flatpak flatpakref flatpakrepo appimage pup pet ebuild
         wasm crx xpi oex nex safariextz vsix oxt vsto vst3 jsxbin mxp zxp dvb lsp fas vlx arx
