@@ -20,6 +20,14 @@ the metadata of an object to 2 KB; no file system takes names of over 255 bytes 
 MAX_EXTENSION_CHARS = 20
 FALLBACK_STEM = "file"
 
+# Characters that nobody sees, although they are letters, marks or symbols: the Default_Ignorable_Code_Point of Unicode
+# (section 5.21) that are not format characters, and three that look blank (of Braille, Khitan and music).
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
+)
+_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
 # What Windows takes for devices, whatever extension follows (Microsoft: "Naming files, paths and namespaces").
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin|conout|clock|com\d|lpt\d)", re.IGNORECASE)
 
@@ -68,9 +76,11 @@ def clean_name(client_name: str) -> str:
     """The client's name as it may be shown: no folders, controls or invisible characters, at most 150 characters.
 
     Format characters (zero-width, bidirectional overrides) go, because ``evil\u202egnp.exe`` reads "evilexe.png".
+    Variation selectors and fillers go, because two names that look the same must be the same. An emoji stays, in its
+    plain form.
     """
-    base = re.split(r"[/\\]", client_name)[-1]  # some clients send the whole path
-    visible = "".join(char for char in base if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
+    base = _INVISIBLE.sub("", re.split(r"[/\\]", client_name)[-1])  # some clients send the whole path
+    visible = "".join(char for char in base if unicodedata.category(char) not in _INVISIBLE_CATEGORIES)
     stem, dot, extension = visible.strip().rpartition(".")
     if not dot:
         stem, extension = extension, ""

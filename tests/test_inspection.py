@@ -44,6 +44,34 @@ def test_names(client_name: str, safe: str, original: str) -> None:
     assert (name.safe, name.original) == (safe, original)
 
 
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0), and what looks blank.
+IGNORABLE = """
+    AD 34F 61C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 FE00-FE0F FEFF FFA0 FFF0-FFF8
+    1BCA0-1BCA3 1D173-1D17A E0000-E0FFF 2800 16FE4 1D159
+    """
+
+
+@pytest.mark.parametrize("characters", IGNORABLE.split())
+def test_invisible_characters_are_removed(characters: str) -> None:
+    first, _, last = characters.partition("-")
+    for code in range(int(first, 16), int(last or first, 16) + 1):
+        assert inspection.clean_name(f"a{chr(code)}b{chr(code)}.p{chr(code)}ng{chr(code)}") == "ab.png", hex(code)
+
+
+@pytest.mark.parametrize(
+    ("client_name", "original"),
+    [
+        ("❤\ufe0f.png", "❤.png"),
+        ("👍🏽.png", "👍🏽.png"),
+        ("👩\u200d🚀 1\ufe0f\u20e3.png", "👩🚀 1\u20e3.png"),
+        ("한글 देवनागरी ไทย ᠮᠣᠩᠭᠣᠯ.png", "한글 देवनागरी ไทย ᠮᠣᠩᠭᠣᠯ.png"),
+        ("\u2800\u3164.png", ".png"),
+    ],
+)
+def test_visible_characters_stay(client_name: str, original: str) -> None:
+    assert inspection.clean_name(client_name) == original
+
+
 def test_a_long_name_keeps_its_extension() -> None:
     name = inspect_name("x" * 1000 + ".jpeg")
     assert name.safe == "x" * 80 + ".jpeg"

@@ -38,8 +38,8 @@ def test_settings_give_the_reason() -> None:
 
 
 HARMLESS = """
-    cer crt mat eml msg cdr smi cls c r jl jsx dart ts pyi go sql css tex stl ico epub rtf ics log bin psd dwg 7z rar tar
-    photo phone dotx xltx potx ppsx odg ott ttf parquet ipynb pem p12 vcf kml shp xps mid flac
+    cer crt mat eml msg cdr smi cls c r jl jsx dart ts pyi go sql css tex stl ico epub rtf ics log bin psd dwg 7z rar
+    tar photo phone dotx xltx potx ppsx odg ott ttf parquet ipynb pem p12 vcf kml shp xps mid flac
     """
 
 

@@ -87,9 +87,9 @@ def text_of(data: bytes) -> bytes:
 
 
 def in_text(head: bytes, *, fragments: bool = False) -> str | None:
-    """What a text begins with that something would run; ``None`` if nothing.
+    """Name the page or script that a text begins with; ``None`` if it begins with neither.
 
-    :param fragments: whether it may begin with a piece of HTML that is neither a page nor a script, as Markdown does.
+    :param fragments: whether the text may begin with a piece of HTML that is neither, as Markdown does.
     """
     text = text_of(head)
     at = 0

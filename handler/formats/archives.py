@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
-from xml.parsers import expat
 
 from . import Check, Dimensions, File, Mismatch, Steps
 
@@ -39,12 +38,12 @@ MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
 MAX_HEADER_RANGES = 40
 _MAX_WINDOW_BYTES = 1024 * 1024
 _MAX_WINDOW_GAP = 512 * 1024
-"""The limits of what is read of a zip to compare the header of each entry with the directory: 40 ranges of up to 1 MiB.
-Two headers share a range if at most 512 KiB stand between them. So all headers are compared in a zip of up to 20 MiB,
-and in a zip of up to 40 entries. In a larger one the headers behind the last range are not compared: a check that reads
-the ten thousand headers of an archive of photos from a bucket takes minutes."""
+"""To compare the header of each entry with the directory, the check reads at most 40 ranges of up to 1 MiB. Two headers
+share a range if at most 512 KiB stand between them. So all headers are compared in a zip of up to 20 MiB, and in a zip
+of up to 40 entries. In a larger one the headers behind the last range are not compared: a check that reads the ten
+thousand headers of an archive of photos from a bucket takes minutes."""
 _MAX_GAP_READ = 64 * 1024  # of the bytes before a header that are read with it
-_MAX_EXTRA_BYTES = 1024  # of the extra fields that are read with a header; all real ones
+_MAX_EXTRA_BYTES = 1024  # of the extra fields that are read with a header: all, except where content is aligned
 MAX_GAP_BYTES = 1024 * 1024
 """The limit of all bytes that stand between the entries of a zip and belong to none."""
 MAX_UNPACKED_RATIO = 100
@@ -123,7 +122,8 @@ class _Window(NamedTuple):
 
 
 def zip_(file: File) -> Steps[Dimensions | None]:
-    """A zip (APPNOTE 6.3.10) whose entries stay in their folder, and which is the same archive to every program."""
+    """A zip (APPNOTE 6.3.10) whose entries stay in their folder. Programs that read its directory and programs that
+    read it as a stream must find the same entries."""
     yield from _entries(file)
     return None
 
@@ -195,16 +195,14 @@ def gzip(file: File) -> Steps[Dimensions | None]:
     head = yield from file.need(0, 18)  # with the shortest body and the trailer
     if not head.startswith(b"\x1f\x8b\x08") or head[3] & 0xE0:
         raise Mismatch("it has no gzip header")
-    if file.size <= MAX_GZIP_BYTES:
-        end = _gzip_end((yield from file.need(0, file.size)))
-        if end is not None:
-            return None
+    if file.size <= MAX_GZIP_BYTES and _gzip_end((yield from file.need(0, file.size))) is not None:
+        return None
     tail = yield from file.tail()
     data_end = len(tail.rstrip(b"\x00"))
-    # The last bytes of the size are NULs as well, so the padding begins one to four bytes behind the last other byte.
-    ends = range(max(data_end, 4), min(data_end + 4, len(tail)) + 1) or [len(tail)]
+    # Up to four bytes of the size can be NULs, too: the padding begins up to four bytes behind the last other byte.
+    ends = range(max(data_end, 4), min(data_end + 4, len(tail)) + 1)
+    # This is the size of the last member, modulo 4 GiB. Several members, or a false size, can hold more.
     size = min(int.from_bytes(tail[end - 4 : end], "little") for end in ends)
-    # What the last member says, modulo 4 GiB: with several, or a false one, more may be in it.
     if _unpacks_to_too_much(file, size):
         raise Mismatch(
             f"its last bytes say that it unpacks to more than {MAX_UNPACKED_RATIO} times its size, or they do not "
@@ -288,8 +286,8 @@ def _normal(name: bytes) -> bytes:
 
 
 def _refuse_compound_file(file: File) -> Steps[None]:
-    """Say what is wrong with a document that is a compound file (MS-CFB): Office packs a document with a password so
-    (MS-OFFCRYPTO, section 2.3.4), and wrote all documents so before 2007."""
+    """Refuse a compound file (MS-CFB) with the right reason. Office packs documents with a password into one
+    (MS-OFFCRYPTO, section 2.3.4), and wrote all documents as one before 2007."""
     head = yield from file.head()
     if not head.startswith(_COMPOUND_FILE):
         return
@@ -299,7 +297,10 @@ def _refuse_compound_file(file: File) -> Steps[None]:
         directory = yield from file.read((first_sector + 1) << min(shift, 12), 4096)
     if any("EncryptedPackage".encode("utf-16-le") in data for data in (head, directory, (yield from file.tail()))):
         raise Mismatch(_LOCKED)
-    raise Mismatch("it is a document in the format of before 2007, or one with a password. Save it in today's format")
+    raise Mismatch(
+        "it is in the format of Office before 2007, or it has a password. Save it in the current format, without a "
+        "password"
+    )
 
 
 def _content_types(xml: bytes, names: set[bytes]) -> set[str]:
@@ -310,36 +311,38 @@ def _content_types(xml: bytes, names: set[bytes]) -> set[str]:
 
     :param names: of the parts, in the form of :func:`_normal`.
     """
-    elements = _elements(xml, "its list of content types")
-    own = [attributes for tag, attributes in elements if tag == "Override"]
-    own_names = {attributes.get("PartName", "").lower().encode() for attributes in own}
+    elements = _elements(xml, ("Override", "Default"), "its list of content types")
+    own_names = {attributes.get("PartName", "").lower().encode() for attributes in elements}
     extensions = {unquote_to_bytes(name).rpartition(b".")[2] for name in names if b"/" + name not in own_names}
-    by_extension = [
-        attributes
-        for tag, attributes in elements
-        if tag == "Default" and attributes.get("Extension", "").lower().encode() in extensions
-    ]
-    return {attributes.get("ContentType", "") for attributes in own + by_extension}
+    return {
+        attributes.get("ContentType", "")
+        for attributes in elements
+        if "PartName" in attributes or attributes.get("Extension", "").lower().encode() in extensions
+    }
 
 
 def _manifest_media_type(xml: bytes) -> bytes:
     """The media type that the manifest of an OpenDocument file gives to the whole of it."""
-    for tag, attributes in _elements(xml, "its manifest"):
-        if tag == "file-entry" and attributes.get("full-path") == "/":
+    for attributes in _elements(xml, ("file-entry",), "its manifest"):
+        if attributes.get("full-path") == "/":
             return attributes.get("media-type", "").encode()
     return b""
 
 
-def _elements(xml: bytes, label: str) -> list[tuple[str, dict[str, str]]]:
-    """The elements of an XML document, with their attributes. All names are without their prefix.
+def _elements(xml: bytes, wanted: Sequence[str], label: str) -> list[dict[str, str]]:
+    """The attributes of the elements of those names in an XML document. All names are without their prefix.
 
+    :param label: the document's name in a sentence.
     :raises Mismatch: it is not XML, or it declares entities, which none of these documents needs.
     """
-    elements: list[tuple[str, dict[str, str]]] = []
+    from xml.parsers import expat  # noqa: PLC0415  (only documents need it)
+
+    elements: list[dict[str, str]] = []
     parser = expat.ParserCreate()
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        elements.append((name.rpartition(":")[2], {key.rpartition(":")[2]: value for key, value in attributes.items()}))
+        if name.rpartition(":")[2] in wanted:
+            elements.append({key.rpartition(":")[2]: value for key, value in attributes.items()})
 
     def refuse(*_declaration: object) -> None:
         raise Mismatch(f"{label} declares entities")
@@ -348,7 +351,7 @@ def _elements(xml: bytes, label: str) -> list[tuple[str, dict[str, str]]]:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(xml, True)
-    except expat.ExpatError:
+    except (expat.ExpatError, LookupError, ValueError):  # the latter two for an encoding that it names
         raise Mismatch(f"{label} is damaged") from None
     return elements
 
@@ -363,16 +366,16 @@ def _only(file: File, entries: Sequence[_Entry], name: bytes, limit: int) -> Ste
         return None
     if len(found) > 1:
         raise Mismatch(f"it has several entries named '{name.decode()}'")
-    return (yield from _unpacked(file, found[0], limit))
+    return (yield from _unpacked(file, found[0], limit, name.decode()))
 
 
-def _unpacked(file: File, entry: _Entry, limit: int) -> Steps[bytes]:
+def _unpacked(file: File, entry: _Entry, limit: int, label: str) -> Steps[bytes]:
     """The content of an entry.
 
     :param limit: of its bytes, packed and unpacked.
+    :param label: its name in a sentence. Its own one can be 64 KiB of anything.
     :raises Mismatch: it is longer, damaged, encrypted, or packed by a method that Office and LibreOffice do not know.
     """
-    label = entry.name.decode("cp437")
     if entry.flags & _ENCRYPTED:
         raise Mismatch(_LOCKED)
     if max(entry.packed, entry.size) > limit:
@@ -403,7 +406,7 @@ def _entries(file: File) -> Steps[list[_Entry]]:
         raise Mismatch("it does not begin as a zip does")
     directory = yield from _directory(file)
     if directory.length > MAX_DIRECTORY_BYTES:
-        raise Mismatch("it has more entries than are looked at")
+        raise Mismatch(f"it has too many entries: its directory is larger than {MAX_DIRECTORY_BYTES:,} bytes")
     content = yield from file.read(directory.offset, directory.length)
     entries = sorted(_directory_entries(content, directory.entries), key=lambda entry: entry.offset)
     for entry in entries:
@@ -427,31 +430,31 @@ def _compare_headers(file: File, entries: Sequence[_Entry], end: int) -> Steps[N
     ends = [*(entry.offset for entry in entries[1:]), end]
     if any(entry.header_end + entry.packed > entry_end for entry, entry_end in zip(entries, ends, strict=False)):
         raise Mismatch("its entries overlap")
-    at, gap_bytes, compared = 0, 0, 0
+    at, gap_bytes, compared, ranges = 0, 0, 0, 0
     for window in _windows(entries):
+        ranges += 1
+        if ranges > MAX_HEADER_RANGES:
+            return
         yield from file.read(window.start, window.end - window.start)
         for entry in window.entries:
             gap_bytes += yield from _refuse_hidden_entry(file, at, entry.offset, MAX_GAP_BYTES - gap_bytes)
             at = yield from _compare_header(file, entry, ends[compared])
             compared += 1
-    if compared == len(entries):
-        yield from _refuse_hidden_entry(file, at, end, MAX_GAP_BYTES - gap_bytes)
+            if at - entry.header_end - entry.packed > _MAX_EXTRA_BYTES:  # they took a range of their own
+                ranges += 1
+    yield from _refuse_hidden_entry(file, at, end, MAX_GAP_BYTES - gap_bytes)
 
 
 def _windows(entries: Sequence[_Entry]) -> Iterator[_Window]:
-    """The first :data:`MAX_HEADER_RANGES` ranges that hold headers, and the bytes between their entries."""
+    """The ranges that hold the headers, and the bytes between their entries."""
     window = _Window(0, 0, [])
     before = 0  # where the entry before ends, or a little later: its extra fields may be longer than here
-    count = 0
     for entry in entries:
         start = before if entry.offset - before <= _MAX_GAP_READ else entry.offset
         end = entry.header_end + _MAX_EXTRA_BYTES
         if window.entries and (start - window.end > _MAX_WINDOW_GAP or end - window.start > _MAX_WINDOW_BYTES):
             yield window
             window = _Window(start, end, [])
-            count += 1
-            if count == MAX_HEADER_RANGES:
-                return
         elif not window.entries:
             window = _Window(start, end, [])
         window = window._replace(end=max(window.end, end))
@@ -471,8 +474,11 @@ def _compare_header(file: File, entry: _Entry, entry_end: int) -> Steps[int]:
     signature, flags, packed, size, name_length, extra_length = struct.unpack_from("<4s2xH10xIIHH", header)
     if signature != _HEADER or name_length != len(entry.name) or header[_HEADER_BYTES:] != entry.name:
         raise Mismatch("it has an entry whose own header has another name than the directory")
+    extra = yield from file.need(entry.header_end, extra_length)
+    if any(_ESCAPES.search(path[5:]) for path in _extra_fields(extra, _UNICODE_PATH)):
+        raise Mismatch("it has an entry that would be unpacked elsewhere")
     if _UNKNOWN in (packed, size):
-        size, packed = _zip64_values((yield from file.need(entry.header_end, extra_length)), size, packed)
+        size, packed = _zip64_values(extra, size, packed)
     # A program that wrote a stream did not know the length yet: it stands behind the content.
     if packed != entry.packed and not flags & _DESCRIPTOR:
         raise Mismatch("it has an entry whose own header has another length than the directory")
@@ -544,32 +550,24 @@ def _extra_fields(extra: bytes, wanted: int) -> list[bytes]:
 
 
 def _directory(file: File) -> Steps[_Directory]:
-    """The directory that the records at the end of the file name (APPNOTE, sections 4.3.14 to 4.3.16).
+    """Find the directory from the records at the end of the file (APPNOTE, sections 4.3.14 to 4.3.16).
 
     White space and NULs may follow the last record. If a Zip64 locator stands before that record, a program may follow
     either, so both must name the same directory.
     """
     tail = yield from file.tail(END_SEARCH_BYTES)
-    at = _last_end_record(tail)
-    end = file.size - len(tail) + at
-    disk, first_disk, _, entries, length, offset = struct.unpack_from("<4xHHHHII", tail, at)
-    short = (entries, length, offset)
+    tail_at = file.size - len(tail)
+    end = tail_at + _last_end_record(tail, tail_at)
+    disk, first_disk, _, entries, length, offset = struct.unpack_from("<4xHHHHII", tail, end - tail_at)
     if end >= _LOCATOR_BYTES:
         locator = yield from file.need(end - _LOCATOR_BYTES, _LOCATOR_BYTES)
         if locator.startswith(_LOCATOR):
-            locator_at = end - _LOCATOR_BYTES
-            (end,) = struct.unpack("<8xQ4x", locator)
-            if end + _ZIP64_END_BYTES > locator_at:
-                raise Mismatch("its zip directory is damaged")
-            record = yield from file.need(end, _ZIP64_END_BYTES)
-            signature, rest, disk, first_disk, entries, length, offset = struct.unpack("<4sQ4xII8xQQQ", record)
-            if signature != _ZIP64_END or end + 12 + rest != locator_at:
-                raise Mismatch("its zip directory is damaged")
-            for value, long_value, unknown in zip(
-                short, (entries, length, offset), (0xFFFF, _UNKNOWN, _UNKNOWN), strict=True
-            ):
-                if value not in (long_value, unknown):
-                    raise Mismatch("it has several zip directories")
+            short = (entries, length, offset)
+            end, disk, first_disk, *long = yield from _zip64_end(file, end - _LOCATOR_BYTES, locator)
+            entries, length, offset = long
+            unknown = (0xFFFF, _UNKNOWN, _UNKNOWN)
+            if any(value not in possible for value, *possible in zip(short, long, unknown, strict=True)):
+                raise Mismatch("it has several zip directories")
     if disk or first_disk:
         raise Mismatch("it is one part of an archive that was split")
     if offset + length != end:
@@ -577,9 +575,24 @@ def _directory(file: File) -> Steps[_Directory]:
     return _Directory(offset, length, entries)
 
 
-def _last_end_record(tail: bytes) -> int:
+def _zip64_end(file: File, locator_at: int, locator: bytes) -> Steps[tuple[int, int, int, int, int, int]]:
+    """Where the Zip64 end record stands that the locator points to, and its fields: two numbers of disks, the number of
+    entries, the length of the directory and its offset."""
+    (at,) = struct.unpack("<8xQ4x", locator)
+    if at + _ZIP64_END_BYTES > locator_at:
+        raise Mismatch("its zip directory is damaged")
+    record = yield from file.need(at, _ZIP64_END_BYTES)
+    signature, rest, disk, first_disk, entries, length, offset = struct.unpack("<4sQ4xII8xQQQ", record)
+    if signature != _ZIP64_END or at + 12 + rest != locator_at:
+        raise Mismatch("its zip directory is damaged")
+    return at, disk, first_disk, entries, length, offset
+
+
+def _last_end_record(tail: bytes, tail_at: int) -> int:
     """The position in the end of a zip of its end record: only white space and NULs follow the record's comment.
 
+    :param tail: the end of the file.
+    :param tail_at: where it begins.
     :raises Mismatch: there is none, or another one in the comment, which some programs would take.
     """
     records = list(_end_records(tail))
@@ -587,8 +600,9 @@ def _last_end_record(tail: bytes) -> int:
     padding_at = len(tail.rstrip(_PADDING))
     last = [at for at, end in zip(records, ends, strict=True) if padding_at <= end <= len(tail)]
     if not last:
-        if records and ends[0] < padding_at:
-            raise Mismatch(f"it has {len(tail) - ends[0]:,} bytes behind its end that do not belong to it")
+        for at, end in zip(records, ends, strict=True):
+            if end < padding_at and sum(struct.unpack_from("<12xII", tail, at)) == tail_at + at:
+                raise Mismatch(f"it has {len(tail) - end:,} bytes behind its end that do not belong to it")
         raise Mismatch("it has no zip directory at its end, so it is damaged or not complete")
     if last != records[:1]:
         raise Mismatch("it has several zip directories")

@@ -4,9 +4,9 @@ Gathered from the lists of Outlook (blocked attachments), Chromium (download_fil
 the OWASP File Upload Cheat Sheet, from the default handlers of Apache, IIS, PHP, Tomcat and ColdFusion, and from the
 types that the desktops of Windows, macOS and Linux open by running, installing or mounting them.
 
-Some extensions are left out on purpose, since another meaning of theirs is more common: certificates (``cer crt der``),
-MATLAB's data (``mat``), mail (``eml msg``), drawings (``cdr``), subtitles (``smi``), LaTeX's classes (``cls``), and source
-code that only its own tools run, such as ``c dart go java jl jsx r sql ts``.
+Some extensions are left out on purpose, since another meaning of theirs is more common: certificates (``cer crt
+der``), MATLAB's data (``mat``), mail (``eml msg``), drawings (``cdr``), subtitles (``smi``), LaTeX's classes (``cls``),
+and source code that only its own tools run, such as ``c dart go java jl jsx r sql ts``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _REASONS = {
     "browsers show such files as pages, or XML as one, and run the scripts in them": """
         htm html shtm shtml sht stm ssi xhtm xhtml xht mht mhtml mhtm maff webarchive hta htc htt htx hxs
         svg svgz xml xsl xslt rdf rss atom mathml mml vml wml xul xbl xaml xbap swf spl dcr appcache
+        dochtml docmhtml dothtml xlshtml xlsmhtml xlthtml ppthtml pptmhtml pothtml
         """,
     "web servers run such files": """
         asp aspx aspq asa asax ascx ashx asmx axd cshtml vbhtml razor master svc rem soap config webinfo idc ida idq
@@ -32,7 +33,7 @@ _REASONS = {
         """,
     "such files are programs, or install or extend one": """
         com exe dll scr pif cpl sys ocx drv acm ax vxd mui msi msp mst msu msix msixbundle appx appxbundle appinstaller
-        manifest application fxp osx prg app efi gadget xap xip air class jar war ear jnlp jad
+        cab ppkg manifest application fxp osx prg app efi gadget xap xip air class jar war ear jnlp jad
         apk apks apkm xapk aab ipa dex elf so ko o out run dylib kext mpkg pkg prefpane saver
         plugin component qlgenerator mdimporter deb rpm snap flatpak flatpakref flatpakrepo appimage pup pet ebuild
         wasm crx xpi oex nex safariextz vsix oxt vsto vst3 jsxbin mxp zxp dvb lsp fas vlx arx

@@ -42,7 +42,7 @@ def markdown(file: File) -> Steps[Dimensions | None]:
 def json(file: File) -> Steps[Dimensions | None]:
     """``.json``: UTF-8 (RFC 8259, section 8.1) that begins and ends as JSON does; between, nothing is parsed.
 
-    A byte order mark is let pass, as that section allows: Windows writes one.
+    A byte order mark may stand before it, as that section allows: Windows writes one.
     """
     head = yield from _check(file)
     if active.utf_16_encoding(head) or not _is_utf_8(head):

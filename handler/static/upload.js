@@ -130,7 +130,7 @@ function refusal(file, { extensions, most }) {
 
 // As the server shows names: no invisible characters, and at most 150 with an extension of at most 20.
 function clean(name) {
-  const visible = name.split(/[/\\]/).pop().replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "").trim();
+  const visible = name.split(/[/\\]/).pop().replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}\u2800\u{16fe4}\u{1d159}]/gu, "").trim();
   const [, stem, end = ""] = /^(.*?)(\.[^.]*)?$/s.exec(visible);
   const kept = [...end].slice(0, 21);
   return [...[...stem].slice(0, 150 - kept.length), ...kept].join("");
