@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from typing import Any
@@ -12,8 +13,9 @@ from werkzeug.exceptions import HTTPException
 
 from . import answers
 from .access import Access
+from .intake import Intake
 from .logs import logger
-from .problems import AccessNotConfigured, InternalError, Problem, StorageUnavailable
+from .problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem, StorageUnavailable, TypeNotAllowed
 from .safe_headers import safe_headers
 from .storage import StoredFile, is_key
 
@@ -21,6 +23,11 @@ REFUSAL = "handler.refusal"
 """Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
 all others are. No client can put anything there: what it sends is under ``HTTP_…``."""
 _ASCII = "".join(map(chr, range(0x80)))
+
+MAX_LOGGED_REASONS = 5
+"""How many refused types of one request the log names."""
+_EXTENSION = re.compile(r"[A-Za-z0-9]{1,16}")
+
 
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -60,7 +67,12 @@ def _problem(problem: Problem) -> Response:
 def _http_exception(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < 400:  # a redirect of the router's is an HTTPException too
         return error
-    problem = answers.problem_of(error, max_content_length=current_app.config["MAX_CONTENT_LENGTH"])
+    intake: Intake = current_app.extensions["intake"]
+    problem = answers.problem_of(
+        error,
+        max_content_length=current_app.config["MAX_CONTENT_LENGTH"],
+        max_file_bytes=g.get("max_file_bytes", intake.policy.max_file_bytes),
+    )
     g.problem = problem
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range")}
     return answers.failure(problem, request_id=g.request_id, headers=kept)
@@ -96,8 +108,29 @@ def _log(response: Response) -> None:
             "subject": g.get("subject"),
             "files": _files(),
             "problem": problem.type if problem else None,
+            "reason": _reason(problem) if problem else None,
         },
     )
+
+
+def _reason(problem: Problem) -> str | None:
+    """Return which setting, or which claim of a token, refused a type of file. The log has it for the owner of the
+    endpoint, and never a file's name; a client is not told about settings."""
+    refused = [
+        error for error in problem.errors if error["type"] == TYPE_PREFIX + TypeNotAllowed.slug and "allowed" in error
+    ]
+    intake: Intake = current_app.extensions["intake"]
+    reasons: dict[str, None] = {}
+    for error in refused[:MAX_LOGGED_REASONS]:
+        _, dot, extension = error["name"].lower().rpartition(".")
+        if not (dot and _EXTENSION.fullmatch(extension)):
+            # Anything else after the last dot may be a part of the name.
+            reasons["a name without an extension is refused"] = None
+        elif extension in intake.policy.file_types:
+            reasons[f".{extension} is not in the token's 'extensions'"] = None
+        else:
+            reasons[f".{extension} is not in ALLOWED_EXTENSIONS"] = None
+    return f"{TypeNotAllowed.status}: {', '.join(reasons)}" if reasons else None
 
 
 def _files() -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ def test_the_defaults_are_those_of_a_laptop() -> None:
     assert settings.upload_bucket is None
     assert " ".join(settings.file_types) == "txt csv pdf png jpg jpeg gif webp"
     assert settings.max_file_bytes == 5 * GIB
-    assert settings.max_image_pixels == 128_000_000
+    assert settings.max_image_pixels == 200_000_000
     assert settings.max_content_length == 5 * GIB + MIB, "a file of the largest size fits with the form around it"
 
 
@@ -213,9 +213,38 @@ def test_switches(variable: str) -> None:
             read({variable: wrong})
 
 
-@pytest.mark.parametrize("value", ["1", "128000000", "1000000000000"])
+@pytest.mark.parametrize("value", ["1", "200000000", "1000000000000"])
 def test_image_pixels(value: str) -> None:
     assert Settings.from_environ({"MAX_IMAGE_PIXELS": value}).max_image_pixels == int(value)
+
+
+@pytest.mark.parametrize("extension", ["svg", "html", "exe", "SVG"])
+def test_undeclarable_type_is_named_first(extension: str) -> None:
+    for written in (extension, f"pdf, .{extension}", f"{extension}=image/x"):
+        with pytest.raises(SettingsError) as caught:
+            Settings.from_environ({"ALLOWED_EXTENSIONS": written})
+        assert f"{extension.lower()!r} is not accepted" in str(caught.value)
+        assert "declare it" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("", ("file", "files")),
+        ("photo,upload[image]  Datei,photo", ("file", "files", "photo", "upload[image]", "Datei")),
+        ("*", ("file", "files", "*")),
+        ("file", ("file", "files")),
+        ("x" * 100, ("file", "files", "x" * 100)),
+    ],
+)
+def test_file_fields(value: str, names: tuple[str, ...]) -> None:
+    assert Settings.from_environ({"FILE_FIELDS": value}).file_fields == names
+
+
+@pytest.mark.parametrize("value", ["x" * 101, "a\u200bb", "a\x00b"])
+def test_invalid_file_field_is_rejected(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^FILE_FIELDS is .*: a name has at most 100 characters"):
+        Settings.from_environ({"FILE_FIELDS": value})
 
 
 def test_unknown_access() -> None:
