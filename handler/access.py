@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from flask import Request, current_app, g
+from flask import Request, current_app, g, request
 
 from .problems import AccessNotConfigured, Forbidden, TokenRequired
 
@@ -142,6 +143,26 @@ def granted(token: str | None) -> Grant:
     access: Access = current_app.extensions["access"]
     grant = access.grant(token)
     g.subject = _shown(grant.subject or "")
+    return grant
+
+
+def granted_upload(path_token: str | None) -> Grant:
+    """Return the grant of a client that may upload.
+
+    A token in a path must have the scope ``upload`` only and expire within an hour: proxies' logs, histories and copied
+    addresses show a path to more eyes than a header field.
+
+    :param path_token: the token from the path; ``None`` where the route has none. Then ``Authorization`` counts.
+    :raises Problem: as :meth:`Access.grant`.
+    :raises Forbidden: the token must not be in a path, or does not allow uploads.
+    """
+    grant = granted(path_token if path_token is not None else bearer_token(request))
+    grant.require(UPLOAD)
+    if path_token is not None and grant.expires is not None:
+        if grant.scopes != {UPLOAD}:
+            raise Forbidden("A token in a path may have the scope 'upload' only.")
+        if grant.expires > time.time() + MAX_PATH_TOKEN_SECONDS:
+            raise Forbidden("A token in a path may be valid for one hour at most. Make one that expires sooner.")
     return grant
 
 

@@ -31,6 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.configure()
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
+    app.config["FILE_FIELDS"] = settings.file_fields
     app.url_map.strict_slashes = False  # a redirect would make the client send its file twice
     app.url_map.merge_slashes = False
     app.extensions["access"] = _make_access(settings)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import re
-import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -19,7 +18,7 @@ from urllib.parse import urljoin
 from flask import Flask, Response, current_app, g, request, url_for
 
 from . import answers, problems, upload_ids
-from .access import MAX_PATH_TOKEN_SECONDS, UPLOAD, Grant, bearer_token, granted
+from .access import Grant, granted_upload
 from .announcements import Announcement
 from .problems import (
     FileTooLarge,
@@ -106,7 +105,7 @@ def status(name: str) -> Response:
 
 def form(token: str | None = None) -> Response:
     """A form that sends a whole file; nobody tells us when it is done, so S3's event starts the check."""
-    grant = _authorize(token)
+    grant = granted_upload(token)
     file = Announcement.of_query(request.args, policy=policy_of(grant))
     name = file.declaration.original_name
     if file.size is not None and file.size > MAX_FORM_BYTES:
@@ -131,7 +130,7 @@ def form(token: str | None = None) -> Response:
 
 def begin(token: str | None = None) -> Response:
     """Begin an upload in parts."""
-    grant = _authorize(token)
+    grant = granted_upload(token)
     file = Announcement.of(_json(), policy=policy_of(grant))
     id = new_id()  # noqa: A001
     upload_id = _sign(
@@ -281,7 +280,7 @@ def _upload(upload_id: str, token: str | None) -> UploadId:
     :raises UploadNotFound: it is not one that was begun in parts.
     :raises Forbidden: another client began it.
     """
-    grant = _authorize(token)
+    grant = granted_upload(token)
     upload = upload_ids.verify(upload_id, secret=_uploads().secret())
     if not upload.upload:
         raise UploadNotFound()
@@ -291,22 +290,6 @@ def _upload(upload_id: str, token: str | None) -> UploadId:
     if key is not None and key != f"incoming/{upload.id}":
         raise UploadNotFound("This upload id and this key do not belong together.")
     return upload
-
-
-def _authorize(token: str | None) -> Grant:
-    """What the client may do, which has to include uploading.
-
-    :param token: from the path, if it was there.
-    """
-    grant = granted(token if token is not None else bearer_token(request))
-    grant.require(UPLOAD)
-    if token is not None and grant.expires is not None:
-        # A path is seen by more eyes than a header field: proxies' logs, histories, the address that one copies.
-        if grant.scopes != {UPLOAD}:
-            raise Forbidden("A token in a path may have the scope 'upload' alone.")
-        if grant.expires > time.time() + MAX_PATH_TOKEN_SECONDS:
-            raise Forbidden("A token in a path may be good for one hour at most. Make one that expires sooner.")
-    return grant
 
 
 def _subject(grant: Grant) -> str | None:

@@ -128,6 +128,10 @@ class Batch:
         """What was refused so far, in the order of the files."""
         return [incoming.refusal for incoming in self._files if incoming.refusal]
 
+    def refusal(self) -> Problem:
+        """Return the one problem that reports all :attr:`refusals`, of which there must be one."""
+        return problems.one_of(self.refusals, files=len(self._files))
+
     def commit(self) -> list[StoredFile]:
         """Check what is left to check and store all files.
 
@@ -136,7 +140,7 @@ class Batch:
         for incoming in self._files:
             incoming.finish()
         if self.refusals:
-            raise problems.one_of(self.refusals)
+            raise self.refusal()
         files = [incoming.stored_file() for incoming in self._files]
         ours: dict[str, StoredFile] = {}
 

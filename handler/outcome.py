@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from . import answers
 from .access import Access
+from .intake import Intake
 from .logs import logger
 from .problems import AccessNotConfigured, InternalError, Problem, StorageUnavailable
 from .safe_headers import safe_headers
@@ -56,7 +57,12 @@ def _problem(problem: Problem) -> Response:
 def _http_exception(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < 400:  # a redirect of the router's is an HTTPException too
         return error
-    problem = answers.problem_of(error, max_content_length=current_app.config["MAX_CONTENT_LENGTH"])
+    intake: Intake = current_app.extensions["intake"]
+    problem = answers.problem_of(
+        error,
+        max_content_length=current_app.config["MAX_CONTENT_LENGTH"],
+        max_file_bytes=g.get("max_file_bytes", intake.policy.max_file_bytes),
+    )
     g.problem = problem
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range")}
     return answers.failure(problem, request_id=g.request_id, headers=kept)

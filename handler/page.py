@@ -11,9 +11,10 @@ from typing import NamedTuple
 from flask import Blueprint, Response, abort, current_app, render_template, request, url_for
 
 from .access import Access
+from .field_names import FILE_FIELD
 from .problems import TokenRequired
 from .storage.direct import DirectUploads
-from .upload import FILE_FIELD, TOKEN_FIELD, current_policy, max_form_bytes
+from .upload import TOKEN_FIELD, current_policy, max_form_bytes
 
 blueprint = Blueprint("page", __name__)
 

@@ -21,6 +21,8 @@ class Problem(Exception):
     slug: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Something went wrong here"
     headers: Mapping[str, str] = {}
+    aside: str = ""
+    """A sentence about the whole request, such as what became of its other files. It follows ``detail``."""
 
     def __init__(self, detail: str, *, file_name: str | None = None, **extensions: Any) -> None:
         super().__init__(detail)
@@ -37,13 +39,17 @@ class Problem(Exception):
         """The refused files, one entry each; empty where the problem is not about files."""
         if self.file_name is None:
             return []
-        return [{"name": self.file_name, "type": self.type, "title": self.title, "status": self.status,
-                 "detail": self.detail, **self.extensions}]  # fmt: skip
+        return [{"name": self.file_name, "detail": self.detail, "type": self.type, "title": self.title,
+                 "status": self.status, **self.extensions}]  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
-        """The problem object of RFC 9457, with ``error``: the sentence under the name that upload widgets look for."""
-        body = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail,
-                "error": self.detail, **self.extensions}  # fmt: skip
+        """Return the problem object of RFC 9457, with ``error``: the sentence under the name that upload widgets read.
+
+        ``detail`` comes first, since some clients show only the beginning of a response (Guzzle: 120 characters).
+        """
+        detail = f"{self.detail} {self.aside}" if self.aside else self.detail
+        body = {"detail": detail, "error": detail, "type": self.type, "title": self.title, "status": self.status,
+                **self.extensions}  # fmt: skip
         if self.errors:
             body["errors"] = self.errors
         return body
@@ -300,6 +306,14 @@ def from_dict(body: Mapping[str, Any]) -> Problem:
     return known[body["type"]](body["detail"], file_name=file_name, **extensions)
 
 
-def one_of(refusals: Sequence[Problem]) -> Problem:
-    """The one problem that tells of all these refusals (at least one) of files of the same request."""
-    return refusals[0] if len(refusals) == 1 else FilesRefused(refusals)
+def one_of(refusals: Sequence[Problem], *, files: int) -> Problem:
+    """Return the one problem that reports the refused files of a request.
+
+    :param refusals: at least one.
+    :param files: how many files the request has, as far as it was read.
+    """
+    if len(refusals) > 1:
+        return FilesRefused(refusals)
+    if files > 1:
+        refusals[0].aside = "None of the files was stored."
+    return refusals[0]

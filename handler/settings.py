@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import filetypes
+from . import field_names, filetypes
 from .filetypes import FileType
 
 KIB = 1024
@@ -17,9 +17,9 @@ GIB = 1024 * MIB
 DEFAULT_EXTENSIONS = "txt csv pdf png jpg jpeg gif webp"
 DEFAULT_FOLDER = "uploads"
 DEFAULT_MAX_FILE_BYTES = 5 * GIB
-DEFAULT_MAX_IMAGE_PIXELS = 128_000_000
-"""Unpacked, four bytes a pixel, half a gigabyte: the largest that phones (108 million) and medium format cameras (102)
-take, and within what image libraries open without being told to (Pillow: 179, libvips in sharp: 268)."""
+DEFAULT_MAX_IMAGE_PIXELS = 200_000_000
+"""Current phones take pictures of 16,320 x 12,240 pixels. Decoded, four bytes a pixel, that is 800 MB. sharp opens as
+many by default (268 million); Pillow warns above 89 million and refuses more than 179 million."""
 MOST_IMAGE_PIXELS = 10**12
 LAMBDA_MAX_BODY_BYTES = 4 * MIB
 """What a request body may hold on Lambda: its limit of 6 MB counts the base64 and the event around it (AWS: "Lambda
@@ -28,6 +28,8 @@ PUT_OBJECT_MAX_BYTES = 5 * GIB
 """What one PutObject may carry (AWS: "Uploading objects", single PUT)."""
 S3_MAX_OBJECT_BYTES = 5 * KIB * GIB
 """What one object may hold when it was put together from parts (AWS: "Amazon S3 multipart upload limits")."""
+MAX_FIELD_NAME_CHARS = 100
+"""The longest name that ``FILE_FIELDS`` takes."""
 MIN_SECRET_BYTES = 32
 """As long as the hash that it keys (RFC 7518, section 3.2)."""
 FORM_OVERHEAD_BYTES = MIB
@@ -71,6 +73,8 @@ class Settings:
     max_image_pixels: int
     """What an image may hold, width times height."""
     allow_empty_files: bool
+    file_fields: tuple[str, ...]
+    """The names of the form parts in which files are taken, or ``*`` for all."""
     access: str | None
     """``token``, ``public`` or ``loopback``; ``None`` where a deployment has not said who may upload: nobody may."""
     token_secrets: tuple[str, ...] = field(repr=False)
@@ -102,6 +106,7 @@ class Settings:
                 environ, "MAX_IMAGE_PIXELS", default=DEFAULT_MAX_IMAGE_PIXELS, most=MOST_IMAGE_PIXELS, unit="pixels"
             ),
             allow_empty_files=_switch(environ, "ALLOW_EMPTY_FILES", default=False),
+            file_fields=_file_fields(environ),
             access=_access(environ, token_secrets),
             token_secrets=token_secrets,
             allowed_origins=_allowed_origins(environ),
@@ -177,6 +182,18 @@ def _allowed_origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     return origins
 
 
+def _file_fields(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Read ``FILE_FIELDS``: names besides the default ones, or ``*``."""
+    variable = "FILE_FIELDS"
+    value = environ.get(variable, "").strip()
+    names = value.replace(",", " ").split()
+    for name in names:
+        if len(name) > MAX_FIELD_NAME_CHARS or not name.isprintable():
+            expected = f"a name has at most {MAX_FIELD_NAME_CHARS} characters, none of them invisible."
+            raise SettingsError(variable, value, expected)
+    return tuple(dict.fromkeys((*field_names.DEFAULT_NAMES, *names)))
+
+
 def _switch(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
     value = environ.get(variable, "").strip().lower()
     if value not in ("", "on", "off"):
@@ -218,6 +235,10 @@ def _file_types(environ: Mapping[str, str]) -> dict[str, FileType]:
         elif extension in filetypes.KNOWN:
             file_types[extension] = filetypes.KNOWN[extension]
         else:
+            try:
+                filetypes.declared(extension, "application/octet-stream")
+            except ValueError as error:  # to declare it would not help either
+                raise SettingsError(variable, value, str(error)) from None
             known = " ".join(filetypes.KNOWN)
             expected = f"{extension!r} is not one of {known}; declare it with its media type, like 'stl=model/stl'."
             raise SettingsError(variable, value, expected)

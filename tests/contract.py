@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openapi_schema_validator import OAS31Validator
 from werkzeug.exceptions import HTTPException
 
+from handler import dialects
 from handler.openapi import CONTRACT as PATH
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def check(app: Flask, response: TestResponse) -> None:
     request = response.request
     if request.method == "OPTIONS" and response.status_code == 200:
         return
+    if dialects.find(request.args.get("for", "")):
+        return  # in that client's own shape: see test_dialects.py
     template, responses = _documented(app, path=request.path, method=request.method)
     where = f"{request.method} {template}: {response.status_code}"
     assert str(response.status_code) in responses, f"{where} is not documented"

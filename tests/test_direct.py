@@ -57,10 +57,12 @@ def test_a_file_in_parts(direct: DirectClient, stored_keys: Callable[[], list[st
     assert file == {
         "id": upload["id"],
         "name": "My_photo.png",
+        "original_name": "My photo.png",
         "size": len(LARGE),
         "type": "image/png",
         "sha256": None,
         "url": answer["location"],
+        "location": answer["location"],
     }
     assert answer["key"] == upload["key"] == f"incoming/{upload['id']}"
     assert content_of(direct, answer["location"]) == LARGE

@@ -15,7 +15,7 @@ def test_the_defaults_are_those_of_a_laptop() -> None:
     assert settings.upload_bucket is None
     assert " ".join(settings.file_types) == "txt csv pdf png jpg jpeg gif webp"
     assert settings.max_file_bytes == 5 * GIB
-    assert settings.max_image_pixels == 128_000_000
+    assert settings.max_image_pixels == 200_000_000
     assert settings.max_content_length == 5 * GIB + MIB, "a file of the largest size fits with the form around it"
 
 
@@ -211,7 +211,7 @@ def test_switches(variable: str) -> None:
             read({variable: wrong})
 
 
-@pytest.mark.parametrize("value", ["1", "128000000", "1000000000000"])
+@pytest.mark.parametrize("value", ["1", "200000000", "1000000000000"])
 def test_image_pixels(value: str) -> None:
     assert Settings.from_environ({"MAX_IMAGE_PIXELS": value}).max_image_pixels == int(value)
 

@@ -103,13 +103,16 @@ def test_a_form_is_answered_with_what_was_stored(client: FlaskClient) -> None:
             {
                 "id": file["id"],
                 "name": "my_photo.jpg",
+                "original_name": "my photo.jpg",
                 "size": len(samples.JPEG),
                 "type": "image/jpeg",
                 "sha256": hashlib.sha256(samples.JPEG).hexdigest(),
                 "url": url,
+                "location": url,
             }
         ],
         "url": url,
+        "location": url,
     }
     assert response.headers["Location"] == url
     assert len(file["id"]) == 32
@@ -558,11 +561,18 @@ def test_the_limits_are_known_before_the_upload(make_app: Callable[..., Flask]) 
         "extensions": ["png", "stl"],
         "types": {"png": "image/png", "stl": "model/stl"},
         "max_file_bytes": 20_000,
-        "max_image_pixels": 128_000_000,
+        "max_image_pixels": 200_000_000,
         "max_request_bytes": 10_000,
         "max_files": 100,
         "ways": [
-            {"name": "form", "method": "POST", "url": "http://localhost/upload", "field": "file", "max_bytes": 1808},
+            {
+                "name": "form",
+                "method": "POST",
+                "url": "http://localhost/upload",
+                "field": "file",
+                "fields": ["file", "files"],
+                "max_bytes": 1808,
+            },
             {"name": "body", "method": "PUT", "url": "http://localhost/upload/{name}", "max_bytes": 10_000},
             {"name": "direct", "method": "POST", "url": "http://localhost/upload/s3/multipart", "max_bytes": 20_000},
         ],
