@@ -20,13 +20,14 @@ import pytest
 import requests
 
 from .. import chromium
-from . import samples
 from .recipes import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Page
+
+    from .samples import File
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = Path(__file__).parent / "pages"
@@ -58,9 +59,9 @@ class Endpoint:
         """Return the ids of all files."""
         return {path.parent.name for path in self.folder.glob("files/*/*")}
 
-    def sentence(self, name: str, content: bytes) -> str:
-        """Return the sentence that any client gets for such a file."""
-        response = requests.post(self.url, files={"file": (name, content)}, timeout=60)
+    def refusal(self, file: File) -> str:
+        """Return the sentence that any client gets for this file."""
+        response = requests.post(self.url, files={"file": (file["name"], file["buffer"])}, timeout=60)
         assert response.status_code in range(400, 500)
         detail: str = response.json()["detail"]
         return detail
@@ -120,9 +121,12 @@ def site() -> Iterator[str]:
 def endpoint(site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     folder = tmp_path_factory.mktemp("endpoint")
     command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(folder)]
-    with (folder.parent / "log").open("w") as log, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | {"ALLOWED_ORIGINS": site}
-    ) as process:
+    with (
+        (folder.parent / "log").open("w") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | {"ALLOWED_ORIGINS": site}
+        ) as process,
+    ):
         assert process.stdout
         port = re.search(r":(\d+)", process.stdout.readline())
         assert port
@@ -171,6 +175,10 @@ class Client:
             self.page.wait_for_timeout(50)
         return self.alerts[0]
 
+    def wait_for_text(self, selector: str, text: str) -> None:
+        """Wait until there is an element with that text in it."""
+        self.page.locator(selector, has_text=text).first.wait_for(state="attached")
+
 
 @pytest.fixture
 def open_client(browser: Browser, site: str) -> Iterator[Callable[..., Client]]:
@@ -196,15 +204,3 @@ def open_client(browser: Browser, site: str) -> Iterator[Callable[..., Client]]:
 
     yield open_page
     context.close()
-
-
-@pytest.fixture(scope="session")
-def photo() -> dict[str, Any]:
-    """A photo, as Playwright chooses it in a file input."""
-    return {"name": "photo.png", "mimeType": "image/png", "buffer": samples.PHOTO}
-
-
-@pytest.fixture(scope="session")
-def fake() -> dict[str, Any]:
-    """A page that is called a picture."""
-    return {"name": "fake.png", "mimeType": "image/png", "buffer": samples.FAKE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import TypedDict
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -11,12 +12,19 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _png(width: int, height: int) -> bytes:
-    rows = b"".join(b"\0" + bytes((x * 255 // width, y * 255 // height, 128)[i % 3] for x in range(width) for i in range(3))
-                    for y in range(height))  # fmt: skip
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", head), _chunk(b"IDAT", zlib.compress(rows)), _chunk(b"IEND", b"")]
+    rows = [b"\0" + bytes((x + y) % 256 for x in range(width)) for y in range(height)]
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [_chunk(b"IHDR", head), _chunk(b"IDAT", zlib.compress(b"".join(rows))), _chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-PHOTO = _png(320, 240)
-FAKE = b"<!doctype html><script>alert(1)</script>"
+class File(TypedDict):
+    """A file, as Playwright chooses it in a file input."""
+
+    name: str
+    mimeType: str
+    buffer: bytes
+
+
+PHOTO = File(name="photo.png", mimeType="image/png", buffer=_png(320, 240))
+FAKE = File(name="fake.png", mimeType="image/png", buffer=b"<!doctype html><script>alert(1)</script>")

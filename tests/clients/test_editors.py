@@ -1,166 +1,131 @@
-"""Editors, unmodified, in Chromium, with the lines of the README: each shows the photo and our sentence."""
+"""Editors, unmodified, in Chromium, with the lines of the README: each shows the photo, and our sentence on a fake."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
-from . import samples
+from .samples import FAKE, PHOTO, File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .conftest import Client, Endpoint
+
 
 pytestmark = pytest.mark.clients
 
-STORED = [("photo.png", samples.PHOTO)]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Editor:
+    """How a person uploads a picture in an editor.
+
+    :param choose: chooses a file, in the page of the editor.
+    :param accept: confirms the picture when it is stored, where the editor asks for that.
+    :param frame: the selector of the frame that has the document, if it is in a frame.
+    :param reason: the selector of the element that says why a file was refused; ``None`` if it is a message box.
+    """
+
+    choose: Callable[[Client, File], None]
+    accept: Callable[[Client], None] = lambda _: None
+    frame: str | None = None
+    reason: str | None = None
 
 
-@pytest.fixture
-def sentence(endpoint: Endpoint) -> str:
-    """The sentence about the file that is refused."""
-    return endpoint.sentence("fake.png", samples.FAKE)
-
-
-def wait_for_text(client: Client, selector: str, text: str) -> None:
-    client.page.locator(selector, has_text=text).first.wait_for(state="attached")
-
-
-def wait_for_image(client: Client, endpoint: Endpoint, frame: str | None = None) -> None:
-    """Wait until the editor shows the photo from our URL."""
-    scope = client.page.frame_locator(frame) if frame else client.page
-    image = scope.locator(f"img[src^='{endpoint.origin}/files/']").first
-    image.wait_for(state="attached")
-    image.evaluate("(image) => image.decode()")
-
-
-def choose(client: Client, click: str, file: dict[str, Any]) -> None:
-    """Click there, and choose the file in the dialog that opens."""
+def open_file_dialog(client: Client, button: str, file: File) -> None:
+    """Click the button, and choose the file in the dialog that opens."""
     with client.page.expect_file_chooser() as chooser:
-        client.page.click(click)
+        client.page.click(button)
     chooser.value.set_files([file])
 
 
-def test_tinymce(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
-    for file in (photo, fake):
-        client = open_client("tinymce")
-        client.page.click("[data-mce-name=image]")
-        client.page.click(".tox-dialog__body-nav-item >> text=Upload")
-        client.page.set_input_files(".tox-dialog input[type=file]", [file])
-        if file is fake:
-            wait_for_text(client, ".tox-alert-dialog", sentence)
-            break
-        client.page.click(".tox-dialog button[data-mce-name=Save]")
-        wait_for_image(client, endpoint, ".tox-edit-area iframe")
-        assert endpoint.new_files() == STORED
+def choose_in_tinymce(client: Client, file: File) -> None:
+    client.page.click("[data-mce-name=image]")
+    client.page.click(".tox-dialog__body-nav-item >> text=Upload")
+    client.page.set_input_files(".tox-dialog input[type=file]", [file])
+
+
+def choose_in_ckeditor_4(client: Client, file: File) -> None:
+    client.page.click(".cke_button__image")
+    client.page.click(".cke_dialog_tab >> text=Upload")
+    client.page.frame_locator("iframe.cke_dialog_ui_input_file").locator("input").set_input_files([file])
+    client.page.click("a.cke_dialog_ui_fileButton")
+
+
+def accept_in_ckeditor_4(client: Client) -> None:
+    client.page.wait_for_selector(".cke_dialog img[src*='/files/']")  # the preview
+    client.page.click("a.cke_dialog_ui_button_ok")
+
+
+def choose_in_editor_js(client: Client, file: File) -> None:
+    client.page.click(".ce-paragraph")
+    client.page.click(".ce-toolbar__plus")
+    client.page.click(".ce-popover-item[data-item-name=image]")
+    open_file_dialog(client, ".cdx-button", file)
+
+
+def choose_in_froala(client: Client, file: File) -> None:
+    client.page.click(".fr-element")
+    client.page.click("[data-cmd=insertImage]")
+    client.page.set_input_files(".fr-image-upload-layer input[type=file]", [file])
+
+
+def choose_in_jodit(client: Client, file: File) -> None:
+    client.page.click(".jodit-toolbar-button_image button")
+    client.page.set_input_files(".jodit-popup input[type=file]", [file])
+
+
+def choose_in_suneditor(client: Client, file: File) -> None:
+    client.page.click("button[data-command=image]")
+    client.page.set_input_files(".se-modal-content input[type=file]", [file])
+    client.page.click(".se-modal-content button[type=submit]")
+
+
+EDITORS = {
+    "tinymce": Editor(
+        choose=choose_in_tinymce,
+        accept=lambda client: client.page.click(".tox-dialog button[data-mce-name=Save]"),
+        frame=".tox-edit-area iframe",
+        reason=".tox-alert-dialog",
+    ),
+    "ckeditor5": Editor(choose=lambda client, file: open_file_dialog(client, ".ck-toolbar button", file)),
+    "ckeditor4": Editor(choose=choose_in_ckeditor_4, accept=accept_in_ckeditor_4, frame="iframe.cke_wysiwyg_frame"),
+    "editorjs": Editor(choose=choose_in_editor_js, reason=".cdx-notify"),
+    "froala": Editor(choose=choose_in_froala, reason=".fr-image-progress-bar-layer h3"),
+    "jodit": Editor(choose=choose_in_jodit, reason=".jodit-ui-message"),
+    "suneditor": Editor(choose=choose_in_suneditor, reason=".se-alert-content"),
+}
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_a_photo_is_stored_and_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str) -> None:
+    editor, client = EDITORS[name], open_client(name)
+    editor.choose(client, PHOTO)
+    editor.accept(client)
+    document = client.page.frame_locator(editor.frame) if editor.frame else client.page
+    image = document.locator(f"img[src^='{endpoint.origin}/files/']").first
+    image.wait_for(state="attached")
+    image.evaluate("(image) => image.decode()")  # it fails unless the browser has the picture
+    assert endpoint.new_files() == [("photo.png", PHOTO["buffer"])]
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_the_reason_is_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str) -> None:
+    editor, client = EDITORS[name], open_client(name)
+    editor.choose(client, FAKE)
+    if editor.reason:
+        client.wait_for_text(editor.reason, endpoint.refusal(FAKE))
+    else:
+        assert client.alert() == endpoint.refusal(FAKE)
     assert endpoint.new_files() == []
 
 
-def test_ckeditor_5(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
-    client = open_client("ckeditor5")
-    choose(client, ".ck-toolbar button", photo)
-    wait_for_image(client, endpoint)
-    assert endpoint.new_files() == STORED
-    choose(client, ".ck-toolbar button", fake)
-    assert client.alert() == sentence
-    assert endpoint.new_files() == []
-
-
-def test_ckeditor_4(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
-    client = open_client("ckeditor4")
-    for file in (photo, fake):
-        client.page.click(".cke_button__image")
-        client.page.click(".cke_dialog_tab >> text=Upload")
-        client.page.frame_locator("iframe.cke_dialog_ui_input_file").locator("input").set_input_files([file])
-        client.page.click("a.cke_dialog_ui_fileButton")
-        if file is fake:
-            assert client.alert() == sentence
-            break
-        client.page.click("a.cke_dialog_ui_button_ok")
-        wait_for_image(client, endpoint, "iframe.cke_wysiwyg_frame")
-        assert endpoint.new_files() == STORED
-    assert endpoint.new_files() == []
-
-
-def test_editor_js(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
-    for file in (photo, fake):
-        client = open_client("editorjs")
-        client.page.click(".ce-paragraph")
-        client.page.click(".ce-toolbar__plus")
-        client.page.click(".ce-popover-item[data-item-name=image]")
-        choose(client, ".cdx-button", file)
-        if file is fake:
-            wait_for_text(client, ".cdx-notify", sentence)
-            break
-        wait_for_image(client, endpoint)
-        assert endpoint.new_files() == STORED
-    assert endpoint.new_files() == []
-
-
-def test_froala(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
-    for file in (photo, fake):
-        client = open_client("froala")
-        client.page.click(".fr-element")
-        client.page.click("[data-cmd=insertImage] >> visible=true")
-        client.page.set_input_files(".fr-image-upload-layer input[type=file]", [file])
-        if file is fake:
-            wait_for_text(client, ".fr-image-progress-bar-layer h3", sentence)
-            break
-        wait_for_image(client, endpoint)
-        assert endpoint.new_files() == STORED
-    assert endpoint.new_files() == []
-
-
-def test_jodit(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
-    for file in (photo, fake):
-        client = open_client("jodit")
-        client.page.click(".jodit-toolbar-button_image button")
-        client.page.set_input_files(".jodit-popup input[type=file]", [file])
-        if file is fake:
-            wait_for_text(client, ".jodit-ui-message", sentence)
-            break
-        wait_for_image(client, endpoint)
-        assert endpoint.new_files() == STORED
-    assert endpoint.new_files() == []
-
-
-def test_suneditor(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
-    for file in (photo, fake):
-        client = open_client("suneditor")
-        client.page.click("button[data-command=image]")
-        client.page.set_input_files(".se-modal-content input[type=file]", [file])
-        client.page.click(".se-modal-content button[type=submit]")
-        if file is fake:
-            wait_for_text(client, ".se-alert-content", sentence)
-            break
-        wait_for_image(client, endpoint)
-        assert endpoint.new_files() == STORED
-    assert endpoint.new_files() == []
-
-
-def test_easymde(
-    open_client: Callable[..., Client], endpoint: Endpoint, photo: dict[str, Any], fake: dict[str, Any], sentence: str
-) -> None:
+def test_easymde(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("easymde")
-    choose(client, "button.upload-image", photo)
+    open_file_dialog(client, "button.upload-image", PHOTO)
     client.page.wait_for_function("(start) => editor.value().startsWith(start)", arg=f"![]({endpoint.origin}/files/")
-    assert endpoint.new_files() == STORED
-    choose(client, "button.upload-image", fake)
-    assert client.alert() == sentence
+    assert endpoint.new_files() == [("photo.png", PHOTO["buffer"])]
+    open_file_dialog(client, "button.upload-image", FAKE)
+    assert client.alert() == endpoint.refusal(FAKE)
     assert endpoint.new_files() == []
