@@ -20,6 +20,11 @@ class FileType:
     media_type: str
     check: Check
 
+    @property
+    def noun(self) -> str:
+        """Such a file in words for a person, with its article: ``a PNG image``."""
+        return NOUNS.get(self.media_type) or f"a file of the type {self.media_type}"
+
 
 def _media(check: Check) -> Check:
     """That check, and what no image, sound or film has: a page or script near its beginning or end, an archive at its
@@ -82,6 +87,39 @@ KNOWN = {
     for extension in extensions.split()
 }
 """The types whose content can be checked, by extension."""
+
+NOUNS = {
+    "text/plain": "a text file",
+    "text/csv": "a CSV file",
+    "text/markdown": "a Markdown file",
+    "application/json": "a JSON file",
+    "application/pdf": "a PDF document",
+    "image/png": "a PNG image",
+    "image/jpeg": "a JPEG image",
+    "image/gif": "a GIF image",
+    "image/webp": "a WebP image",
+    "image/avif": "an AVIF image",
+    "image/heic": "an HEIC image",
+    "image/heif": "an HEIF image",
+    "image/tiff": "a TIFF image",
+    "image/bmp": "a BMP image",
+    _OOXML + "wordprocessingml.document": "a Word document",
+    _OOXML + "spreadsheetml.sheet": "an Excel workbook",
+    _OOXML + "presentationml.presentation": "a PowerPoint presentation",
+    _ODF + "text": "an OpenDocument text",
+    _ODF + "spreadsheet": "an OpenDocument spreadsheet",
+    _ODF + "presentation": "an OpenDocument presentation",
+    "application/zip": "a ZIP archive",
+    "application/gzip": "a gzip file",
+    "audio/mpeg": "an MP3 file",
+    "audio/wav": "a WAV file",
+    "audio/ogg": "an Ogg file",
+    "audio/mp4": "an M4A file",
+    "video/mp4": "an MP4 video",
+    "video/quicktime": "a QuickTime video",
+    "video/webm": "a WebM video",
+}
+"""What people call the files of each known type, by media type."""
 
 _CHECKS = {file_type.media_type: file_type.check for file_type in KNOWN.values()}
 

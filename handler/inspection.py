@@ -159,8 +159,8 @@ def inspect_content(name: FileName, *, size: int, max_image_pixels: int, allow_e
         dimensions = yield from file_type.check(File(size))
     except Mismatch as mismatch:
         raise ContentMismatch(
-            f"'{name.original}' is named .{file_type.extension}, but its content is not {file_type.media_type}: "
-            f"{mismatch.reason}. Send the file under the name of what it is.",
+            f"'{name.original}' is not {file_type.noun}. {mismatch.reason[:1].upper()}{mismatch.reason[1:]}. "
+            "Send the file under the name of what it is.",
             file_name=name.original,
             media_type=file_type.media_type,
         ) from None

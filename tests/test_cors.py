@@ -58,6 +58,7 @@ def test_a_listed_origin(client: FlaskClient, origin: str) -> None:
     response = client.put("/upload/a.txt", data=b"hello", headers={"Origin": origin})
     assert response.status_code == 201
     assert cors_fields(response) == {
+        "Access-Control-Allow-Credentials": "true",
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": cors.RESPONSE_HEADERS,
     }
@@ -149,16 +150,45 @@ def test_what_clients_send_is_allowed(client: FlaskClient, wanted: str) -> None:
     assert set(wanted.split(",")) <= listed(allowed)
 
 
-def test_what_was_asked_for_is_not_just_repeated(client: FlaskClient) -> None:
-    headers = {"Origin": APP, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-evil"}
+@pytest.mark.parametrize("origins", [APP, "*"])
+@pytest.mark.parametrize(
+    ("requested", "added"),
+    [
+        ("x-csrf-token,traceparent", ["x-csrf-token", "traceparent"]),
+        ("X-CSRF-TOKEN, \tX-A", ["X-CSRF-TOKEN", "X-A"]),
+        ("content-type,x-a,x-a,,range", ["x-a"]),
+        ("x-" + "a" * 62, ["x-" + "a" * 62]),
+        ("x-" + "a" * 63, []),
+        ("x a, x:a, x\xe9, x-good", ["x-good"]),
+        ("", []),
+        (",".join(f"x-{number:04}" for number in range(200)), []),
+    ],
+)
+def test_a_preflight_is_allowed_the_fields_that_it_asks_for(
+    make_app: Callable[..., Flask], origins: str, requested: str, added: list[str]
+) -> None:
+    client = make_app(ACCESS="public", ALLOWED_ORIGINS=origins).test_client()
+    headers = {"Origin": APP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": requested}
     response = client.options("/upload", headers=headers)
-    assert "x-evil" not in listed(response.headers["Access-Control-Allow-Headers"])
+    assert response.headers["Access-Control-Allow-Headers"] == ", ".join([cors.REQUEST_HEADERS, *added])
+    assert response.headers["Vary"] == "Origin, Access-Control-Request-Headers"
+    unlisted = client.options("/upload", headers=headers | {"Origin": "https://evil.example"})
+    assert ("Access-Control-Allow-Headers" in unlisted.headers) == (origins == "*")
+
+
+def test_no_method_is_allowed_by_asking(client: FlaskClient) -> None:
+    headers = {"Origin": APP, "Access-Control-Request-Method": "PATCH"}
+    response = client.options("/upload", headers=headers)
     assert "patch" not in listed(response.headers["Access-Control-Allow-Methods"])
 
 
 def test_an_options_request_that_is_no_preflight(client: FlaskClient) -> None:
     response = client.options("/upload", headers={"Origin": APP})
-    assert set(cors_fields(response)) == {"Access-Control-Allow-Origin", "Access-Control-Expose-Headers"}
+    assert set(cors_fields(response)) == {
+        "Access-Control-Allow-Credentials",
+        "Access-Control-Allow-Origin",
+        "Access-Control-Expose-Headers",
+    }
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
 
 
@@ -189,16 +219,28 @@ def test_every_origin_only_where_that_was_written(make_app: Callable[..., Flask]
             assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-@pytest.mark.parametrize("origins", [APP, "*", f"* {APP}"])
-def test_never_with_credentials(make_app: Callable[..., Flask], origins: str) -> None:
-    """There are no cookies; a token is put in by whoever has it."""
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed", "with_credentials"),
+    [
+        (APP, APP, APP, True),
+        (f"* {APP}", APP, APP, True),
+        (f"* {APP}", "https://evil.example", "*", False),
+        ("*", APP, "*", False),
+        ("*", "null", "*", False),
+        ("*", "*", "*", False),
+    ],
+)
+def test_only_a_named_origin_may_send_credentials(
+    make_app: Callable[..., Flask], origins: str, origin: str, allowed: str, with_credentials: bool
+) -> None:
     client = make_app(ACCESS="public", ALLOWED_ORIGINS=origins).test_client()
     for response in (
-        client.get("/upload", headers={"Origin": APP, "Cookie": "a=b"}),
-        client.options("/upload", headers={"Origin": APP, **PREFLIGHT}),
+        client.get("/upload", headers={"Origin": origin, "Cookie": "a=b"}),
+        client.put("/upload/a.exe", data=b"x", headers={"Origin": origin}),
+        client.options("/upload", headers={"Origin": origin, **PREFLIGHT}),
     ):
-        assert "Access-Control-Allow-Origin" in response.headers
-        assert "Access-Control-Allow-Credentials" not in response.headers
+        assert response.headers["Access-Control-Allow-Origin"] == allowed
+        assert response.headers.get("Access-Control-Allow-Credentials") == ("true" if with_credentials else None)
         assert "Set-Cookie" not in response.headers
 
 
@@ -226,6 +268,7 @@ def test_errors_can_be_read_as_well(make_app: Callable[..., Flask], monkeypatch:
     for status, answer in answers.items():
         assert answer.status_code == status, answer.text
         assert answer.headers["Access-Control-Allow-Origin"] == APP
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
         assert answer.headers["Access-Control-Expose-Headers"] == cors.RESPONSE_HEADERS
         assert answer.headers["Vary"] == "Origin"
 

@@ -58,12 +58,36 @@ def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_M
 
 
 def refusal(extension: str, content: bytes) -> str:
-    """Why it is refused."""
+    """The reason that its check gives, with which the second sentence of the refusal begins in upper case."""
     with pytest.raises(ContentMismatch) as caught:
         inspect(extension, content)
-    found = re.fullmatch(r"'a\.\w+' is named .*?: (.*)\. Send the file under .*", caught.value.detail)
+    found = re.fullmatch(r"'a\.\w+' is not an? .*?\. (.*)\. Send the file under .*", caught.value.detail)
     assert found, caught.value.detail
-    return found[1]
+    return found[1] if found[1].startswith("JSON") else found[1][0].lower() + found[1][1:]
+
+
+@pytest.mark.parametrize(
+    ("file_type", "noun"),
+    [
+        (filetypes.KNOWN["png"], "a PNG image"),
+        (filetypes.KNOWN["pdf"], "a PDF document"),
+        (filetypes.declared("jfif", "image/jpeg"), "a JPEG image"),
+        (filetypes.declared("log", "text/plain"), "a text file"),
+        (filetypes.declared("png2", "image/x-png2"), "a file of the type image/x-png2"),
+    ],
+)
+def test_a_refusal_begins_with_the_name_and_what_the_file_is_not(file_type: filetypes.FileType, noun: str) -> None:
+    name = inspection.FileName(original="photo.x", safe="photo.x", file_type=file_type)
+    content = b"MZ\0\0" + bytes(range(32)) * 32
+    steps = inspection.inspect_content(name, size=len(content), max_image_pixels=1)
+    with pytest.raises(ContentMismatch) as caught:
+        inspection.run(steps, lambda offset, length: content[offset : offset + length])
+    assert caught.value.detail.startswith(f"'photo.x' is not {noun}. ")
+    assert next(iter(caught.value.as_dict())) == "detail"
+
+
+def test_every_known_type_has_a_noun() -> None:
+    assert {each.media_type for each in filetypes.KNOWN.values()} == set(filetypes.NOUNS)
 
 
 def test_every_known_type_has_a_sample() -> None:

@@ -405,8 +405,8 @@ def test_content_that_is_refused_is_refused_in_the_servers_words(
     (tmp_path / "page.png").write_bytes(b"<html>")
     (tmp_path / "big.png").write_bytes(b"<html>" + bytes(9 * MIB))
     choose(page, tmp_path / "page.png", tmp_path / "big.png")
-    assert "its content is not image/png" in expect_state(page, "page.png", "refused")
-    assert "its content is not image/png" in expect_state(page, "big.png", "refused")
+    assert "is not a PNG image." in expect_state(page, "page.png", "refused")
+    assert "is not a PNG image." in expect_state(page, "big.png", "refused")
     assert page.evaluate("Object.values(localStorage)") == ["{}"]
 
 
@@ -491,7 +491,7 @@ def test_a_file_that_is_still_being_checked_is_asked_for(page: Page, serve: Call
     (tmp_path / "b.png").write_bytes(b"<html>" + bytes(9 * MIB))
     choose(page, tmp_path / "a.png", tmp_path / "b.png")
     expect_state(page, "a.png", "stored")
-    assert "its content is not image/png" in expect_state(page, "b.png", "refused")
+    assert "is not a PNG image." in expect_state(page, "b.png", "refused")
     assert pending == []
 
 
