@@ -108,18 +108,23 @@ def request_too_large(*, max_content_length: int, max_file_bytes: int) -> Proble
         return problems.FileTooLarge(
             f"The file is larger than a file may be: {max_file_bytes:,} bytes.", max_bytes=max_file_bytes
         )
-    if max_file_bytes > at_once and "direct.begin" in current_app.view_functions:
+    if max_file_bytes > at_once and (url := direct_url()):
         return problems.RequestTooLarge(
             f"The request is larger than {max_content_length:,} bytes. Files of up to {max_file_bytes:,} bytes go "
             "straight to the storage: begin with POST /upload/s3/multipart.",
             max_bytes=max_content_length,
-            direct_url=url_for("direct.begin", _external=True),
+            direct_url=url,
         )
     limit = min(max_file_bytes, at_once)
     return problems.RequestTooLarge(
         f"The request is too large: a file may have {limit:,} bytes. Send a smaller file, or fewer files at once.",
         max_bytes=limit,
     )
+
+
+def direct_url() -> str | None:
+    """Where an upload straight to the storage begins; ``None`` if there is no such way in."""
+    return url_for("direct.begin", _external=True) if "direct.begin" in current_app.view_functions else None
 
 
 def _accepted() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from typing import Any
@@ -13,13 +14,17 @@ from . import answers
 from .access import Access
 from .intake import Intake
 from .logs import logger
-from .problems import AccessNotConfigured, InternalError, Problem, StorageUnavailable
+from .problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem, StorageUnavailable, TypeNotAllowed
 from .safe_headers import safe_headers
 from .storage import StoredFile, is_key
 
 REFUSAL = "handler.refusal"
 """Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
 all others are. No client can put anything there: what it sends is under ``HTTP_…``."""
+
+MAX_LOGGED_REASONS = 5
+"""How many refused types of one request the log names."""
+_EXTENSION = re.compile(r"[A-Za-z0-9]{1,16}")
 
 
 PAGE_POLICY = (
@@ -98,8 +103,29 @@ def _log(response: Response) -> None:
             "subject": g.get("subject"),
             "files": _files(),
             "problem": problem.type if problem else None,
+            "reason": _reason(problem) if problem else None,
         },
     )
+
+
+def _reason(problem: Problem) -> str | None:
+    """Return which setting, or which claim of a token, refused a type of file. The log has it for the owner of the
+    endpoint, and never a file's name; a client is not told about settings."""
+    refused = [
+        error for error in problem.errors if error["type"] == TYPE_PREFIX + TypeNotAllowed.slug and "allowed" in error
+    ]
+    intake: Intake = current_app.extensions["intake"]
+    reasons: dict[str, None] = {}
+    for error in refused[:MAX_LOGGED_REASONS]:
+        _, dot, extension = error["name"].lower().rpartition(".")
+        if not (dot and _EXTENSION.fullmatch(extension)):
+            # Anything else after the last dot may be a part of the name.
+            reasons["a name without an extension is refused"] = None
+        elif extension in intake.policy.file_types:
+            reasons[f".{extension} is not in the token's 'extensions'"] = None
+        else:
+            reasons[f".{extension} is not in ALLOWED_EXTENSIONS"] = None
+    return f"{TypeNotAllowed.status}: {', '.join(reasons)}" if reasons else None
 
 
 def _files() -> list[dict[str, Any]]:

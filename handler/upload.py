@@ -21,8 +21,6 @@ from .storage import StoredFile
 
 blueprint = Blueprint("upload", __name__)
 
-DIRECT = "direct.begin"
-"""The endpoint that begins an upload straight to the storage, for ``url_for``. It is not there without that way."""
 TOKEN_FIELD = "token"  # noqa: S105
 READ_BYTES = 256 * 1024
 READ_ON_BYTES = forms.READ_BYTES
@@ -57,8 +55,7 @@ def limits(token: str | None = None) -> Response:
             "max_bytes": min(policy.max_file_bytes, max_request_bytes),
         },
     ]
-    if DIRECT in current_app.view_functions:
-        url = url_for(DIRECT, _external=True)
+    if url := answers.direct_url():
         ways.append({"name": "direct", "method": "POST", "url": url, "max_bytes": policy.max_file_bytes})
     return answers.success(
         {

@@ -216,6 +216,35 @@ def test_image_pixels(value: str) -> None:
     assert Settings.from_environ({"MAX_IMAGE_PIXELS": value}).max_image_pixels == int(value)
 
 
+@pytest.mark.parametrize("extension", ["svg", "html", "exe", "SVG"])
+def test_undeclarable_type_is_named_first(extension: str) -> None:
+    for written in (extension, f"pdf, .{extension}", f"{extension}=image/x"):
+        with pytest.raises(SettingsError) as caught:
+            Settings.from_environ({"ALLOWED_EXTENSIONS": written})
+        assert f"{extension.lower()!r} is not accepted" in str(caught.value)
+        assert "declare it" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("", ("file", "files")),
+        ("photo,upload[image]  Datei,photo", ("file", "files", "photo", "upload[image]", "Datei")),
+        ("*", ("file", "files", "*")),
+        ("file", ("file", "files")),
+        ("x" * 100, ("file", "files", "x" * 100)),
+    ],
+)
+def test_file_fields(value: str, names: tuple[str, ...]) -> None:
+    assert Settings.from_environ({"FILE_FIELDS": value}).file_fields == names
+
+
+@pytest.mark.parametrize("value", ["x" * 101, "a\u200bb", "a\x00b"])
+def test_invalid_file_field_is_rejected(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^FILE_FIELDS is .*: a name has at most 100 characters"):
+        Settings.from_environ({"FILE_FIELDS": value})
+
+
 def test_unknown_access() -> None:
     for wrong in ("open", "none", "loopback", "token,public", "true"):
         with pytest.raises(SettingsError, match=f"^ACCESS is '{wrong}': say 'token', or 'public'"):

@@ -286,9 +286,37 @@ def test_several_refusals_for_one_reason_have_its_status(client: FlaskClient) ->
 def test_one_refusal_among_several_files_is_told_as_itself(
     client: FlaskClient, stored_keys: Callable[[], list[str]]
 ) -> None:
-    response = post(client, (samples.TEXT, "a.txt"), (b"MZ", "b.exe"))
-    assert problem(response, 415, "type-not-allowed")["errors"][0]["name"] == "b.exe"
+    for files in ([(samples.TEXT, "a.txt"), (b"MZ", "b.exe")], [(b"MZ", "b.exe"), (samples.TEXT, "a.txt")]):
+        body = problem(post(client, *files, (samples.TEXT, "c.txt")), 415, "type-not-allowed")
+        (error,) = body["errors"]
+        assert error["name"] == "b.exe"
+        assert body["detail"] == f"{error['detail']} None of the files was stored."
     assert stored_keys() == []
+
+
+def test_a_refusal_of_the_only_file_does_not_speak_of_others(client: FlaskClient) -> None:
+    body = problem(post(client, (b"MZ", "b.exe")), 415, "type-not-allowed")
+    assert body["detail"] == body["errors"][0]["detail"]
+
+
+def test_a_page_tells_of_one_refusal_that_none_was_stored(client: FlaskClient) -> None:
+    response = post(client, (samples.TEXT, "a.txt"), (b"MZ", "b.exe"), (samples.TEXT, "c.txt"), Accept=BROWSER)
+    assert (response.status_code, response.mimetype) == (415, "text/html")
+    assert "None of the files was stored." in response.text
+    assert "b.exe" in response.text
+
+
+def test_the_sentence_is_within_the_first_characters_of_a_problem(client: FlaskClient) -> None:
+    """Guzzle shows 120 characters of an error response."""
+    for response in (
+        post(client, (b"<p>", "photo.png")),
+        client.get("/nothing"),
+        client.delete("/upload"),
+        post(client, (b"MZ", "a.exe"), (b"MZ", "b.exe")),
+    ):
+        assert response.text.startswith('{"detail": "')
+        assert list(json_of(response))[:5] == ["detail", "error", "type", "title", "status"]
+    assert post(client, (b"<p>", "photo.png")).text[:120].count("'photo.png' is not a PNG image.") == 1
 
 
 def test_a_file_over_the_limit(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
@@ -300,6 +328,72 @@ def test_a_file_over_the_limit(make_app: Callable[..., Flask], stored_keys: Call
         assert body["max_bytes"] == 1000
         assert "1,000 bytes" in body["error"]
     assert stored_keys() == before
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("way", ["form", "raw", "path"])
+def test_a_request_over_both_limits_is_told_the_limit_of_a_file(make_app: Callable[..., Flask], way: str) -> None:
+    client = make_app(MAX_FILE_BYTES=str(MIB)).test_client()
+    photo = samples.png(2_700_000)
+    match way:
+        case "form":
+            response = post_raw(client, form_of((photo, "a.png")))
+            slug = "request-too-large"
+        case "raw":
+            response, slug = client.post("/upload?filename=a.png", data=photo), "file-too-large"
+        case _:
+            response, slug = client.put("/upload/a.png", data=photo), "file-too-large"
+    body = problem(response, 413, slug)
+    assert body["max_bytes"] == MIB
+    assert "1,048,576 bytes" in body["detail"]
+    assert "2,097,152" not in body["detail"]
+    assert "storage" not in body["detail"]
+    assert "direct_url" not in body
+
+
+@pytest.mark.parametrize(
+    ("max_file_bytes", "size", "advises", "max_bytes"),
+    [
+        (5000, 2000, True, 1000),  # takes more another way
+        (1000, 2000, False, 1000),  # does not
+        (999, 2000, False, 999),
+        (5000, 6000, False, 5000),  # takes it no way
+    ],
+)
+def test_another_way_is_advised_only_if_it_takes_more(
+    make_app: Callable[..., Flask], max_file_bytes: int, size: int, advises: bool, max_bytes: int
+) -> None:
+    client = make_app(MAX_CONTENT_LENGTH="1000", MAX_FILE_BYTES=str(max_file_bytes)).test_client()
+    body = json_of(client.put("/upload/a.txt", data=b"x" * size))
+    assert (body["status"], body["max_bytes"]) == (413, max_bytes)
+    assert ("direct_url" in body) == ("/upload/s3/multipart" in body["detail"]) == advises
+
+
+@pytest.mark.parametrize(
+    ("max_file_bytes", "advises", "max_bytes"), [(50_000, True, 10_000), (1808, False, 1808), (1809, True, 10_000)]
+)
+def test_a_form_needs_room_around_its_file(
+    make_app: Callable[..., Flask], max_file_bytes: int, advises: bool, max_bytes: int
+) -> None:
+    """A form of 10,000 bytes holds a file of 1,808 whatever its token and its names are."""
+    client = make_app(MAX_CONTENT_LENGTH="10000", MAX_FILE_BYTES=str(max_file_bytes)).test_client()
+    body = problem(post_raw(client, form_of((b"x" * 20_000, "a.txt"))), 413, "request-too-large")
+    assert body["max_bytes"] == max_bytes
+    assert ("direct_url" in body) == ("/upload/s3/multipart" in body["detail"]) == advises
+
+
+def test_the_limit_of_a_token_is_the_one_that_matters(make_app: Callable[..., Flask]) -> None:
+    secret = "a secret of this test that is long enough"
+    client = make_app(TOKEN_SECRET=secret, MAX_CONTENT_LENGTH="1000").test_client()
+    token = mint(secret, expires_seconds=60, max_bytes=500)
+    headers = {"Authorization": f"Bearer {token}"}
+    for response in (
+        client.put("/upload/a.txt", data=b"x" * 2000, headers=headers),
+        client.post("/upload/a.txt", data=b"x" * 2000, headers=headers),
+    ):
+        assert problem(response, 413, "file-too-large")["max_bytes"] == 500
 
 
 def test_a_request_over_the_limit(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
@@ -869,6 +963,7 @@ def test_one_line_is_logged_for_each_outcome(client: FlaskClient, capsys: pytest
         "subject": None,
         "files": [{"id": stored["id"], "size": len(samples.TEXT), "type": "text/plain"}],
         "problem": None,
+        "reason": None,
     }
 
 
@@ -928,4 +1023,31 @@ def test_a_refusal_is_logged_by_its_type_and_nothing_of_the_client_is(
     entry = json.loads(line)
     assert (entry["status"], entry["problem"]) == (415, TYPE + "type-not-allowed")
     assert entry["route"] == "/upload/<name>"
-    assert not [word for word in ("s3cret", "fake", "MZ", "exe") if word in line]
+    assert entry["reason"] == "415: .exe is not in ALLOWED_EXTENSIONS"
+    assert not [word for word in ("s3cret", "fake", "MZ") if word in line]
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["My CV.docx"], "415: .docx is not in ALLOWED_EXTENSIONS"),
+        (["a.DOCX", "b.docx", "c.svg"], "415: .docx is not in ALLOWED_EXTENSIONS, .svg is not in ALLOWED_EXTENSIONS"),
+        (["My diary"], "415: a name without an extension is refused"),
+        (["a.My diary, page 1"], "415: a name without an extension is refused"),
+        (["a." + "x" * 17], "415: a name without an extension is refused"),
+        (["diary.png"], "415: .png is not in the token's 'extensions'"),
+        ([f"{n}.x{n}" for n in range(9)], "415: " + ", ".join(f".x{n} is not in ALLOWED_EXTENSIONS" for n in range(5))),
+        (["a.txt"], None),
+    ],
+)
+def test_the_log_names_the_setting_that_refused_a_type(
+    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], names: list[str], reason: str | None
+) -> None:
+    secret = "a secret of this test that is long enough"
+    client = make_app(TOKEN_SECRET=secret).test_client()
+    token = mint(secret, expires_seconds=60, extensions=["txt"])
+    response = post(client, *[(b"hello", name) for name in names], Authorization=f"Bearer {token}")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["reason"] == reason
+    assert "diary" not in line
+    assert "ALLOWED_EXTENSIONS" not in response.text
