@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from handler.dialects import Reply
 from handler.tokens import mint
 
 from . import samples
+from .clients.recipes import README, recipes
 from .test_upload import download, json_of, post
 
 if TYPE_CHECKING:
@@ -231,6 +234,23 @@ def test_the_fields_of_a_dialect_are_not_taken_without_it(client: FlaskClient) -
 def test_a_body_without_a_form_is_answered_in_the_clients_shape(client: FlaskClient) -> None:
     response = client.post("/upload/a.png?for=easymde", data=samples.png(), content_type="image/png")
     assert response.get_json() == {"data": {"filePath": response.headers["Location"]}}
+
+
+def test_the_readme_names_every_dialect() -> None:
+    section = README.read_text(encoding="utf-8").partition("\n## Your client\n")[2]
+    names = section.partition("names are ")[2].partition(".")[0]
+    assert re.findall(r"`(\w+)`", names) == dialects.names()
+    assert set(re.findall(r"\?for=(\w+)", "".join(recipes().values()))) == set(dialects.names())
+
+
+def test_every_line_of_the_readme_is_run() -> None:
+    """In ``tests/clients``, which ``make test`` does not run."""
+    here = Path(__file__).parent / "clients"
+    in_pages = [
+        name for page in here.glob("pages/*.html") for name in re.findall(r"%LINES OF ([^%]+)%", page.read_text())
+    ]
+    in_programs = re.findall(r'"(wget|PHP \w+ curl)"', (here / "test_programs.py").read_text())
+    assert {*in_pages, *in_programs} == recipes().keys()
 
 
 def test_a_dialect_is_pure() -> None:

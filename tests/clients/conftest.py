@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = Path(__file__).parent / "pages"
+SECRET = "a secret of these tests that is long enough"
 PACKAGES = ROOT / ".npm" / "clients" / "node_modules"
 
 
@@ -38,16 +39,17 @@ PACKAGES = ROOT / ".npm" / "clients" / "node_modules"
 class Endpoint:
     """A local server over a folder.
 
-    :param origin: without a path.
+    :param url: the URL to upload to, with a token in its path if there is one.
     """
 
-    origin: str
+    url: str
     folder: Path
     seen: set[Path] = field(default_factory=set)
 
     @property
-    def url(self) -> str:
-        return f"{self.origin}/upload"
+    def files_url(self) -> str:
+        """The URL that the URL of every file begins with."""
+        return self.url.partition("/upload")[0] + "/files/"
 
     def new_files(self) -> list[tuple[str, bytes]]:
         """Return the name and the content of each file that was stored since the last call."""
@@ -118,20 +120,22 @@ def site() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def endpoint(site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def token() -> str | None:
+    """The token in the path; without one the endpoint asks for none."""
+    return None
+
+
+@pytest.fixture(scope="module")
+def endpoint(site: str, token: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     folder = tmp_path_factory.mktemp("endpoint")
     command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(folder)]
-    with (
-        (folder.parent / "log").open("w") as log,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | {"ALLOWED_ORIGINS": site}
-        ) as process,
-    ):
+    environ = os.environ | {"ALLOWED_ORIGINS": site} | ({"TOKEN_SECRET": SECRET} if token else {})
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stdout
         port = re.search(r":(\d+)", process.stdout.readline())
         assert port
         threading.Thread(target=process.stdout.read).start()  # the log: a full pipe would stop the server
-        endpoint = Endpoint(f"http://127.0.0.1:{port[1]}", folder)
+        endpoint = Endpoint(f"http://127.0.0.1:{port[1]}/upload" + (f"/t/{token}" if token else ""), folder)
         PageServer.endpoint = endpoint.url
         yield endpoint
         process.terminate()

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from handler.tokens import mint
+
+from .conftest import SECRET
 from .samples import FAKE, PHOTO, File
 
 if TYPE_CHECKING:
@@ -98,13 +101,19 @@ EDITORS = {
 }
 
 
+@pytest.fixture(scope="module")
+def token() -> str:
+    """Most editors send no header fields of one's choosing."""
+    return mint(SECRET, expires_seconds=3000)
+
+
 @pytest.mark.parametrize("name", EDITORS)
 def test_a_photo_is_stored_and_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str) -> None:
     editor, client = EDITORS[name], open_client(name)
     editor.choose(client, PHOTO)
     editor.accept(client)
     document = client.page.frame_locator(editor.frame) if editor.frame else client.page
-    image = document.locator(f"img[src^='{endpoint.origin}/files/']").first
+    image = document.locator(f"img[src^='{endpoint.files_url}']").first
     image.wait_for(state="attached")
     image.evaluate("(image) => image.decode()")  # it fails unless the browser has the picture
     assert endpoint.new_files() == [("photo.png", PHOTO["buffer"])]
@@ -124,7 +133,7 @@ def test_the_reason_is_shown(open_client: Callable[..., Client], endpoint: Endpo
 def test_easymde(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("easymde")
     open_file_dialog(client, "button.upload-image", PHOTO)
-    client.page.wait_for_function("(start) => editor.value().startsWith(start)", arg=f"![]({endpoint.origin}/files/")
+    client.page.wait_for_function("(start) => editor.value().startsWith(start)", arg=f"![]({endpoint.files_url}")
     assert endpoint.new_files() == [("photo.png", PHOTO["buffer"])]
     open_file_dialog(client, "button.upload-image", FAKE)
     assert client.alert() == endpoint.refusal(FAKE)

@@ -50,7 +50,7 @@ def check(endpoint: Endpoint, file: File, told: str, *, times: int = 1) -> None:
     """Check that the photo is stored and its URL was told, or that the reason was."""
     if file is PHOTO:
         assert endpoint.new_files() == [(PHOTO["name"], PHOTO["buffer"])] * times
-        assert f"{endpoint.origin}/files/" in told
+        assert endpoint.files_url in told
     else:
         assert endpoint.new_files() == []
         assert told.count(endpoint.refusal(FAKE)) >= times
