@@ -120,7 +120,7 @@ _ALL = (
         refused=_refused_with_200(lambda sentence: {"error": {"message": sentence}}),
     ),
     # ckeditor5 44.3.0, 48.5.2: SimpleUploadAdapter reads "url" and "error", with any status; CKFinder's adapter
-    # "uploaded" as well. ckeditor4 4.25.2: filetools reads all of them, and reads nothing with another status than 2xx.
+    # "uploaded" as well. ckeditor4 4.22.1: filetools reads all of them, and reads nothing with another status than 2xx.
     Dialect(
         name="ckeditor",
         fields=("upload",),

@@ -44,7 +44,7 @@ def open_file_dialog(client: Client, button: str, file: File) -> None:
 
 
 def choose_in_tinymce(client: Client, file: File) -> None:
-    client.page.click("[data-mce-name=image]")
+    client.page.click("button[aria-label='Insert/edit image']")
     client.page.click(".tox-dialog__body-nav-item >> text=Upload")
     client.page.set_input_files(".tox-dialog input[type=file]", [file])
 
@@ -88,7 +88,7 @@ def choose_in_suneditor(client: Client, file: File) -> None:
 EDITORS = {
     "tinymce": Editor(
         choose=choose_in_tinymce,
-        accept=lambda client: client.page.click(".tox-dialog button[data-mce-name=Save]"),
+        accept=lambda client: client.page.click(".tox-dialog__footer >> text=Save"),
         frame=".tox-edit-area iframe",
         reason=".tox-alert-dialog",
     ),
