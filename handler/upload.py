@@ -124,6 +124,7 @@ def _store_body(name: str, token: str | None) -> Response:
         _authorize(batch, token)
         _refuse_piece(chunks.refusal_of_headers(request.headers) or chunks.refusal_of_fields(request.args))
         if request.mimetype == forms.MEDIA_TYPE:
+            # Its parts have names of their own, so that the name in the URL would be one too many.
             raise MalformedRequest(
                 "The body is a form, and this URL takes the bytes of a file. Send a form with POST /upload."
             )

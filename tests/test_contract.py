@@ -78,10 +78,6 @@ class Client:
             # Schemathesis names its files by no extension at all, so that none would get beyond its name.
             body = environ["wsgi.input"].read().replace(b'; filename="file"', b'; filename="file.txt"')
             environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-        if int(environ.get("CONTENT_LENGTH") or 0) % 3:
-            # Nor does it calculate a digest: two requests in three get beyond theirs by having none.
-            for field in ("HTTP_CONTENT_DIGEST", "HTTP_REPR_DIGEST", "HTTP_CONTENT_MD5", "HTTP_CONTENT_ENCODING"):
-                environ.pop(field, None)
         answer = ClosingIterator(self._app(environ, start_response))
         try:
             return [b"".join(answer)]
@@ -119,7 +115,7 @@ def api(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> Any:
             made_up |= {"upload_id": begun.get_json()["uploadId"]}
         if "token" in made_up:
             made_up |= {"token": mint(SECRET, expires_seconds=600)}
-        if context.operation.path == "/upload/{name}" and context.operation.method == "put":
+        if context.operation.path.endswith("/{name}") and context.operation.method in ("put", "post"):
             made_up |= {"name": f"{made_up['name']}.txt"}
         elif context.operation.path in ("/upload/{name}", "/files/{id}/{name}"):
             (file,) = client.put("/upload/a.txt", data=b"hello", headers=headers).get_json()["files"]

@@ -85,6 +85,13 @@ def test_the_two_commands_come_first() -> None:
     assert {"run:", "test:"} <= set(re.findall(r"^\w+:", makefile, re.MULTILINE))
 
 
+def test_curl_commands_show_why_something_was_refused() -> None:
+    """With ``-f`` curl hides the body of an error response; ``--json`` needs curl 7.82."""
+    commands = re.findall(r"\bcurl( .*)", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)))
+    assert len(commands) > 4
+    assert not [each for each in commands if re.search(r" (--json|--fail|-[a-zA-Z]*f[a-zA-Z]*)(?= |$)", each)]
+
+
 def test_every_setting_is_documented() -> None:
     documented = first_column(section("Settings"), "Variable")
     assert len(documented) == len(set(documented))

@@ -65,6 +65,28 @@ def test_it_has_every_route_and_no_other(make_app: Callable[..., Flask]) -> None
     assert set(OPERATIONS) == routes
 
 
+def test_no_optional_header_field_is_a_parameter() -> None:
+    """Importers such as Postman send each parameter with a placeholder, and ``Content-MD5: <string>`` is refused.
+    So the descriptions have the optional header fields. An upload has no optional parameter in its query either.
+    """
+    for name, operation in OPERATIONS.items():
+        optional = [each for each in map(resolve, operation.get("parameters", [])) if not each.get("required")]
+        assert not [each for each in optional if each["in"] == "header"], name
+        if "upload" in operation["tags"]:
+            assert not optional, name
+    for method in ("post", "put"):
+        for field in ("Content-Digest", "Repr-Digest", "Content-MD5"):
+            path = "/upload" if method == "post" else "/upload/{name}"
+            assert f"`{field}`" in CONTRACT["paths"][path][method]["description"]
+
+
+def test_the_file_of_a_form_is_imported_as_a_file() -> None:
+    """Postman's converter makes a text field of an array, and of a reference to a schema."""
+    schema = CONTRACT["components"]["schemas"]["UploadForm"]
+    assert list(schema["properties"]) == schema["required"] == ["file"]
+    assert {"type": "string", "format": "binary"}.items() <= schema["properties"]["file"].items()
+
+
 def test_it_has_every_problem_under_its_status() -> None:
     slugs = {f"urn:problem-type:upload:{each.slug}": each.status for each in all_problems()}
     schemas = CONTRACT["components"]["schemas"]
