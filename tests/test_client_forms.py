@@ -22,8 +22,8 @@ Form = tuple[str, bytes]
 
 
 def dot_net(content: bytes) -> Form:
-    """.NET 9 (System.Net.Http, MultipartContent.cs): a ``StringContent`` and a ``StreamContent``. The boundary is quoted,
-    values are quoted only where they need it, and the file comes under two names."""
+    """.NET 9 (MultipartFormDataContent.cs): a ``StringContent`` and a ``StreamContent``. The boundary is quoted, values
+    are quoted only where they need it, and the file comes under two names."""
     return f'multipart/form-data; boundary="{GUID}"', b"".join(
         [
             f"--{GUID}\r\nContent-Type: text/plain; charset=utf-8\r\n".encode(),
@@ -53,7 +53,8 @@ def react_native_on_android(content: bytes) -> Form:
     """The same through OkHttp 4 (MultipartBody.kt), which adds the type and the length to the header of a part."""
     return f"multipart/form-data; boundary={GUID}", b"".join(
         [
-            f'--{GUID}\r\ncontent-disposition: form-data; name="album"\r\nContent-Length: 7\r\n\r\nHoliday\r\n'.encode(),
+            f'--{GUID}\r\ncontent-disposition: form-data; name="album"\r\n'.encode(),
+            b"Content-Length: 7\r\n\r\nHoliday\r\n",
             f'--{GUID}\r\ncontent-disposition: form-data; name="file"; filename="photo.png"; '.encode(),
             f"filename*=utf-8''photo.png\r\nContent-Type: image/png\r\nContent-Length: {len(content)}\r\n\r\n".encode(),
             content,
