@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Entries = Sequence[Mapping[str, Any]]
-Problem = Mapping[str, Any]
+ProblemObject = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ class Dialect:
     fields: tuple[str, ...]
     needs_url: bool = True
     stored: Callable[[Entries], Reply]
-    refused: Callable[[Problem], Reply]
+    refused: Callable[[ProblemObject], Reply]
 
 
 def _ok(shape: Callable[[Entries], str | Mapping[str, Any]]) -> Callable[[Entries], Reply]:
@@ -54,26 +54,26 @@ def _ok(shape: Callable[[Entries], str | Mapping[str, Any]]) -> Callable[[Entrie
     return lambda entries: Reply(status=200, body=shape(entries))
 
 
-def _failed(shape: Callable[[str], str | Mapping[str, Any]]) -> Callable[[Problem], Reply]:
+def _failed(shape: Callable[[str], str | Mapping[str, Any]]) -> Callable[[ProblemObject], Reply]:
     """Return the response to a failed request, with the status of the problem."""
     return lambda problem: Reply(status=problem["status"], body=shape(_sentence(problem)))
 
 
-def _refused_with_200(shape: Callable[[str], str | Mapping[str, Any]]) -> Callable[[Problem], Reply]:
+def _refused_with_200(shape: Callable[[str], str | Mapping[str, Any]]) -> Callable[[ProblemObject], Reply]:
     """Return the response to a failed request for a client that reads a body only with a status of 2xx.
 
     A failure of the server keeps its status, so that proxies and alarms see it. The client then shows a sentence of
     its own.
     """
 
-    def reply(problem: Problem) -> Reply:
+    def reply(problem: ProblemObject) -> Reply:
         status = 200 if problem["status"] < 500 else problem["status"]
         return Reply(status=status, body=shape(_sentence(problem)))
 
     return reply
 
 
-def _sentence(problem: Problem) -> str:
+def _sentence(problem: ProblemObject) -> str:
     """Return the sentence for a person, safe as text and as HTML.
 
     It can hold a file name that somebody else chose, and some clients (Editor.js, CKEditor 4) put it into the page as
@@ -104,7 +104,7 @@ def _fine_uploader(entries: Entries) -> Mapping[str, Any]:
     return answer
 
 
-def _fine_uploader_refused(problem: Problem) -> Reply:
+def _fine_uploader_refused(problem: ProblemObject) -> Reply:
     """Return the response that Fine Uploader shows. It tries again only after failures that can pass."""
     status = problem["status"]
     return Reply(status=status, body={"success": False, "error": _sentence(problem), "preventRetry": status < 500})

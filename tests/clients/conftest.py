@@ -167,10 +167,12 @@ class Client:
     """A client in a page.
 
     :param alerts: the texts of the message boxes that the page showed.
+    :param sent: the methods and the URLs of its requests to the endpoint.
     """
 
     page: Page
     alerts: list[str] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)
 
     def alert(self) -> str:
         """Wait for a message box, and return its text."""
@@ -201,6 +203,7 @@ def open_client(browser: Browser, site: str) -> Iterator[Callable[..., Client]]:
             dialog.accept()
 
         page.on("dialog", on_dialog)
+        page.on("request", lambda request: client.sent.append((request.method, request.url)))
         page.on("pageerror", lambda error: print(f"{name}: {error}"))  # pytest shows it where the test fails
         page.on("console", lambda message: print(f"{name}: {message.text}"))
         page.goto(f"{site}/{name}.html{query}")

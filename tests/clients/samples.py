@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
 from typing import TypedDict
@@ -12,10 +13,16 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _png(width: int, height: int) -> bytes:
-    rows = [b"\0" + bytes((x + y) % 256 for x in range(width)) for y in range(height)]
+    """A grey picture of noise, a byte for each pixel."""
+    noise = random.Random(0).randbytes(width * height)
+    rows = b"".join(b"\0" + noise[start : start + width] for start in range(0, len(noise), width))
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", head), _chunk(b"IDAT", zlib.compress(b"".join(rows))), _chunk(b"IEND", b"")]
+    chunks = [_chunk(b"IHDR", head), _chunk(b"IDAT", zlib.compress(rows, level=1)), _chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _file(name: str, content: bytes) -> File:
+    return File(name=name, mimeType="image/png", buffer=content)
 
 
 class File(TypedDict):
@@ -26,5 +33,11 @@ class File(TypedDict):
     buffer: bytes
 
 
-PHOTO = File(name="photo.png", mimeType="image/png", buffer=_png(320, 240))
-FAKE = File(name="fake.png", mimeType="image/png", buffer=b"<!doctype html><script>alert(1)</script>")
+PAGE = b"<!doctype html><script>alert(1)</script>"
+MIB = 1024 * 1024
+
+PHOTO = _file("photo.png", _png(320, 240))
+FAKE = _file("fake.png", PAGE)
+LARGE_PHOTO = _file("photo.png", _png(4096, 9 * MIB // 4096))
+"""More than one part of 8 MiB."""
+LARGE_FAKE = _file("fake.png", PAGE.ljust(9 * MIB))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .samples import FAKE, PHOTO
+from .samples import FAKE, LARGE_FAKE, LARGE_PHOTO, PHOTO, File
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.clients
 
 STORED = [("photo.png", PHOTO["buffer"])]
+SECOND_PHOTO: File = {**PHOTO, "mimeType": "image/jpeg"}
+"""Uppy takes two files of one name, type and size for the same."""
 
 
 def test_dropzone(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
@@ -36,27 +38,40 @@ def test_dropzone_with_several_files_in_one_form(open_client: Callable[..., Clie
     assert endpoint.new_files() == []
 
 
+def add_to_uppy(client: Client, *files: File) -> None:
+    client.page.set_input_files("input.uppy-Dashboard-input >> nth=0", list(files))
+
+
+def uploads(client: Client) -> list[str]:
+    """Return the URLs that the page sent a POST to."""
+    return [url for method, url in client.sent if method == "POST"]
+
+
 @pytest.mark.parametrize("query", ["", "?bundle"])
 def test_uppy_xhr_upload(open_client: Callable[..., Client], endpoint: Endpoint, query: str) -> None:
     client = open_client("uppy-xhr", query)
-    client.page.set_input_files("input.uppy-Dashboard-input >> nth=0", [PHOTO])
+    add_to_uppy(client, PHOTO, SECOND_PHOTO)
     client.page.wait_for_selector(".uppy-StatusBar.is-complete")
-    assert endpoint.new_files() == STORED
+    assert len(uploads(client)) == (1 if query else 2)
+    assert endpoint.new_files() == STORED * 2
     client = open_client("uppy-xhr", query)
-    client.page.set_input_files("input.uppy-Dashboard-input >> nth=0", [FAKE])
+    add_to_uppy(client, FAKE)
     client.page.click(".uppy-StatusBar-details")
     assert client.alert().endswith(endpoint.refusal(FAKE))
+    assert len(uploads(client)) == 1
     assert endpoint.new_files() == []
 
 
-def test_uppy_aws_s3(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+@pytest.mark.parametrize(("photo", "fake"), [(PHOTO, FAKE), (LARGE_PHOTO, LARGE_FAKE)], ids=["small", "large"])
+def test_uppy_aws_s3(open_client: Callable[..., Client], endpoint: Endpoint, photo: File, fake: File) -> None:
     client = open_client("uppy-s3")
-    client.page.set_input_files("input.uppy-Dashboard-input >> nth=0", [PHOTO])
+    add_to_uppy(client, photo)
     client.page.wait_for_selector(".uppy-StatusBar.is-complete")
-    assert endpoint.new_files() == STORED
+    assert endpoint.new_files() == [("photo.png", photo["buffer"])]
+    assert len([url for method, url in client.sent if method == "PUT"]) == (0 if photo is PHOTO else 2)
     client = open_client("uppy-s3")
-    client.page.set_input_files("input.uppy-Dashboard-input >> nth=0", [FAKE])
-    client.wait_for_text(".uppy-Informer", endpoint.refusal(FAKE))
+    add_to_uppy(client, fake)
+    client.wait_for_text(".uppy-Informer", endpoint.refusal(fake))
     assert endpoint.new_files() == []
 
 
