@@ -27,7 +27,7 @@ class Client(NamedTuple):
     """How one client marks a piece.
 
     :param name: the name of the client, for people.
-    :param advice: the setting of the client that ends it, as a sentence after "In <name>,".
+    :param advice: the setting of the client to change, as the rest of a sentence that begins "In <name>,".
     :param fields: the names of the fields that ``is_piece`` reads.
     :param is_piece: decides by the fields of a request.
     """
@@ -38,15 +38,13 @@ class Client(NamedTuple):
     is_piece: Callable[[Fields], bool]
 
 
-def _number(text: object) -> int | None:
-    """Return the number that a field holds; ``None`` if there is no field, or no number in it."""
-    if not isinstance(text, str):
-        return None
+def _number(text: str) -> int | None:
+    """Return the number that a field holds; ``None`` if it holds none."""
     text = text.strip()
     return int(text) if len(text) <= MAX_NUMBER_CHARS and text.isascii() and text.isdigit() else None
 
 
-def _is_single(count: object) -> bool:
+def _is_single(count: str) -> bool:
     """Whether that number of pieces makes a whole file. Plupload says 0 of an empty file."""
     return _number(count) in (0, 1)
 
