@@ -38,6 +38,7 @@ MIB = 1024 * 1024
 
 PHOTO = _file("photo.png", _png(320, 240))
 FAKE = _file("fake.png", PAGE)
+HOSTILE_FAKE = _file("<img src=x onerror=alert(1)>.png", PAGE)
 LARGE_PHOTO = _file("photo.png", _png(4096, 9 * MIB // 4096))
 """More than one part of 8 MiB."""
 LARGE_FAKE = _file("fake.png", PAGE.ljust(9 * MIB))

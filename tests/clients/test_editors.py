@@ -11,7 +11,7 @@ import pytest
 from handler.tokens import mint
 
 from .conftest import SECRET
-from .samples import FAKE, PHOTO, File
+from .samples import FAKE, HOSTILE_FAKE, PHOTO, File
 
 if TYPE_CHECKING:
     from .conftest import Client, Endpoint
@@ -119,14 +119,18 @@ def test_a_photo_is_stored_and_shown(open_client: Callable[..., Client], endpoin
     assert endpoint.new_files() == [("photo.png", PHOTO["buffer"])]
 
 
+@pytest.mark.parametrize("file", [FAKE, HOSTILE_FAKE], ids=["fake", "hostile"])
 @pytest.mark.parametrize("name", EDITORS)
-def test_the_reason_is_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str) -> None:
+def test_the_reason_is_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str, file: File) -> None:
+    """As text, even if the name of the file is a tag that would run."""
     editor, client = EDITORS[name], open_client(name)
-    editor.choose(client, FAKE)
+    editor.choose(client, file)
+    sentence = endpoint.refusal(file).replace("<", "\u2039").replace(">", "\u203a")
     if editor.reason:
-        client.wait_for_text(editor.reason, endpoint.refusal(FAKE))
+        client.wait_for_text(editor.reason, sentence)
+        assert client.alerts == []
     else:
-        assert client.alert() == endpoint.refusal(FAKE)
+        assert client.alert() == sentence
     assert endpoint.new_files() == []
 
 
