@@ -70,21 +70,26 @@ class Endpoint:
 
 
 class PageServer(BaseHTTPRequestHandler):
-    """The site: a page for each client, and the packages under ``/npm/``.
+    """The site: a page for each client, the packages under ``/npm/``, and bundles of such as browsers cannot load.
 
     :param endpoint: the URL that the pages upload to.
+    :param bundles: the folder of the bundles.
     """
 
     endpoint: str
+    bundles: Path
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         page, package = PAGES / path.removeprefix("/"), PACKAGES / path.removeprefix("/npm/")
+        bundle = self.bundles / path.removeprefix("/bundles/")
         if path.endswith(".html") and page.is_file():
             self._send("text/html; charset=utf-8", self._filled(page.read_text(encoding="utf-8")).encode())
         elif path.startswith("/npm/") and package.is_file():
             media_type = "text/javascript" if package.suffix == ".mjs" else mimetypes.guess_type(package.name)[0]
             self._send(media_type or "application/octet-stream", package.read_bytes())
+        elif path.startswith("/bundles/") and bundle.is_file():
+            self._send("text/javascript", bundle.read_bytes())
         elif path == "/favicon.ico":
             self._send("image/png", b"")
         else:
@@ -109,10 +114,16 @@ class PageServer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[str]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The origin of the pages."""
     if not PACKAGES.is_dir():
         pytest.skip(f"{PACKAGES.relative_to(ROOT)} is missing; make clients brings it with npm")
+    PageServer.bundles = tmp_path_factory.mktemp("bundles")
+    subprocess.run(
+        ["node", PACKAGES / "esbuild" / "bin" / "esbuild", *PAGES.glob("*.js"), "--bundle", "--format=esm",
+         f"--outdir={PageServer.bundles}", "--log-level=warning"],
+        env=os.environ | {"NODE_PATH": str(PACKAGES)}, check=True,
+    )  # fmt: skip
     with ThreadingHTTPServer(("127.0.0.1", 0), PageServer) as server:
         threading.Thread(target=server.serve_forever).start()
         yield f"http://localhost:{server.server_port}"
