@@ -4,7 +4,7 @@ PYTHON ?= python3
 
 venv := .venv/.installed
 
-.PHONY: run test lint lint-template format contract browser bench bench-uploads bench-cold-start bench-direct \
+.PHONY: run test lint lint-template format contract browser clients bench bench-uploads bench-cold-start bench-direct \
 	bench-gateway bench-gateway-matrix bench-readme clean
 
 # Of the environment nothing is taken: conda sets a HOST, hosting sites a PORT.
@@ -40,6 +40,11 @@ browser: .venv-browser/.installed .npm/.installed  ## Uppy, in a real Chromium, 
 	@# What fails is tried once more: a browser on a busy machine now and then misses a key or a moment.
 	.venv-browser/bin/python -m pytest -m browser || \
 		.venv-browser/bin/python -m pytest -m browser --last-failed --last-failed-no-failures none
+
+clients: .venv-browser/.installed .npm/clients/.installed  ## editors, widgets and programs upload to this endpoint
+	@# What fails is tried once more, as above.
+	.venv-browser/bin/python -m pytest -m clients tests/clients || \
+		.venv-browser/bin/python -m pytest -m clients tests/clients --last-failed --last-failed-no-failures none
 
 bench: bench-uploads bench-cold-start bench-direct bench-gateway  ## every benchmark; no test depends on a timing
 
@@ -81,6 +86,10 @@ bench-gateway-matrix: .venv-bench/.installed  ## the tests' matrix of event shap
 
 .npm/.installed: Makefile  ## what pages use in tests; never committed
 	npm install --silent --no-save --no-package-lock --prefix .npm uppy@6.0.1 axe-core@4.14.1
+	@touch $@
+
+.npm/clients/.installed: tests/clients/packages.txt  ## the clients of `make clients`; never committed
+	npm install --silent --no-save --no-package-lock --ignore-scripts --prefix .npm/clients $$(cat $<)
 	@touch $@
 
 $(venv): pyproject.toml handler/requirements.txt

@@ -6,7 +6,6 @@ import re
 import time
 import uuid
 from typing import Any
-from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -22,7 +21,6 @@ from .storage import StoredFile, is_key
 REFUSAL = "handler.refusal"
 """Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
 all others are. No client can put anything there: what it sends is under ``HTTP_…``."""
-_ASCII = "".join(map(chr, range(0x80)))
 
 MAX_LOGGED_REASONS = 5
 """How many refused types of one request the log names."""
@@ -50,9 +48,6 @@ def _begin() -> None:
         raise request.environ[REFUSAL]
     access: Access = current_app.extensions["access"]
     access.check_request(request)
-    if not request.query_string.isascii():
-        # Werkzeug fails to decode raw bytes that are not UTF-8. It replaces them where they are percent-encoded.
-        request.query_string = quote(request.query_string, safe=_ASCII).encode("ascii")
 
 
 def _problem(problem: Problem) -> Response:

@@ -175,13 +175,21 @@ def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None =
 
 def _check_dialect() -> None:
     """
-    :raises MalformedRequest: ``?for=`` names no client that is known.
+    :raises MalformedRequest: ``?for=`` names no client that is known, or one that cannot work here.
     """
-    if "for" in request.args and answers.requested_dialect() is None:
+    if "for" not in request.args:
+        return
+    dialect = answers.requested_dialect()
+    if dialect is None:
         from . import dialects  # noqa: PLC0415  (most requests ask for none)
 
         known = ", ".join(dialects.names())
         raise MalformedRequest(f"The value of 'for' is not the name of a known client. Use one of: {known}.")
+    if dialect.needs_url and files.DOWNLOAD not in current_app.view_functions:
+        raise MalformedRequest(
+            "This client shows a file from its URL, and here files have none. Set DOWNLOADS=on, or send the file "
+            f"without '?for={dialect.name}'."
+        )
 
 
 def _file_fields() -> frozenset[str]:

@@ -48,6 +48,23 @@ def test_accept_of_more_than_1_kib_counts_as_any_type(client: FlaskClient, lengt
     assert client.get("/nothing", headers={"Accept": accept}).mimetype == media_type
 
 
+@pytest.mark.parametrize(
+    ("query", "stem"),
+    [
+        ("Gr\xc3\xbc\xc3\x9fe", "Grue"),
+        ("Gr%C3%BC%C3%9Fe", "Grue"),
+        ("Gr\xfc\xdfe", "GrFCDFe"),
+        ("Gr%FC%DFe", "GrFCDFe"),
+    ],
+)
+def test_query_of_any_bytes_is_read(client: FlaskClient, query: str, stem: str) -> None:
+    environ = {"QUERY_STRING": f"filename={query}.txt"}  # as WSGI has it: a character for each byte
+    response = client.post("/upload", data=b"hello", content_type="text/plain", environ_overrides=environ)
+    assert response.status_code == 201
+    assert response.get_json()["files"][0]["name"] == f"{stem}.txt"
+    assert client.get("/nowhere", environ_overrides={"QUERY_STRING": "\x80"}).status_code == 404
+
+
 def test_a_log_line_appears_once(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:
     handler = logging.StreamHandler(sys.stdout)  # as Lambda's runtime has one
     logging.getLogger().addHandler(handler)

@@ -694,6 +694,14 @@ def test_the_log_of_a_request_becomes_metrics(client: FlaskClient, capsys: pytes
         ("AcceptedBytes", len(samples.TEXT)),
         ("Duration", line["milliseconds"]),
     }
+    client.put("/upload/a.txt?for=suneditor", data=samples.TEXT)
+    line = last_line(capsys)
+    assert line["status"] == 200
+    assert {name for name, *_ in metrics("UploadLog", line)} == {"Accepted", "AcceptedBytes", "Duration"}
+    client.put("/upload/a.png?for=suneditor", data=samples.TEXT)
+    line = last_line(capsys)
+    assert line["status"] == 200
+    assert {name for name, *_ in metrics("UploadLog", line)} == {"Refused", "Duration"}
     client.put("/upload/a.png", data=samples.TEXT)
     line = last_line(capsys)
     mismatch = "urn:problem-type:upload:content-mismatch"
