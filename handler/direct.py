@@ -92,13 +92,13 @@ def status(name: str) -> Response:
         if upload.upload and _uploads().begun(upload.id, upload.upload):
             return _pending(upload)
         verdict = _uploads().verdict(upload.id)
+        if verdict is None and not upload.upload and not _uploads().arrived(upload.id):
+            return _pending(upload)  # nobody knows whether the form will still be sent
         if verdict is None:
             verdict = _judge(upload, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
     except NotInTime:
         return _pending(upload)
     if verdict is None:
-        if not upload.upload:  # nobody knows whether the form will still be sent
-            return _pending(upload)
         raise NotFound("Nothing has come in under this id. It may have been removed.")
     if verdict.refusal is not None:
         return answers.success({"id": upload.id, "status": "refused", "problem": verdict.refusal})

@@ -70,7 +70,8 @@ class Promotion:
             raise NotInTime
         verdict = self._decide(id, incoming)
         self._uploads.discard(id, incoming.version)
-        self._uploads.end_copies(id)
+        if verdict.refusal is None:
+            self._uploads.end_copies(id)
         return verdict
 
     def _decide(self, id: str, incoming: Incoming) -> Verdict:  # noqa: A002

@@ -317,8 +317,6 @@ def s3_errors() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
-        if code.isdigit() and not _may_be_s3(error.response):
-            raise StorageUnavailable(f"not S3's error: {error}") from None
         raise S3Refused(str(error), s3_status=status, s3_code=code) from None
     except (BotoCoreError, ResponseParserError, KeyError) as error:  # KeyError: a response without what S3 sends
         raise StorageUnavailable(repr(error)) from None
@@ -334,7 +332,8 @@ def require_s3(response: _Response, *member: str) -> _Response:
     :raises StorageUnavailable: somebody else sent it.
     """
     metadata = response.get("ResponseMetadata", {})
-    if metadata.get("HTTPStatusCode") == 204 or _has_request_id(metadata):
+    is_named = any(name in REQUEST_ID_FIELDS for name in metadata.get("HTTPHeaders", {}))
+    if is_named or metadata.get("HTTPStatusCode") == 204:
         return response
     found: Any = response if member else None
     for name in member:
@@ -342,14 +341,3 @@ def require_s3(response: _Response, *member: str) -> _Response:
     if found is None:
         raise StorageUnavailable("a 200 that S3 did not send: it has no request id")
     return response
-
-
-def _has_request_id(metadata: Mapping[str, Any]) -> bool:
-    return any(name in REQUEST_ID_FIELDS for name in metadata.get("HTTPHeaders", {}))
-
-
-def _may_be_s3(error: Mapping[str, Any]) -> bool:
-    """Whether S3 may have sent an error without a body, which botocore gives its status as its code. A proxy's page
-    looks the same."""
-    metadata = error.get("ResponseMetadata", {})
-    return "HTTPHeaders" not in metadata or _has_request_id(metadata)
