@@ -325,19 +325,20 @@ def s3_errors() -> Iterator[None]:
 def require_s3(response: _Response, *member: str) -> _Response:
     """Return the response if S3 sent it: botocore takes any 200 for S3's, such as a page that a proxy shows.
 
-    S3 names each of its responses. A store that names none, as some of those that speak S3's protocol, is known by a
-    member that only it can fill, or by the status 204, which no page has.
+    S3 puts a request id into each of its responses. A store that speaks S3's protocol and sends none is known by a
+    member that a page does not fill, or by the status 204.
 
     :param member: the path to that member.
-    :raises StorageUnavailable: somebody else sent it.
+    :raises StorageUnavailable: something else sent it.
     """
     metadata = response.get("ResponseMetadata", {})
-    is_named = any(name in REQUEST_ID_FIELDS for name in metadata.get("HTTPHeaders", {}))
-    if is_named or metadata.get("HTTPStatusCode") == 204:
+    fields = metadata.get("HTTPHeaders", {})
+    if metadata.get("HTTPStatusCode") == 204 or any(name in fields for name in REQUEST_ID_FIELDS):
         return response
     found: Any = response if member else None
     for name in member:
         found = found.get(name) if isinstance(found, Mapping) else None
-    if found is None:
+    # A page may have an ETag. No object of ours is a page.
+    if found is None or fields.get("content-type", "").startswith("text/html"):
         raise StorageUnavailable("a 200 that S3 did not send: it has no request id")
     return response
