@@ -12,6 +12,9 @@ from .inspection import FileName, Policy
 from .problems import MalformedRequest
 from .storage.direct import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
 
+MAX_NAME_CHARS = 4096
+"""Far more than a file system gives a name, and few enough to look at one for nothing."""
+
 _NUMBER = re.compile("[0-9]{1,16}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -39,6 +42,8 @@ class Announcement:
         file_name, media_type = said.get("filename"), said.get("type")
         if not isinstance(file_name, str):
             raise MalformedRequest("Say what the file is called: 'filename' is missing, or is no text.")
+        if len(file_name) > MAX_NAME_CHARS:
+            raise MalformedRequest(f"'filename' has more than {MAX_NAME_CHARS:,} characters. Send a shorter name.")
         name = inspection.inspect_name(file_name, file_types=policy.file_types)
         if isinstance(media_type, str):
             inspection.inspect_media_type(name, media_type=media_type)
