@@ -251,7 +251,7 @@ class Uppy:
         return url
 
     def tell(self, endpoint: str) -> Any:
-        """What the README's handler of ``upload-success`` comes to: a file's URL, or what the endpoint says."""
+        """The result of the README's handler of ``upload-success``: a file's URL, or the endpoint's answer."""
         return self.page.evaluate("(endpoint) => tell(endpoint)", endpoint)
 
     def result(self) -> dict[str, Any]:
