@@ -12,6 +12,9 @@ from .inspection import FileName, Policy
 from .problems import MalformedRequest
 from .storage.direct import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
 
+MAX_NAME_CHARS = 4096
+"""Far more than file systems allow, and few enough to inspect at no cost."""
+
 _NUMBER = re.compile("[0-9]{1,16}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -20,7 +23,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 class Announcement:
     """What a client says about a file before it sends it.
 
-    :param size: in bytes, if it is said, and the lengths of the parts can be known from it.
+    :param size: in bytes, if the client said it in a way that tells the lengths of the parts.
     :param part_bytes: what each part but the last one will hold, if that is said too.
     """
 
@@ -39,6 +42,8 @@ class Announcement:
         file_name, media_type = said.get("filename"), said.get("type")
         if not isinstance(file_name, str):
             raise MalformedRequest("Say what the file is called: 'filename' is missing, or is no text.")
+        if len(file_name) > MAX_NAME_CHARS:
+            raise MalformedRequest(f"'filename' has more than {MAX_NAME_CHARS:,} characters. Send a shorter name.")
         name = inspection.inspect_name(file_name, file_types=policy.file_types)
         if isinstance(media_type, str):
             inspection.inspect_media_type(name, media_type=media_type)
@@ -58,8 +63,8 @@ class Announcement:
                 max_bytes=policy.max_file_bytes if size is None else size,
                 sha256=sha256,
             ),
-            # A page's own metadata may have a 'size', which then is the most that the file may hold. Only with
-            # 'partSize', or where there is one part, it says how long the parts are.
+            # A page's own metadata may have a 'size' that was not meant for us. Without 'partSize' it only limits the
+            # file, unless the file has one part.
             size=size if is_declared or part_size or (size is not None and size <= MIN_PART_BYTES) else None,
             part_bytes=part_size,
         )

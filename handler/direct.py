@@ -78,11 +78,12 @@ def _in_time(view: Callable[..., Response]) -> Callable[..., Response]:
 
 
 def status(name: str) -> Response:
-    """What became of an upload.
+    """Return the status of an upload.
 
-    The upload id tells all. The file's id is in the log, and so is told only that a file is stored, for one call to S3.
+    Only its upload id gets the file or the reason of a refusal. The ids of files are in the log, so such an id is
+    answered without the file's name and URL, and costs one call to S3.
 
-    :param name: the file's id, or the upload id.
+    :param name: the upload id, or the file's id.
     """
     if is_id(name):
         return _status_by_id(name)
@@ -91,13 +92,13 @@ def status(name: str) -> Response:
         if upload.upload and _uploads().begun(upload.id, upload.upload):
             return _pending(upload)
         verdict = _uploads().verdict(upload.id)
+        if verdict is None and not upload.upload and not _uploads().arrived(upload.id):
+            return _pending(upload)  # nobody knows whether the form will still be sent
         if verdict is None:
             verdict = _judge(upload, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
     except NotInTime:
         return _pending(upload)
     if verdict is None:
-        if not upload.upload:  # nobody knows whether the form will still be sent
-            return _pending(upload)
         raise NotFound("Nothing has come in under this id. It may have been removed.")
     if verdict.refusal is not None:
         return answers.success({"id": upload.id, "status": "refused", "problem": verdict.refusal})
@@ -121,9 +122,11 @@ def _pending(upload: UploadId) -> Response:
 
 
 def _judge(upload: UploadId, *, undecided: bool, max_read_bytes: int) -> Verdict | None:
-    """Come to a verdict, within what there is time for where somebody is waiting at API Gateway.
+    """Come to a verdict on an upload; in Lambda, before API Gateway's time-out.
 
-    :raises NotInTime: there is not enough of it.
+    :param undecided: whether there was no verdict a moment ago.
+    :param max_read_bytes: the largest file that is read in Lambda for its digest.
+    :raises NotInTime: the file is too large for that.
     """
     hurry = current_app.config["HURRY"]
     return _promotion().judge(
@@ -201,8 +204,8 @@ def part(upload_id: str, part_number: str, token: str | None = None) -> Response
 def _part_size(number: int, *, size: int, part_bytes: int | None) -> int:
     """Return the length of a part, in bytes, of a file whose size is known.
 
-    :raises MalformedRequest: there is no such part, or the file has several and nobody said how large they are: a URL
-        for any length takes 5 GiB.
+    :param part_bytes: the length of each part except the last, if the client said it.
+    :raises MalformedRequest: there is no such part; or its length is unknown, and a URL for any length takes 5 GiB.
     """
     if part_bytes is None:
         if size > MIN_PART_BYTES:
@@ -210,7 +213,7 @@ def _part_size(number: int, *, size: int, part_bytes: int | None) -> int:
                 f"Begin the upload with 'partSize' too: a file of {size:,} bytes may have several parts, and each URL "
                 "is signed for the length of its part."
             )
-        part_bytes = MIN_PART_BYTES  # all parts except the last have so much: there is only one
+        part_bytes = MIN_PART_BYTES  # S3 takes a smaller part only as the last, so there is one
     count = max(1, -(-size // part_bytes))
     if number > count:
         raise MalformedRequest(f"A file of {size:,} bytes in parts of {part_bytes:,} has {count:,} parts.")
@@ -267,11 +270,11 @@ def complete(upload_id: str, token: str | None = None) -> Response:
 def abort(upload_id: str, token: str | None = None) -> Response:
     """Forget the parts.
 
-    :raises UploadNotFound: it is too late: the upload is completed.
+    :raises UploadNotFound: the upload is completed.
     """
     upload = _upload(upload_id, token)
     _uploads().abort(upload.id, upload.upload)
-    # To abort what was completed does nothing, and may be answered like an abort that did something.
+    # S3 may answer an abort that came after the completion like one that came before.
     storage: Storage = current_app.extensions["storage"]
     if _uploads().arrived(upload.id) or storage.contains(upload.id):
         raise UploadNotFound(
@@ -323,8 +326,7 @@ def _check_sum(upload: UploadId, found: list[Part]) -> None:
 
 
 def _too_large(upload: UploadId) -> FileTooLarge:
-    what = "it was said to be" if upload.size is not None else "a file may be"
-    return FileTooLarge(f"The file is larger than {what}: {upload.max_bytes:,} bytes.", max_bytes=upload.max_bytes)
+    return FileTooLarge(f"The file is larger than it may be: {upload.max_bytes:,} bytes.", max_bytes=upload.max_bytes)
 
 
 def _upload(upload_id: str, token: str | None) -> UploadId:

@@ -16,7 +16,7 @@ COPIED_IN_TIME_BYTES = 2048 * MIB
 READ_IN_TIME_BYTES = 256 * MIB
 """What is surely read in that time, at the speed that a function of 512 MB has."""
 READ_FOR_STATUS_BYTES = 8 * MIB
-"""What is read because somebody asks what became of a file: once, since the first answer has its verdict."""
+"""The largest file that a request for its status reads for its digest. Larger ones wait for their event."""
 
 
 class NotInTime(Exception):
@@ -47,7 +47,7 @@ class Promotion:
 
         The verdict is asked for first, so that a form which is sent again costs next to nothing.
 
-        :param version: what the storage's event calls the bytes that it is about, if it names them.
+        :param version: the version that the storage's event names, if it names one.
         :param undecided: whether there was no verdict a moment ago, so that it need not be asked for first.
         :param max_copy_bytes: the largest file that there is time to copy; ``None`` for any.
         :param max_read_bytes: the same for a file that is read for its digest.
@@ -64,13 +64,14 @@ class Promotion:
             self._uploads.discard(id, version)  # the event of the first is on its way, or at work
             return None
         if incoming is None:
-            return self._uploads.verdict(id)  # between the two looks somebody else may have decided, and discarded it
+            return self._uploads.verdict(id)  # somebody else may have decided, and discarded it, in between
         limit = max_read_bytes if incoming.declaration.sha256 else max_copy_bytes
         if limit is not None and incoming.size > limit:
             raise NotInTime
         verdict = self._decide(id, incoming)
         self._uploads.discard(id, incoming.version)
-        self._uploads.end_copies(id)
+        if verdict.refusal is None:
+            self._uploads.end_copies(id)
         return verdict
 
     def _decide(self, id: str, incoming: Incoming) -> Verdict:  # noqa: A002

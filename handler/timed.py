@@ -1,4 +1,4 @@
-"""Signed values that expire: what a client holds for us, so that nothing has to be stored. Pure, and without Flask."""
+"""Signed values that expire: a client holds them, so that nothing has to be stored. Pure: neither I/O nor Flask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEEWAY_SECONDS = 30
 class TimedSigner:
     """Signs JSON values together with the time, and verifies both.
 
-    :param secret: the key, which all processes that verify have to share.
+    :param secret: the key, shared by all processes that verify.
     :param purpose: a value that is signed for one purpose is not valid for another.
     """
 
@@ -30,11 +30,10 @@ class TimedSigner:
     def verify(self, signed: str, *, max_seconds: int) -> Any:
         """Return the value.
 
-        itsdangerous takes a value from the future for an expired one when it is asked to look at the age, so the age is
-        compared here.
+        itsdangerous rejects every signature from the future when it compares the age, so the age is compared here.
 
-        :param max_seconds: how old the signature may be.
-        :raises BadSignature: it is not one of ours, was changed, has expired, or is from the future.
+        :param max_seconds: the age at which the signature expires.
+        :raises BadSignature: it is not one of ours, was changed, has expired, or comes from too far in the future.
         """
         value, signed_at = self._serializer.loads(signed, return_timestamp=True)
         age = int(time.time()) - int(signed_at.timestamp())

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+PAGE = b"<html><title>Sign in to use this network</title></html>"
+
 
 @dataclass
 class FakeS3:
@@ -99,7 +101,9 @@ class _RequestHandler(BaseHTTPRequestHandler):
             case "conflict":
                 self._answer(409, b"<Error><Code>ConditionalRequestConflict</Code></Error>")
             case "page":
-                self._answer(200, b"<html><title>Sign in to use this network</title></html>")
+                self._answer(200, PAGE)
+            case "page with an ETag":
+                self._answer(200, PAGE, headers={"Content-Type": "text/html; charset=utf-8", "ETag": '"e"'})
             case "garbage":
                 self._answer(200, b"\x00<<<not xml")
             case "garbage as an error":

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def queued(*events: Any) -> dict[str, Any]:
-    """What Lambda hands on of a queue of such events (AWS: "Using Lambda with Amazon SQS")."""
+    """The invocation for such events in a queue (AWS: "Using Lambda with Amazon SQS")."""
     return {
         "Records": [
             {

@@ -99,7 +99,13 @@ class S3:
         return self._answer(request, 412)
 
     def _answer(self, request: AWSPreparedRequest, status: int, body: bytes = b"") -> AWSResponse:
-        headers = HTTPHeaders.from_dict({"ETag": '"e"', "Content-Type": "text/plain", "Content-Length": str(len(body))})
+        fields = {
+            "ETag": '"e"',
+            "Content-Type": "text/plain",
+            "Content-Length": str(len(body)),
+            "x-amz-request-id": "1",
+        }
+        headers = HTTPHeaders.from_dict(fields)
         return AWSResponse(request.url, status, headers, _Raw(body))
 
 

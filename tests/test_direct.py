@@ -119,6 +119,7 @@ def test_a_declared_digest_is_verified(direct: DirectClient) -> None:
         ({}, 400, "malformed-request"),
         ({"filename": None}, 400, "malformed-request"),
         ({"filename": 5}, 400, "malformed-request"),
+        ({"filename": "a" * 4093 + ".txt"}, 400, "malformed-request"),
         ({"filename": ["a.txt"]}, 400, "malformed-request"),
         ({"filename": "a.txt", "size": -1}, 400, "malformed-request"),
         ({"filename": "a.txt", "size": 1.5}, 400, "malformed-request"),

@@ -628,6 +628,18 @@ def test_an_upload_id_is_good_for_a_day(direct: DirectClient, age: int, status: 
     assert direct.client.get(f"/upload/{old['uploadId']}").status_code == status
 
 
+@pytest.mark.parametrize(("ahead", "status"), [(1, 200), (28, 200), (40, 404)])
+def test_upload_id_signed_by_clock_that_is_ahead(direct: DirectClient, ahead: int, status: int) -> None:
+    """By that of another function, for example. Tokens have the same leeway."""
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
+    with earlier(-ahead):
+        other = changed(upload, uploadId=upload_ids.sign(known, secret=secret_of(direct)))
+    assert direct.complete(other).status_code == status
+    assert direct.client.get(f"/upload/{other['uploadId']}").status_code == status
+
+
 def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     upload = with_token(client, token()).begun("a.txt")

@@ -310,11 +310,11 @@ def test_a_forms_declared_digest(direct: DirectClient, data: bytes, status: str)
         assert answer["problem"]["type"].endswith("digest-mismatch")
 
 
-# What it costs to send a form again, or to judge a file that somebody else is judging.
+# The cost of a form that is sent again, and of a file that somebody else is judging.
 
 
 def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What S3 is asked from here on."""
+    """The calls to S3 from here on."""
     client = direct.client.application.extensions["storage"].client
     call, operations = client._make_api_call, []
 
@@ -689,7 +689,7 @@ PAGE = b"<html><head><title>Sign in to use this network</title></head><body/></h
 
 
 class Body(io.BytesIO):
-    """What botocore reads a response from."""
+    """The body of a response, as botocore reads it."""
 
     def stream(self, *_: object, **__: object) -> Iterator[bytes]:
         yield self.read()

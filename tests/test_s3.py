@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import hmac
 import io
@@ -19,7 +20,7 @@ from handler.app import create_app
 from handler.problems import StorageUnavailable
 from handler.settings import Settings
 from handler.storage import s3 as s3_module
-from handler.storage.s3 import MEMORY_BYTES, S3Storage, make_client, s3_errors
+from handler.storage.s3 import MEMORY_BYTES, S3Storage, make_client, require_s3, s3_errors
 
 from . import fake_s3, samples
 from .conftest import BUCKET
@@ -85,6 +86,7 @@ def test_what_fails_twice_and_then_works_has_worked(fake: fake_s3.FakeS3, behavi
         "garbage as an error",
         "forbid",
         "page",
+        "page with an ETag",
     ],
 )
 def test_what_keeps_failing_is_503(fake: fake_s3.FakeS3, behaviour: str) -> None:
@@ -167,7 +169,7 @@ def test_a_conflict_with_somebody_elses_file_leaves_it(
     assert [method for method, _, _ in fake.requests] == ["PUT", "PUT", "HEAD", "HEAD"], "nothing is taken back"
 
 
-@pytest.mark.parametrize("behaviour", ["garbage", "forbid", "throttle", "reset"])
+@pytest.mark.parametrize("behaviour", ["garbage", "forbid", "throttle", "reset", "page", "page with an ETag"])
 def test_reading_from_an_s3_that_fails(fake: fake_s3.FakeS3, storage: S3Storage, behaviour: str) -> None:
     put(storage)
     fake.behaviours = [behaviour] * 100
@@ -175,8 +177,63 @@ def test_reading_from_an_s3_that_fails(fake: fake_s3.FakeS3, storage: S3Storage,
         storage.find(ID, "a.txt")
     with pytest.raises(StorageUnavailable):
         storage.delete(ID, "a.txt")
+    with pytest.raises(StorageUnavailable):
+        storage.contains(ID)
+    fake.behaviours = ["good"] + [behaviour] * 100
+    with pytest.raises(StorageUnavailable):
+        storage.delete(ID, "a.txt")  # which was found
     fake.behaviours = []
     assert storage.find(ID, "a.txt") == file()
+
+
+RESPONSES: list[tuple[dict[str, Any], tuple[str, ...], bool]] = [
+    ({"ResponseMetadata": {"HTTPHeaders": {"x-amz-request-id": "1"}}}, (), True),
+    ({"ResponseMetadata": {"HTTPHeaders": {"x-amz-id-2": "1"}}}, ("ETag",), True),
+    ({"ResponseMetadata": {"HTTPHeaders": {}, "HTTPStatusCode": 204}}, (), True),
+    ({"ResponseMetadata": {"HTTPHeaders": {}}, "ETag": "e"}, ("ETag",), True),
+    ({"ResponseMetadata": {"HTTPHeaders": {}}, "Metadata": {"max-bytes": "1"}}, ("Metadata", "max-bytes"), True),
+    ({}, (), False),
+    ({}, ("ETag",), False),
+    ({"ResponseMetadata": {"HTTPStatusCode": 200}}, ("ETag",), False),
+    ({"ResponseMetadata": {"HTTPStatusCode": 200}}, (), False),
+    ({"ResponseMetadata": {"HTTPHeaders": {"x-amz-cf-id": "CloudFront's"}}}, (), False),
+    ({"ResponseMetadata": {"HTTPHeaders": {}}, "Metadata": {}}, ("Metadata", "max-bytes"), False),
+    ({"ResponseMetadata": {"HTTPHeaders": {}}, "ETag": "e"}, ("CopyPartResult", "ETag"), False),
+    ({"ResponseMetadata": {"HTTPHeaders": {"content-type": "text/html"}}, "ETag": "e"}, ("ETag",), False),
+]
+
+
+@pytest.mark.parametrize(("response", "member", "good"), RESPONSES)
+def test_response_that_s3_did_not_send_is_rejected(
+    response: dict[str, Any], member: tuple[str, ...], good: bool
+) -> None:
+    if good:
+        assert require_s3(response, *member) is response
+    else:
+        with pytest.raises(StorageUnavailable):
+            require_s3(response, *member)
+
+
+@pytest.mark.parametrize("module", ["s3", "s3_direct"])
+def test_every_response_of_s3_is_checked(module: str) -> None:
+    """In each function that calls S3, apart from signing, there is a ``require_s3`` for each call."""
+    path = Path(s3_module.__file__).with_name(f"{module}.py")
+    checked = 0
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        called = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+        asked = [
+            each.attr
+            for each in called
+            if isinstance(each, ast.Attribute) and ast.unparse(each.value).endswith("client")
+        ]
+        needed = [name for name in asked if not name.startswith("generate_presigned")]
+        found = [each for each in called if isinstance(each, ast.Name) and each.id == "require_s3"]
+        if function.name != "take_back":  # nothing depends on it
+            assert len(found) >= len(needed), function.name
+            checked += len(needed)
+    assert checked > 3
 
 
 def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,16 @@ def test_a_deleted_file_is_gone(storage: Storage, stored_keys: Callable[[], list
     assert stored_keys() == []
 
 
+def test_storage_contains_id_of_stored_file_only(storage: Storage) -> None:
+    assert not storage.contains(ID)
+    stored = put(storage)
+    assert storage.contains(ID)
+    for other in ("f" * 32, ID[:-1], ID.upper(), "", "..", f"{ID}/a.txt"):
+        assert not storage.contains(other)
+    storage.delete(stored.id, stored.name)
+    assert not storage.contains(ID)
+
+
 def test_what_is_taken_back_is_gone_whether_it_was_there_or_not(
     storage: Storage, stored_keys: Callable[[], list[str]]
 ) -> None:

@@ -623,6 +623,7 @@ def test_promotions_run_at_bounded_concurrency_by_default() -> None:
             },
         }
     }
+    assert promote["ReservedConcurrentExecutions"] == {"Ref": "AWS::NoValue"}
     parameter = TEMPLATE["Parameters"]["PromotionConcurrency"]
     # AWS: "Configuring maximum concurrency for Amazon SQS event sources"
     assert (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]) == (2, 10, 1000)

@@ -104,7 +104,7 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
 
 async function verdict(upload, endpoint, options) {
   for (;;) {
-    const { status, file, problem } = await endpoint.ask("GET", `/${upload.id}`, options);
+    const { status, file, problem } = await endpoint.ask("GET", `/${upload.uploadId}`, options);
     if (status === "stored") return file;
     if (status === "refused") throw new Failure(problem.detail, problem);
     await sleep(POLL_SECONDS, options.signal);

@@ -105,7 +105,7 @@ class Incoming(Protocol):
 
     @property
     def version(self) -> str:
-        """What the storage calls them, where other bytes can come in under the same id."""
+        """The storage's name for them, where other bytes can come in under the same id."""
 
     @property
     def declaration(self) -> Declaration:
@@ -153,7 +153,7 @@ class DirectUploads(Protocol):
         """Whether this upload in parts is under way: neither completed nor aborted."""
 
     def arrived(self, id: str) -> bool:  # noqa: A002
-        """Whether something has come in as a whole under this id, and has no verdict yet or was not discarded."""
+        """Whether bytes have come in as a whole under this id, and were not discarded."""
 
     def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002
         """Where to PUT a part for an hour: absolute, or relative to the root of this endpoint.
@@ -183,9 +183,9 @@ class DirectUploads(Protocol):
     def incoming(self, id: str, version: str | None = None) -> Incoming | None:  # noqa: A002
         """Pin the bytes that came in first under this id.
 
-        :param version: what the storage's event calls the bytes that it is about, if it names them.
-        :returns: ``None`` if nothing has come in, or there was a verdict and it was discarded. As that can happen
-            between two calls, whoever had asked for the verdict before asks again.
+        :param version: the version that the storage's event names, if it names one.
+        :returns: ``None`` if nothing has come in, or it was discarded after a verdict. That can happen between two
+            calls, so a caller that had asked for the verdict before asks again.
         :raises SentAgain: the version is there, and is not the first that came in.
         """
 
@@ -199,7 +199,7 @@ class DirectUploads(Protocol):
         """End the copies of a file that others have begun, since there is a verdict: they stop at their next part."""
 
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
-        """What became of it, if that is decided."""
+        """Return the verdict on what came in under this id, if there is one."""
 
     def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
         """Write down why it is refused, unless that is written already."""

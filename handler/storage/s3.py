@@ -317,8 +317,6 @@ def s3_errors() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
-        if code.isdigit() and not _may_be_s3(error.response):
-            raise StorageUnavailable(f"not S3's error: {error}") from None
         raise S3Refused(str(error), s3_status=status, s3_code=code) from None
     except (BotoCoreError, ResponseParserError, KeyError) as error:  # KeyError: a response without what S3 sends
         raise StorageUnavailable(repr(error)) from None
@@ -327,29 +325,20 @@ def s3_errors() -> Iterator[None]:
 def require_s3(response: _Response, *member: str) -> _Response:
     """Return the response if S3 sent it: botocore takes any 200 for S3's, such as a page that a proxy shows.
 
-    S3 names each of its responses. A store that names none, as some of those that speak S3's protocol, is known by a
-    member that only it can fill, or by the status 204, which no page has.
+    S3 puts a request id into each of its responses. A store that speaks S3's protocol and sends none is known by a
+    member that a page does not fill, or by the status 204.
 
     :param member: the path to that member.
-    :raises StorageUnavailable: somebody else sent it.
+    :raises StorageUnavailable: something else sent it.
     """
     metadata = response.get("ResponseMetadata", {})
-    if metadata.get("HTTPStatusCode") == 204 or _has_request_id(metadata):
+    fields = metadata.get("HTTPHeaders", {})
+    if metadata.get("HTTPStatusCode") == 204 or any(name in fields for name in REQUEST_ID_FIELDS):
         return response
     found: Any = response if member else None
     for name in member:
         found = found.get(name) if isinstance(found, Mapping) else None
-    if found is None:
+    # A page may have an ETag. No object of ours is a page.
+    if found is None or fields.get("content-type", "").startswith("text/html"):
         raise StorageUnavailable("a 200 that S3 did not send: it has no request id")
     return response
-
-
-def _has_request_id(metadata: Mapping[str, Any]) -> bool:
-    return any(name in REQUEST_ID_FIELDS for name in metadata.get("HTTPHeaders", {}))
-
-
-def _may_be_s3(error: Mapping[str, Any]) -> bool:
-    """Whether S3 may have sent an error without a body, which botocore gives its status as its code. A proxy's page
-    looks the same."""
-    metadata = error.get("ResponseMetadata", {})
-    return "HTTPHeaders" not in metadata or _has_request_id(metadata)

@@ -249,7 +249,8 @@ class S3DirectUploads:
             else:
                 objects: list[ObjectIdentifierTypeDef] = [{"Key": key, "VersionId": each} for each in versions]
                 response = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects})
-                require_s3(response, "Deleted")
+                if errors := require_s3(response, "Deleted").get("Errors"):
+                    raise StorageUnavailable(f"DeleteObjects: {errors[0].get('Code')} for {len(errors)} of {key}")
 
     def end_copies(self, id: str) -> None:  # noqa: A002
         with s3_errors():
@@ -293,7 +294,7 @@ class S3DirectUploads:
     def _oldest(self, key: str, version: str | None) -> str | None:
         """Return the id of an object's oldest version, in one call unless there are more than a page of versions.
 
-        :param version: if that many have piled up, only whether this one is the oldest is looked at.
+        :param version: the one that may be the oldest. With more than a page of versions only this is checked.
         :raises SentAgain: this one is not the oldest.
         """
         versions, complete = self._page(key)
@@ -320,10 +321,10 @@ class S3DirectUploads:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _History:
-    """What became of a file under its id.
+    """The versions of a file under its id.
 
-    :param name: of the file, if one was ever stored.
-    :param deleted: whether it was deleted.
+    :param name: of the file, if it is stored.
+    :param deleted: whether it was deleted, which is final.
     """
 
     name: str | None
@@ -331,7 +332,7 @@ class _History:
 
     @property
     def is_decided(self) -> bool:
-        """Whether it was stored, whatever came of it."""
+        """Whether it was stored, and perhaps deleted."""
         return self.deleted or self.name is not None
 
 
@@ -422,7 +423,7 @@ class S3Incoming:
                 )
                 require_s3(completed, "ETag")
         except BaseException:
-            with suppress(StorageUnavailable):  # what stays is swept by the bucket's lifecycle
+            with suppress(StorageUnavailable):  # the bucket's lifecycle sweeps the parts otherwise
                 _abort(self.storage, target["Key"], upload)
             raise
 

@@ -1,0 +1,305 @@
+"""docs/s3-calls.md: what each request asks of S3. The table is the expectation, and every route is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+
+from handler.access import SCOPES
+from handler.app import create_app
+from handler.settings import Settings
+from handler.tokens import mint
+
+from . import samples
+from .conftest import BUCKET
+from .direct_client import MIB, DirectClient
+from .s3_events import object_created, queued
+from .test_lambda import SECRET, Context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask import Flask
+    from flask.testing import FlaskClient
+    from mypy_boto3_s3 import S3Client
+
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "s3-calls.md").read_text(encoding="utf-8")
+CHECK = "check"
+"""In the table: the reads of the inspection, whose number depends on the type of the file."""
+CALLS: dict[str, list[str]] = {
+    label: [] if calls == "none" else calls.split(", ")
+    for label, calls in re.findall(r"^\| (.+?) \| \d+(?: \+ check)? \| (.+?) \|$", DOCUMENT, re.MULTILINE)
+}
+NUMBERS: dict[str, str] = dict(re.findall(r"^\| (.+?) \| (\d+(?: \+ check)?) \| .+? \|$", DOCUMENT, re.MULTILINE))
+OFFLINE = {"/upload/s3/incoming", "/upload/s3/incoming/<ticket>"}
+Ask = Callable[[], Any]
+
+
+@dataclass
+class Case:
+    """An app over a bucket, with a token, and what it asks of S3."""
+
+    app: Flask
+    s3: S3Client
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def holder(self) -> FlaskClient:
+        client = self.app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {mint(SECRET, expires_seconds=600, scopes=SCOPES)}"
+        return client
+
+    @property
+    def anyone(self) -> FlaskClient:
+        return self.app.test_client()
+
+    @property
+    def direct(self) -> DirectClient:
+        return DirectClient(client=self.holder)
+
+    def stored(self) -> dict[str, Any]:
+        """A file that came in a request."""
+        (file,) = (self.holder.put("/upload/a.txt", data=samples.TEXT).json or {})["files"]
+        return dict(file)
+
+    def sent(self, *parts: bytes, filename: str = "a.txt", **said: Any) -> dict[str, Any]:
+        """An upload whose parts have arrived."""
+        upload = self.direct.begun(filename, **said)
+        for number, part in enumerate(parts, 1):
+            assert self.direct.put(upload, number, part).status == 200
+        return upload
+
+    def posted(self, *contents: bytes, filename: str = "a.txt", **query: Any) -> dict[str, Any]:
+        """A form that was sent, once for each content."""
+        form: dict[str, Any] = self.direct.form(filename, **query).json or {}
+        for content in contents:
+            assert self.direct.post(form, content).status == 204
+        return form
+
+    def versions(self, form: dict[str, Any]) -> list[str]:
+        """Of what came in, the oldest first."""
+        listed = self.s3.list_object_versions(Bucket=BUCKET, Prefix=f"incoming/{form['id']}")["Versions"]
+        return [version["VersionId"] for version in reversed(listed)]
+
+    def event(self, upload: dict[str, Any], version: str) -> Any:
+        """Have the function judge it that answers events."""
+        module = sys.modules["handler.lambda_function"]
+        event = queued(object_created(BUCKET, f"incoming/{upload['id']}", version=version))
+        return module.promote_handler(event, Context())
+
+    def note(self, app: Flask) -> None:
+        client = app.extensions["storage"].client
+        call = client._make_api_call
+
+        def noted(operation: str, arguments: dict[str, Any]) -> Any:
+            is_check = operation == "GetObject" and arguments["Key"].startswith("incoming/")
+            if not (is_check and self.calls[-1:] == [CHECK]):
+                self.calls.append(CHECK if is_check else operation)
+            return call(operation, arguments)
+
+        client._make_api_call = noted
+
+
+@pytest.fixture
+def case(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "promote")
+    monkeypatch.setenv("UPLOAD_BUCKET", BUCKET)
+    monkeypatch.setenv("TOKEN_SECRET", SECRET)
+    sys.modules.pop("handler.lambda_function", None)
+    promote = importlib.import_module("handler.lambda_function")
+    app = create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, "TOKEN_SECRET": SECRET}))
+    case = Case(app=app, s3=s3)
+    for each in (app, promote._app):
+        each.extensions["direct_uploads"].secret()  # which is read once in five minutes
+        case.note(each)
+    yield case
+    sys.modules.pop("handler.lambda_function", None)
+
+
+def to(method: str, path: str, **more: Any) -> Callable[[Case], Ask]:
+    return lambda case: lambda: case.holder.open(path, method=method, **more)
+
+
+def of_stored(method: str) -> Callable[[Case], Ask]:
+    def prepare(case: Case) -> Ask:
+        url = case.stored()["url"]
+        return lambda: case.holder.open(url, method=method)
+
+    return prepare
+
+
+def status_of(prepare: Callable[[Case], dict[str, Any]]) -> Callable[[Case], Ask]:
+    def prepared(case: Case) -> Ask:
+        url = prepare(case)["status"]
+        return lambda: case.anyone.get(url)
+
+    return prepared
+
+
+def completed(case: Case, *parts: bytes, **said: Any) -> dict[str, Any]:
+    upload = case.sent(*parts, **said)
+    case.direct.complete(upload)
+    return upload
+
+
+def judged(case: Case, content: bytes, **query: Any) -> dict[str, Any]:
+    form = case.posted(content, **query)
+    case.event(form, case.versions(form)[0])
+    return form
+
+
+def completes(*parts: bytes, times: int = 1, **said: Any) -> Callable[[Case], Ask]:
+    def prepare(case: Case) -> Ask:
+        upload = case.sent(*parts, **said)
+        for _ in range(times - 1):
+            case.direct.complete(upload)
+        return lambda: case.direct.complete(upload)
+
+    return prepare
+
+
+def events(*contents: bytes, after: int = 0, filename: str = "a.txt", **query: Any) -> Callable[[Case], Ask]:
+    """The last event of a form that was sent several times.
+
+    :param after: how many events came before it, of the first sendings.
+    """
+
+    def prepare(case: Case) -> Ask:
+        form = case.posted(*contents, filename=filename, **query)
+        versions = case.versions(form)
+        for version in versions[:after]:
+            case.event(form, version)
+        return lambda: case.event(form, versions[-1])
+
+    return prepare
+
+
+def event_after_completion(case: Case) -> Ask:
+    upload = case.sent(b"bytes")
+    uploads = case.app.extensions["direct_uploads"]
+    (found,) = case.s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
+    uploads.complete(upload["id"], found["UploadId"], uploads.parts(upload["id"], found["UploadId"]))
+    (version,) = case.versions(upload)
+    case.direct.complete(upload)
+    return lambda: case.event(upload, version)
+
+
+HTML = b"<html><script>alert(1)</script>"
+DIGEST = hashlib.sha256(samples.TEXT).hexdigest()
+TWO_PARTS: dict[str, Any] = {"filename": "a.png", "size": 6 * MIB, "partSize": 5 * MIB}
+ID = "0" * 32
+
+SCENARIOS: dict[str, Callable[[Case], Ask]] = {
+    "`GET /`": to("GET", "/"),
+    "`GET /static/<version>/<name>`": to("GET", "/static/1/page.js"),
+    "`GET /health`": to("GET", "/health"),
+    "`GET /openapi.json`": to("GET", "/openapi.json"),
+    "`GET /upload`": to("GET", "/upload"),
+    "`POST /upload`, for each file": lambda case: (
+        lambda: case.holder.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
+    ),
+    "`PUT /upload`": to("PUT", "/upload", data=b"x"),
+    "`PUT /upload/<name>`": to("PUT", "/upload/a.txt", data=samples.TEXT),
+    "`PUT /upload/<name>`, refused": to("PUT", "/upload/a.png", data=HTML),
+    "`PUT /upload/<name>`, without a token": lambda case: lambda: case.anyone.put("/upload/a.txt", data=samples.TEXT),
+    "`GET /files/<id>/<name>`": of_stored("GET"),
+    "`GET /files/<id>/<name>`, no such file": to("GET", f"/files/{ID}/a.txt"),
+    "`DELETE /files/<id>/<name>`": of_stored("DELETE"),
+    "`GET /upload/<name>`, a file's id": lambda case: partial(case.anyone.get, f"/upload/{case.stored()['id']}"),
+    "`GET /upload/<name>`, an unknown id": to("GET", f"/upload/{ID}"),
+    "`GET /upload/<name>`, neither an id nor an upload id": to("GET", "/upload/a.b.c"),
+    "`GET /upload/<name>`, parts that are pending": status_of(lambda case: case.sent(b"x")),
+    "`GET /upload/<name>`, parts that are stored": status_of(lambda case: completed(case, samples.TEXT)),
+    "`GET /upload/<name>`, parts that were refused": status_of(lambda case: completed(case, HTML, filename="a.png")),
+    "`GET /upload/<name>`, a form that was not sent": status_of(lambda case: case.posted()),
+    "`GET /upload/<name>`, a form before its event": status_of(lambda case: case.posted(samples.TEXT)),
+    "`GET /upload/<name>`, a form that is stored": status_of(lambda case: judged(case, samples.TEXT)),
+    "`GET /upload/<name>`, a form that was refused": status_of(lambda case: judged(case, HTML, filename="a.png")),
+    "`GET /upload/s3/params`": to("GET", "/upload/s3/params?filename=a.txt"),
+    "`POST /upload/s3/multipart`": to("POST", "/upload/s3/multipart", json={"filename": "a.txt"}),
+    "`GET /upload/s3/multipart/<upload_id>/<part_number>`": lambda case: partial(
+        case.direct.part_url, case.direct.begun(**TWO_PARTS), 2
+    ),
+    "`GET /upload/s3/multipart/<upload_id>/<part_number>`, without a size": lambda case: partial(
+        case.direct.part_url, case.direct.begun("a.png"), 2
+    ),
+    "`GET /upload/s3/multipart/<upload_id>`": lambda case: partial(case.direct.parts, case.sent(b"x")),
+    "`DELETE /upload/s3/multipart/<upload_id>`": lambda case: partial(case.direct.abort, case.sent(b"x")),
+    "`POST /upload/s3/multipart/<upload_id>/complete`": completes(samples.TEXT),
+    "`POST /upload/s3/multipart/<upload_id>/complete`, with its `sha256`": completes(samples.TEXT, sha256=DIGEST),
+    "`POST /upload/s3/multipart/<upload_id>/complete`, refused": completes(HTML, filename="a.png"),
+    "`POST /upload/s3/multipart/<upload_id>/complete`, a part is missing": completes(samples.png(5 * MIB), **TWO_PARTS),
+    "`POST /upload/s3/multipart/<upload_id>/complete`, again": completes(samples.TEXT, times=2),
+    "Event of a form": events(samples.TEXT),
+    "Event of a form, refused": events(HTML, filename="a.png"),
+    "Event of a form that was sent again": events(samples.TEXT, b"x", after=1),
+    "Event of a form that was sent again, refused": events(HTML, b"x", after=1, filename="a.png"),
+    "Event of a form that was sent again, before the first was judged": events(samples.TEXT, b"x"),
+    "Event of an upload in parts that its completion has judged": event_after_completion,
+}
+
+
+def test_every_row_is_counted() -> None:
+    assert set(SCENARIOS) == set(CALLS)
+
+
+@pytest.mark.parametrize("label", SCENARIOS)
+def test_request_makes_the_documented_calls(case: Case, label: str) -> None:
+    ask = SCENARIOS[label](case)
+    case.calls.clear()
+    ask()
+    assert case.calls == CALLS[label]
+    calls = [call for call in CALLS[label] if call != CHECK]
+    assert NUMBERS[label] == f"{len(calls)}" + (" + check" if CHECK in CALLS[label] else "")
+
+
+def test_every_route_is_in_the_table(case: Case) -> None:
+    routes = {
+        f"`{method} {rule.rule}`"
+        for rule in case.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if not rule.rule.startswith("/upload/t/")
+    }
+    assert {label.partition(",")[0] for label in CALLS if label.startswith("`")} == routes
+
+
+def test_token_in_the_path_costs_no_call(case: Case) -> None:
+    token = jwt.encode({"exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+    direct = DirectClient(client=case.anyone, prefix=f"/upload/t/{token}/s3")
+    direct.begun("a.txt")
+    assert case.calls == ["CreateMultipartUpload"]
+
+
+ANYONE = [
+    "/",
+    "/health",
+    "/openapi.json",
+    "/upload",
+    f"/upload/{ID}",
+    "/upload/a.txt",
+    "/upload/s3/params?filename=a.txt",
+    "/upload/s3/multipart/x",
+    "/upload/s3/multipart/x/1",
+    f"/files/{ID}/a.txt",
+    "/upload/t/x/s3/params?filename=a.txt",
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ANYONE)
+def test_request_without_a_token_makes_at_most_two_calls(case: Case, method: str, path: str) -> None:
+    case.app.extensions["direct_uploads"]._secret = None  # as after a cold start
+    case.anyone.open(path, method=method, data=b"x" if method in ("POST", "PUT") else None)
+    assert len(case.calls) <= (1 if path == f"/upload/{ID}" else 2)
