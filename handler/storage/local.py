@@ -101,8 +101,7 @@ class LocalStorage:
             with suppress(OSError):  # a sweep was faster
                 path.parent.rmdir()
             sync_directory(self.folder / "files")
-            self._metadata(id).unlink(missing_ok=True)
-            sync_directory(self.folder / "metadata")
+            self._metadata(id).unlink(missing_ok=True)  # if a power loss brings this back, a sweep removes it
         return True
 
     def take_back(self, files: Sequence[StoredFile]) -> None:
