@@ -146,13 +146,18 @@ def copy_file(source: Path, target: IO[bytes], *, size: int) -> None:
     :raises OSError: the source is missing or has another size, or the disk failed.
     """
     with source.open("rb", buffering=0) as file:
+        _check_length(source, os.fstat(file.fileno()).st_size, size)
         copied = _copy_in_kernel(file, target, size=size)
         target.seek(0, os.SEEK_END)  # the kernel moved the position behind Python's back
         if copied < size:
             shutil.copyfileobj(file, target, 1024 * 1024)
             target.flush()
-        if file.tell() != size:
-            raise OSError(errno.EIO, f"{file.tell():,} of {size:,} bytes are there", str(source))
+        _check_length(source, file.tell(), size)
+
+
+def _check_length(path: Path, length: int, expected: int) -> None:
+    if length != expected:
+        raise OSError(errno.EIO, f"{length:,} of {expected:,} bytes are there", str(path))
 
 
 def _copy_in_kernel(source: IO[bytes], target: IO[bytes], *, size: int) -> int:
