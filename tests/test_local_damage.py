@@ -107,7 +107,7 @@ def test_an_upload_with_a_damaged_declaration_has_ended(direct: DirectClient, ro
 
 @damaged
 @folder_only
-def test_a_form_whose_declaration_is_damaged_before_the_check_is_missing(
+def test_a_form_whose_declaration_is_damaged_before_the_check_can_be_sent_again(
     direct: DirectClient, root: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     form = formed(direct, "a.txt")
@@ -115,7 +115,9 @@ def test_a_form_whose_declaration_is_damaged_before_the_check_is_missing(
         patch.setattr(LocalIncoming, "publish", lambda *_: (_ for _ in ()).throw(StorageUnavailable("full")))
         direct.post(form, b"bytes")
     (root / "incoming" / f"{form['id']}.complete" / "declaration.json").write_bytes(data)
-    assert direct.status(form["id"]).status_code == 404
+    assert (direct.status(form["id"]).json or {})["status"] == "pending"
+    assert direct.post(form, b"bytes").status == 204
+    assert stored(direct, form["id"]) == b"bytes"
 
 
 @damaged
@@ -330,7 +332,7 @@ def test_an_upload_whose_removal_was_killed_in_the_middle_has_ended(
     id = begun(uploads)  # noqa: A001
     uploads.take_part(part_ticket(uploads, id, 1), [b"bytes"])
     (tmp_path / "uploads" / "incoming" / id / "declaration.json").unlink()
-    assert not uploads.begun(id)
+    assert not uploads.begun(id, id)
     LocalDirectUploads(LocalStorage(tmp_path / "uploads"))
     assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
 

@@ -282,7 +282,10 @@ class LocalDirectUploads:
             (directory / "data").rename(directory / _name(Part(number=1, etag=etag, size=size)))
             _write_declaration(directory, declaration)
             sync_directory(directory)
-            if self._judged(id).exists() or not _renamed(directory, self._closed(id)):
+            sent_before = self._judged(id).exists()
+            if not sent_before and self.incoming(id) is None:  # nothing came in, or it is damaged
+                self._remove(self._closed(id))
+            if sent_before or not _renamed(directory, self._closed(id)):
                 raise Forbidden("This form was sent before. Ask for another one.")
             sync_directory(self._folder / "incoming")
         return id, etag
