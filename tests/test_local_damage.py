@@ -504,7 +504,9 @@ def test_reading_and_copying_open_each_part_once(uploads: LocalDirectUploads, mo
 
 
 @folder_only
-def test_ten_completions_at_once_make_one_copy(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_completions_at_once_copy_each_part_once(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
     direct = DirectClient(client=make_app(ALLOWED_EXTENSIONS="bin=x/y").test_client())
     upload = direct.begun("a.bin")
     for number, data in ((1, bytes(5 * MIB)), (2, b"end")):

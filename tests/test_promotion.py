@@ -505,9 +505,9 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
     open_writer, publish = LocalStorage.open_writer, LocalIncoming.publish
     all_checked = threading.Barrier(10, timeout=30)
 
-    def counted(self: LocalStorage) -> Any:
+    def counted(self: LocalStorage, **keywords: Any) -> Any:
         copies.append("")
-        return open_writer(self)
+        return open_writer(self, **keywords)
 
     def publish_together(self: LocalIncoming, file: Any) -> None:
         all_checked.wait()

@@ -132,7 +132,7 @@ class LocalDirectUploads:
             return _declaration(self._open(id)) is not None
 
     def arrived(self, id: str) -> bool:  # noqa: A002
-        return (self._closed(id) / DECLARATION).exists()
+        return self.incoming(id) is not None
 
     def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002, ARG002
         return f"{RECEIVER}/{self._tickets().sign(['part', id, number, size])}"
