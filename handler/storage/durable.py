@@ -1,4 +1,4 @@
-"""Files that outlive a power loss, and records that are checked when they are read.
+"""Files that survive a power loss, and records that are checked when they are read.
 
 The system may keep a written file, and a change of a directory's entries, in memory for a minute. Only ``fsync`` brings
 each to the disk (POSIX.1-2024, ``fsync()``; Linux ``fsync(2)``: syncing a file does not sync its directory's entry). So
@@ -79,7 +79,7 @@ def sync_file(file: IO[Any]) -> None:
 def read_record(path: Path, record: type[Record]) -> Record | None:
     """Return the dataclass that a file holds as a JSON object; ``None`` if the file is missing or damaged.
 
-    A damaged file is logged, and counts as missing: a power loss or a failing disk must not fail each request for it.
+    A damaged file is logged and counts as missing, so that a failing disk does not cause a 500 for each request.
 
     :param record: a dataclass whose fields have types that ``isinstance`` understands.
     :raises OSError: the file cannot be read.

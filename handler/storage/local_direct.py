@@ -86,7 +86,7 @@ class LocalDirectUploads:
             make_directory(self._folder / name)
         self._swept = 0.0
         self._sweep()
-        self._finish_what_was_interrupted()
+        self._finish_interrupted_removals()
 
     def secret(self) -> bytes:
         with disk_errors():
@@ -352,9 +352,9 @@ class LocalDirectUploads:
                     if last_written(path) < now - seconds:
                         self._remove(path) if path.is_dir() else path.unlink()
 
-    def _finish_what_was_interrupted(self) -> None:
-        """Remove uploads that a process was removing when it was killed, and those whose file it had stored: else that
-        file would come back after it is deleted."""
+    def _finish_interrupted_removals(self) -> None:
+        """Remove uploads that a killed process was removing, and those whose file it had stored: otherwise that file
+        would come back after it is deleted."""
         for path in (self._folder / "incoming").iterdir():
             if not path.is_dir():
                 continue
@@ -454,7 +454,7 @@ class _Arrived:
 
 
 def _arrived(directory: Path) -> _Arrived:
-    """Look at each part. Of two with one number, which two requests left at the same moment, the later one counts."""
+    """Look at each part. If two requests left two parts with one number, the later one counts."""
     whole: dict[int, Part] = {}
     entries = []
     for path in directory.iterdir():
