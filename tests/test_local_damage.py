@@ -232,6 +232,19 @@ def test_a_completed_upload_with_a_damaged_part_is_missing(
     assert_logged(capsys, directory)
 
 
+def test_a_damaged_completion_does_not_replace_whole_parts(uploads: LocalDirectUploads, tmp_path: Path) -> None:
+    """A process was killed between two steps of a completion, and the disk damaged the new directory."""
+    id = begun(uploads)  # noqa: A001
+    uploads.take_part(part_ticket(uploads, id, 1), [b"bytes"])
+    closed = tmp_path / "uploads" / "incoming" / f"{id}.complete"
+    shutil.copytree(tmp_path / "uploads" / "incoming" / id, closed)
+    (closed / "declaration.json").write_bytes(b"")
+    uploads.complete(id, id, uploads.parts(id, id))
+    incoming = uploads.incoming(id)
+    assert incoming is not None
+    assert incoming.read(0, 100) == b"bytes"
+
+
 def test_a_part_that_is_cut_off_while_it_is_copied_is_not_stored(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     id = begun(uploads)  # noqa: A001
     for number, data in ((1, bytes(5 * MIB)), (2, b"end")):

@@ -159,10 +159,20 @@ class LocalDirectUploads:
                 os.link(self._open(id) / DECLARATION, directory / DECLARATION)
                 for part in parts:
                     self._link_part(id, part, directory)
-                sync_directory(directory)
-                _renamed(directory, self._closed(id))  # unless somebody else has just completed it
-                sync_directory(self._folder / "incoming")
+                self._close(id, directory)  # unless another request has just completed it
             self._remove(self._open(id))
+
+    def _close(self, id: str, directory: Path) -> bool:  # noqa: A002
+        """Make a directory the completed upload of that id, durably.
+
+        :returns: ``False`` if there is one already, which is whole.
+        """
+        sync_directory(directory)
+        if self.incoming(id) is None:  # nothing has come in, or it is damaged
+            self._remove(self._closed(id))
+        is_closed = _renamed(directory, self._closed(id))
+        sync_directory(self._folder / "incoming")
+        return is_closed
 
     def _link_part(self, id: str, part: Part, directory: Path) -> None:  # noqa: A002
         name = _name(part)
@@ -281,13 +291,8 @@ class LocalDirectUploads:
             etag, size = _write(directory / "data", chunks, most=declaration.max_bytes)
             (directory / "data").rename(directory / _name(Part(number=1, etag=etag, size=size)))
             _write_declaration(directory, declaration)
-            sync_directory(directory)
-            sent_before = self._judged(id).exists()
-            if not sent_before and self.incoming(id) is None:  # nothing came in, or it is damaged
-                self._remove(self._closed(id))
-            if sent_before or not _renamed(directory, self._closed(id)):
+            if self._judged(id).exists() or not self._close(id, directory):
                 raise Forbidden("This form was sent before. Ask for another one.")
-            sync_directory(self._folder / "incoming")
         return id, etag
 
     def _read_ticket(self, ticket: str, kind: str) -> list[Any]:
