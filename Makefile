@@ -4,7 +4,7 @@ PYTHON ?= python3
 
 venv := .venv/.installed
 
-.PHONY: run test lint lint-template format contract browser clients bench bench-uploads bench-cold-start bench-direct \
+.PHONY: run test soak lint lint-template format contract browser clients bench bench-uploads bench-cold-start bench-direct \
 	bench-gateway bench-gateway-matrix bench-readme clean
 
 # Of the environment nothing is taken: conda sets a HOST, hosting sites a PORT.
@@ -15,6 +15,9 @@ run: $(venv)  ## start the local server: make run PORT=9000 HOST=127.0.0.1 FOLDE
 
 test: $(venv)  ## every test that needs nothing but this machine
 	.venv/bin/python -m pytest
+
+soak: $(venv)  ## kill the local server 100 times, and 40 times cut its disk's power (as root): make soak ROUNDS=10 SEED=1
+	.venv/bin/python -m tests.soak $(call option,ROUNDS,--rounds) $(call option,SEED,--seed)
 
 lint: $(venv)  ## ruff and mypy
 	.venv/bin/ruff check .

@@ -155,9 +155,11 @@ def is_loopback(host: str | None) -> bool:
     """Whether nobody but this machine is behind that address, or that name. No other name counts than localhost: it
     could be given any address."""
     try:
-        return ipaddress.ip_address(host or "").is_loopback
+        address = ipaddress.ip_address(host or "")
     except ValueError:
         return host == "localhost"
+    # Since Python 3.13 ::ffff:127.0.0.1 is a loopback address too. No client of ours needs to write it like that.
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
 def granted(token: str | None) -> Grant:

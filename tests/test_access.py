@@ -316,7 +316,6 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "header no JSON": lambda: sign({"exp": in_an_hour()}, header=b"{"),
     "header not UTF-8": lambda: sign({"exp": in_an_hour()}, header=b'{"alg":"HS256","x":"\xff"}'),
     "header nested deeply": lambda: sign({"exp": in_an_hour()}, header=b"[" * 1400 + b"]" * 1400),
-    "claims nested deeply": lambda: sign(b'{"exp":%d,"x":' % in_an_hour() + b"[" * 1400 + b"]" * 1400 + b"}"),
     "claims no object": lambda: sign(b"[1]"),
     "claims no JSON": lambda: sign(b"{"),
     "claims not UTF-8": lambda: sign(b'{"exp":1,"x":"\xff"}'),
@@ -415,6 +414,12 @@ def test_a_bad_token_is_not_passed_over_where_none_is_needed(
     client = folder_app(tmp_path, TOKEN_SECRET=SECRET, ACCESS="public").test_client()
     problem(put(client, sent(make())), 401, "invalid-token")
     assert stored_files(tmp_path) == []
+
+
+def test_deeply_nested_claims_are_no_fault(folder_client: FlaskClient) -> None:
+    """Most versions of Python refuse to parse them. Python 3.14 does parse them, and this claim has no meaning here."""
+    token = sign(b'{"exp":%d,"x":' % in_an_hour() + b"[" * 1400 + b"]" * 1400 + b"}")
+    assert put(folder_client, token).status_code in (201, 401)
 
 
 @pytest.mark.parametrize(

@@ -332,15 +332,15 @@ def test_a_part_with_the_same_md5_that_comes_while_an_upload_is_completed(
     upload = direct.begun("a.bin")
     url = part_url(direct, upload, 1)
     direct.put_to(url, COLLIDING)
-    bury = LocalDirectUploads._bury
+    remove = LocalDirectUploads._remove
     answers: list[int] = []
 
-    def put_and_bury(self: LocalDirectUploads, path: Path) -> None:
-        monkeypatch.setattr(LocalDirectUploads, "_bury", bury)
+    def put_and_remove(self: LocalDirectUploads, path: Path) -> None:
+        monkeypatch.setattr(LocalDirectUploads, "_remove", remove)
         answers.append(direct.put_to(url, COLLIDED).status)
-        bury(self, path)
+        remove(self, path)
 
-    monkeypatch.setattr(LocalDirectUploads, "_bury", put_and_bury)
+    monkeypatch.setattr(LocalDirectUploads, "_remove", put_and_remove)
     assert direct.complete(upload).status_code == 200
     assert answers == [200]
     assert stored(direct, upload["id"]) == COLLIDING

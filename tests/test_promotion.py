@@ -26,6 +26,7 @@ from handler.storage import direct as direct_module
 from handler.storage import new_id
 from handler.storage import s3_direct as s3_direct_module
 from handler.storage.direct import Declaration, Gone, Part
+from handler.storage.durable import locked
 from handler.storage.local import LocalStorage
 from handler.storage.local_direct import LocalDirectUploads, LocalIncoming
 from handler.storage.s3_direct import SECRET_SECONDS, S3Incoming
@@ -176,14 +177,14 @@ def before_the_file_is_there(
 ) -> None:
     """Do something once: when a file is copied, and just before it could be found."""
     if kind == "folder":
-        turn = LocalIncoming._turn
+        where = "handler.storage.local_direct.locked"
 
-        def late(self: LocalIncoming) -> Any:
-            monkeypatch.setattr(LocalIncoming, "_turn", turn)
+        def late(directory: Path) -> Any:
+            monkeypatch.setattr(where, locked)
             act()
-            return turn(self)
+            return locked(directory)
 
-        monkeypatch.setattr(LocalIncoming, "_turn", late)
+        monkeypatch.setattr(where, late)
         return
     client = direct.client.application.extensions["storage"].client
     call = client._make_api_call
@@ -504,9 +505,9 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
     open_writer, publish = LocalStorage.open_writer, LocalIncoming.publish
     all_checked = threading.Barrier(10, timeout=30)
 
-    def counted(self: LocalStorage) -> Any:
+    def counted(self: LocalStorage, **keywords: Any) -> Any:
         copies.append("")
-        return open_writer(self)
+        return open_writer(self, **keywords)
 
     def publish_together(self: LocalIncoming, file: Any) -> None:
         all_checked.wait()
@@ -1009,7 +1010,7 @@ STEPS = {
     "unlink": "os.unlink",
     "rmdir": "os.rmdir",
     "fsync": "os.fsync",
-    "flock": "handler.storage.local_direct.fcntl.flock",
+    "flock": "handler.storage.durable.fcntl.flock",
     "touch": "pathlib.Path.touch",
 }
 

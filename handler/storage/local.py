@@ -6,13 +6,14 @@
     metadata/<id>.json      what an object in a bucket carries itself: original name, media type, SHA-256
     tmp/                    files on their way in
 
-A file appears under ``files/`` by the rename of a whole directory, with its bytes already on disk. So it is there
-completely or not at all, whatever happens in between, and since the system refuses to rename onto a directory that is
-not empty, it never replaces anything.
+A file appears under ``files/`` by the rename of a whole directory, with its bytes and its metadata already on disk. So
+it is there completely or not at all, also after a power loss. The system refuses to rename onto a directory that is not
+empty, so a file never replaces another one. Deleting begins with the file itself, which needs no room on the disk.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -24,8 +25,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+from ..logs import logger
 from ..problems import AlreadyExists, StorageUnavailable
 from . import StoredFile, is_id, is_key
+from .durable import copy_file, make_directory, read_record, sync_directory, sync_file
 from .errors import disk_errors
 
 STALE_SECONDS = 24 * 60 * 60
@@ -41,12 +44,29 @@ class LocalStorage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        for place in ("files", "metadata", "tmp"):
-            (self.folder / place).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=self.folder / "tmp").close()  # says now, and not at the first upload, if it can't
+        for name in ("files", "metadata", "tmp"):
+            make_directory(self.folder / name)
+        self._check_that_it_takes_files()
         self.sweep()
 
-    def open_writer(self) -> LocalWriter:
+    def _check_that_it_takes_files(self) -> None:
+        """Fail now, and not at the first upload. A full disk is no reason to fail: files can still be deleted."""
+        try:
+            tempfile.TemporaryFile(dir=self.folder / "tmp").close()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            logger.error("storage unavailable", extra={"reason": repr(error)})
+
+    def open_writer(self, *, linked_to: Path | None = None) -> LocalWriter:
+        """Begin a file.
+
+        :param linked_to: a file on this disk that holds all the bytes and never changes. It gets a second name, and
+            nothing is copied.
+        :raises FileNotFoundError: it is not there.
+        """
+        if linked_to is not None:
+            return LocalWriter(self.folder, linked_to=linked_to)
         with disk_errors():
             return LocalWriter(self.folder)
 
@@ -57,33 +77,32 @@ class LocalStorage:
             # The file first: metadata without one may be half written.
             if not (self.folder / "files" / id / name).is_file():
                 return None
-            try:
-                return StoredFile(**json.loads(self._metadata(id).read_text(encoding="utf-8")))
-            except FileNotFoundError:  # it was deleted between the two looks
-                return None
+            file = read_record(self._metadata(id), StoredFile)  # None if it was deleted between the two looks
+        return file if file and (file.id, file.name) == (id, name) else None
 
     def contains(self, id: str) -> bool:  # noqa: A002
         with disk_errors():
-            return is_id(id) and (self.folder / "files" / id).is_dir()
+            # An empty directory is the rest of a delete.
+            return is_id(id) and any((self.folder / "files" / id).glob("*"))
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (one path serves both)
         return self._path(file)
 
     def delete(self, id: str, name: str) -> bool:  # noqa: A002
-        file = self.find(id, name)
-        if file is None:
+        if not is_key(id, name):
             return False
+        path = self.folder / "files" / id / name
         with disk_errors():
-            # Out of sight in one step, and only then piece by piece.
-            grave = Path(tempfile.mkdtemp(dir=self.folder / "tmp"))
+            # Nothing is created, renamed or read here: a full disk, or damaged metadata, must not prevent it.
             try:
-                self._path(file).parent.rename(grave)
-            except FileNotFoundError:  # somebody else was faster
+                path.unlink()
+            except FileNotFoundError:
                 return False
-            finally:
-                _remove(grave / name)
-            self._metadata(id).unlink(missing_ok=True)
-            return True
+            with suppress(OSError):  # a sweep was faster
+                path.parent.rmdir()
+            sync_directory(self.folder / "files")
+            self._metadata(id).unlink(missing_ok=True)  # if a power loss brings this back, a sweep removes it
+        return True
 
     def take_back(self, files: Sequence[StoredFile]) -> None:
         for file in files:
@@ -91,10 +110,13 @@ class LocalStorage:
                 self.delete(file.id, file.name)
 
     def release(self, id: str) -> None:  # noqa: A002
-        """Give an id free again that was claimed by a process which was killed before its file was there. Nobody may be
-        storing a file under it at this moment."""
-        if not (self.folder / "files" / id).exists():
-            self._metadata(id).unlink(missing_ok=True)
+        """Make an id free again if no whole file has it: a process was killed while it stored one, or the metadata is
+        damaged. No other thread and no other server may be storing a file under this id."""
+        directory = self.folder / "files" / id
+        if any(self.find(id, path.name) for path in directory.glob("*")):
+            return
+        shutil.rmtree(directory, ignore_errors=True)
+        self._metadata(id).unlink(missing_ok=True)
 
     def _path(self, file: StoredFile) -> Path:
         return self.folder / file.key
@@ -103,34 +125,48 @@ class LocalStorage:
         return self.folder / "metadata" / f"{id}.json"
 
     def sweep(self) -> None:
-        """Remove what a process that was killed left behind; none of it was ever readable."""
+        """Remove the remains of killed processes. None of these files could be read."""
         stale = time.time() - STALE_SECONDS
-        for place in (self.folder / "tmp").iterdir():
+        for path in (self.folder / "tmp").iterdir():
             with suppress(FileNotFoundError):  # another server on this folder was faster
-                if last_written(place) < stale:
-                    shutil.rmtree(place, ignore_errors=True)
+                if last_written(path) < stale:
+                    shutil.rmtree(path, ignore_errors=True)
         for metadata in (self.folder / "metadata").iterdir():
             with suppress(FileNotFoundError):
-                if metadata.stat().st_mtime < stale and not (self.folder / "files" / metadata.stem).exists():
+                if metadata.stat().st_mtime < stale and not _holds_something(self.folder / "files" / metadata.stem):
                     metadata.unlink()
 
 
 class LocalWriter:
-    """A file in the making: a directory of its own below ``tmp/`` that moves to ``files/`` as a whole."""
+    """A file in the making: a directory of its own below ``tmp/`` that moves to ``files/`` as a whole.
 
-    def __init__(self, folder: Path) -> None:
+    :param linked_to: see :meth:`LocalStorage.open_writer`.
+    """
+
+    def __init__(self, folder: Path, *, linked_to: Path | None = None) -> None:
         self.folder = folder
         self._path = Path(tempfile.mkdtemp(dir=folder / "tmp")) / "data"
         self._committed = False
         try:
-            self._file = self._path.open("x+b")
-        except BaseException:  # it takes one file descriptor more than there may be
+            if linked_to is not None:
+                os.link(linked_to, self._path)
+            self._file = self._path.open("x+b" if linked_to is None else "rb")
+        except BaseException:  # such as no file descriptor left
             _remove(self._path)
             raise
 
     def write(self, data: bytes, /) -> None:
         with disk_errors():
             self._file.write(data)
+
+    def append(self, path: Path, *, size: int) -> None:
+        """Add all bytes of another file.
+
+        :param size: of that file, in bytes.
+        :raises OSError: it is missing or has another size, or the disk failed.
+        """
+        self._file.flush()
+        copy_file(path, self._file, size=size)
 
     def read(self, offset: int, length: int, /) -> bytes:
         with disk_errors():
@@ -141,19 +177,18 @@ class LocalWriter:
 
     def commit(self, file: StoredFile, /) -> None:
         with disk_errors():
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            sync_file(self._file)
             self._file.close()
             self._path = self._path.rename(self._path.with_name(file.name))
-            _fsync(self._path.parent)
+            sync_directory(self._path.parent)
             with self._claim(file.id) as metadata:
                 json.dump(asdict(file), metadata, ensure_ascii=False)
-                metadata.flush()
-                os.fsync(metadata.fileno())
+                sync_file(metadata)
+                sync_directory(self.folder / "metadata")
+                # The metadata is durable by now: after a power loss there is no file without it.
                 self._path.parent.rename(self.folder / "files" / file.id)
             self._committed = True
-            _fsync(self.folder / "files")
-            _fsync(self.folder / "metadata")
+            sync_directory(self.folder / "files")
 
     def abort(self) -> None:
         if not self._committed:
@@ -185,15 +220,18 @@ def _remove(path: Path) -> None:
         path.parent.rmdir()
 
 
-def last_written(path: Path) -> float:
-    """When it was, or anything in it: a directory's own time stands still while a file in it grows."""
-    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
-
-
-def _fsync(directory: Path) -> None:
-    """Make a rename in this directory last (POSIX: renaming is not durable before its directory is)."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def _holds_something(directory: Path) -> bool:
+    """Whether there is a file in it. An empty directory, which a killed delete left, is removed."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        directory.rmdir()
+    except FileNotFoundError:
+        return False
+    except OSError:  # POSIX, rmdir(): EEXIST or ENOTEMPTY
+        return True
+    return False
+
+
+def last_written(path: Path) -> float:
+    """Return the time of the last write to a file, or to anything below a directory: a directory's own time stands
+    still while a file in it grows."""
+    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))

@@ -2,20 +2,26 @@
 
 ::
 
-    incoming/<id>/              an upload in parts: declaration.json, and a file for each part
-    incoming/<id>.complete/     the same when no more can be added
-    refused/<id>.json           why something was refused
+    incoming/<id>/              an upload in parts: declaration.json, and <number>.<etag>.<size> for each part
+    incoming/<id>.complete/     the same after it was completed: nothing can be added
+    refused/<id>.json           why an upload was refused
     judged/<id>                 there was a verdict: this outlives a deleted file, as a bucket's delete marker does
     secret                      the key that upload ids and URLs are signed with
 
-Parts are written in ``tmp/`` and renamed into the upload's directory; nothing is ever written twice. To complete an
-upload is to link its parts into another directory, where no part that comes too late can take their places.
+Parts are written in ``tmp/`` and renamed into the upload's directory; nothing is ever written twice. Completing an
+upload links its parts into another directory, where no late part can take their places.
+
+Every file and every directory entry is synced before the request is answered, so a power loss takes nothing back. A
+part whose size is not the one in its name has not arrived: the disk is damaged, or an earlier version stored the part.
+
+An upload exists while its declaration is there. Removing an upload begins with the declaration, and only removes: that
+works on a full disk. The declaration is therefore looked for *after* its parts are listed, because a list that was made
+while they were being removed is not whole.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -24,19 +30,32 @@ import secrets
 import shutil
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature
 
-from ..problems import AlreadyExists, FileTooLarge, Forbidden, UploadIncomplete, UploadNotFound
+from ..problems import AlreadyExists, FileTooLarge, Forbidden, UploadIncomplete, UploadNotFound, from_dict
+from ..timed import TimedSigner
 from . import StoredFile
 from .direct import MAX_PART_BYTES, MIB, MIN_PART_BYTES, Declaration, Form, Gone, Part, Verdict, dump_refusal
+from .durable import (
+    locked,
+    log_damaged,
+    make_directory,
+    read_object,
+    read_record,
+    sync_directory,
+    sync_file,
+    write_new,
+)
 from .errors import disk_errors
-from .local import LocalStorage, last_written
+from .local import LocalStorage, LocalWriter, last_written
 
 RECEIVER = "upload/s3/incoming"
 """Where this endpoint itself takes the bytes, relative to its root."""
@@ -46,8 +65,12 @@ REFUSED_STALE_SECONDS = 7 * 24 * 60 * 60
 SWEEP_SECONDS = 60 * 60
 CHUNK_BYTES = MIB
 DECLARATION = "declaration.json"
+SECRET_BYTES = 32
 
-_PART = re.compile(r"([0-9]{1,5})\.([0-9a-f]{32})")
+_PART = re.compile(r"([0-9]{1,5})\.([0-9a-f]{32})(?:\.([0-9]{1,20}))?")
+"""The name of a part. Earlier versions wrote no size."""
+_CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
+"""Errors of ``link(2)`` on file systems without hard links, or for a file with too many."""
 
 
 class LocalDirectUploads:
@@ -59,22 +82,38 @@ class LocalDirectUploads:
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
         self._folder = storage.folder
-        for place in ("incoming", "refused", "judged"):
-            (self._folder / place).mkdir(exist_ok=True)
+        for name in ("incoming", "refused", "judged"):
+            make_directory(self._folder / name)
         self._swept = 0.0
         self._sweep()
-        self._discard_what_is_stored()
+        self._finish_interrupted_removals()
 
     def secret(self) -> bytes:
-        path = self._folder / "secret"
         with disk_errors():
-            if not path.exists():
-                with suppress(FileExistsError), self._new_directory() as directory:
-                    made = directory / "secret"
-                    made.touch(mode=0o600)
-                    made.write_bytes(secrets.token_bytes(32))
-                    os.link(made, path)  # all of it at once, and never over another server's
-            return path.read_bytes()
+            secret = self._read_secret()
+            if secret is None:
+                with locked(self._folder):  # of two servers one makes it
+                    secret = self._read_secret() or self._make_secret()
+            return secret
+
+    def _read_secret(self) -> bytes | None:
+        """The key, unless it is missing or damaged: an empty one would let anyone sign."""
+        try:
+            secret = (self._folder / "secret").read_bytes()
+        except FileNotFoundError:
+            return None
+        if len(secret) == SECRET_BYTES and any(secret):  # a damaged file system may leave only zeros
+            return secret
+        log_damaged(self._folder / "secret")
+        return None
+
+    def _make_secret(self) -> bytes:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        with self._new_directory() as directory:
+            write_new(directory / "secret", secret, mode=0o600)
+            (directory / "secret").replace(self._folder / "secret")  # all of it at once
+        sync_directory(self._folder)
+        return secret
 
     def origins(self) -> list[str]:
         return []  # the endpoint itself takes them
@@ -83,35 +122,60 @@ class LocalDirectUploads:
         with disk_errors(), self._new_directory() as directory:
             self._sweep()
             _write_declaration(directory, declaration)
+            sync_directory(directory)
             directory.rename(self._open(id))
+            sync_directory(self._folder / "incoming")
         return id
 
     def begun(self, id: str, upload: str) -> bool:  # noqa: A002, ARG002
-        return self._open(id).is_dir()
+        with disk_errors():
+            return _declaration(self._open(id)) is not None
 
     def arrived(self, id: str) -> bool:  # noqa: A002
-        return self._closed(id).is_dir()
+        return self.incoming(id) is not None
 
     def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002, ARG002
-        return f"{RECEIVER}/{self._tickets().dumps(['part', id, number, size])}"
+        return f"{RECEIVER}/{self._tickets().sign(['part', id, number, size])}"
 
     def parts(self, id: str, upload: str) -> list[Part]:  # noqa: A002, ARG002
+        return self._arrived(id).whole
+
+    def _arrived(self, id: str) -> _Arrived:  # noqa: A002
+        """:raises UploadNotFound: there is no such upload, or it is being removed."""
         with disk_errors(), _not_found_if_missing():
-            return _parts(self._open(id))
+            arrived = _arrived(self._open(id))
+            if _declaration(self._open(id)) is None:
+                raise UploadNotFound()
+            return arrived
 
     def complete(self, id: str, upload: str, parts: Sequence[Part]) -> None:  # noqa: A002, ARG002
         if any(part.size < MIN_PART_BYTES for part in parts[:-1]):
             raise UploadIncomplete(f"A part is smaller than {MIN_PART_BYTES:,} bytes, and only the last one may be.")
+        if damaged := self._arrived(id).damaged:
+            numbers = ", ".join(map(str, damaged[:10]))
+            raise UploadIncomplete(f"Some parts are damaged on the disk. Send them again: {numbers}.")
         with disk_errors():
             with self._new_directory() as directory, _not_found_if_missing():
                 os.link(self._open(id) / DECLARATION, directory / DECLARATION)
                 for part in parts:
                     self._link_part(id, part, directory)
-                _renamed(directory, self._closed(id))  # unless somebody else has just completed it
-            self._bury(self._open(id))
+                self._close(id, directory)  # unless another request has just completed it
+            self._remove(self._open(id))
+
+    def _close(self, id: str, directory: Path) -> bool:  # noqa: A002
+        """Make a directory the completed upload of that id, durably.
+
+        :returns: ``False`` if there is one already, which is whole.
+        """
+        sync_directory(directory)
+        if self.incoming(id) is None:  # nothing has come in, or it is damaged
+            self._remove(self._closed(id))
+        is_closed = _renamed(directory, self._closed(id))
+        sync_directory(self._folder / "incoming")
+        return is_closed
 
     def _link_part(self, id: str, part: Part, directory: Path) -> None:  # noqa: A002
-        name = _name(part.number, part.etag)
+        name = _name(part)
         try:
             os.link(self._open(id) / name, directory / name)
         except FileNotFoundError:
@@ -121,35 +185,42 @@ class LocalDirectUploads:
 
     def abort(self, id: str, upload: str) -> None:  # noqa: A002, ARG002
         with disk_errors():
-            self._bury(self._open(id))
+            self._remove(self._open(id))
 
     def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
         with disk_errors():
             self._sweep()
         return Form(
             url=RECEIVER,
-            fields={"key": f"incoming/{id}", "policy": self._tickets().dumps(["form", id, asdict(declaration)])},
+            fields={"key": f"incoming/{id}", "policy": self._tickets().sign(["form", id, asdict(declaration)])},
         )
 
     def incoming(self, id: str, version: str | None = None) -> LocalIncoming | None:  # noqa: A002, ARG002
         directory = self._closed(id)
         try:
             with disk_errors(), _gone_if_missing():
-                declaration = Declaration(**json.loads((directory / DECLARATION).read_text(encoding="utf-8")))
-                parts = _parts(directory)
+                arrived = _arrived(directory)
+                declaration = _declaration(directory)
         except Gone:
             return None
+        if declaration is None:
+            return None
+        if arrived.damaged or not arrived.whole:
+            log_damaged(directory, parts=arrived.damaged)
+            return None
         return LocalIncoming(
-            size=sum(part.size for part in parts),
+            directory=directory,
             declaration=declaration,
-            parts=[(directory / _name(part.number, part.etag), part.size) for part in parts],
+            parts=arrived.whole,
             storage=self._storage,
             judged=self._judged(id),
         )
 
     def discard(self, id: str, version: str | None = None) -> None:  # noqa: A002, ARG002
         with disk_errors():
-            self._bury(self._closed(id))
+            if self._closed(id).exists():
+                _mark_judged(self._judged(id))  # a verdict that was interrupted may have left this out
+                self._remove(self._closed(id))
 
     def end_copies(self, id: str) -> None:  # noqa: A002
         pass  # they take turns, and the next one finds the verdict
@@ -159,17 +230,21 @@ class LocalDirectUploads:
             for path in (self._folder / "files" / id).glob("*"):
                 if file := self._storage.find(id, path.name):
                     return Verdict(file=file)
-            with suppress(FileNotFoundError):
-                return Verdict(refusal=json.loads(self._refusal(id).read_text(encoding="utf-8")))
+            if refusal := _read_refusal(self._refusal(id)):
+                return Verdict(refusal=refusal)
             return Verdict() if self._judged(id).exists() else None
 
     def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
         with disk_errors(), self._new_directory() as directory:
             written = directory / "refusal"
-            written.write_bytes(dump_refusal(refusal))
-            with suppress(FileExistsError):
+            write_new(written, dump_refusal(refusal))
+            try:
                 os.link(written, self._refusal(id))
-            self._judged(id).touch()
+            except FileExistsError:
+                if _read_refusal(self._refusal(id)) is None:  # a damaged one is no verdict
+                    written.replace(self._refusal(id))
+            sync_directory(self._folder / "refused")
+            _mark_judged(self._judged(id))
 
     # What S3 does at the URLs that it is asked for.
 
@@ -182,18 +257,23 @@ class LocalDirectUploads:
         :raises UploadNotFound: the upload has ended.
         """
         id, number, size = self._read_ticket(ticket, "part")  # noqa: A001
-        if not self._open(id).is_dir():
+        if not self.begun(id, id):
             raise UploadNotFound()
         with disk_errors(), self._new_directory() as directory:
             etag, arrived = _write(directory / "data", chunks, most=MAX_PART_BYTES if size is None else size)
             if size is not None and arrived != size:
                 raise Forbidden(f"This URL is for a part of {size:,} bytes.")
+            name = _name(Part(number=number, etag=etag, size=arrived))
             # What was there before, and not what comes in at the same moment: else each of two would remove the other.
-            others = [path for path in self._open(id).glob(f"{number}.*") if path.name != _name(number, etag)]
+            others = [path for path in self._open(id).glob(f"{number}.*") if path.name != name]
             with _not_found_if_missing():
-                (directory / "data").rename(self._open(id) / _name(number, etag))
-            for other in others:
-                other.unlink(missing_ok=True)
+                (directory / "data").rename(self._open(id) / name)
+                for other in others:
+                    other.unlink(missing_ok=True)
+                sync_directory(self._open(id))
+            if not self.begun(id, id):  # it was removed meanwhile, and this part would be left
+                self._remove(self._open(id))
+                raise UploadNotFound()
         return etag
 
     def take_form(self, *, key: str, policy: str, chunks: Iterable[bytes]) -> tuple[str, str]:
@@ -208,10 +288,10 @@ class LocalDirectUploads:
         if key != f"incoming/{id}":
             raise Forbidden("The form was changed: it is for another key.")
         with disk_errors(), self._new_directory() as directory:
-            etag, _ = _write(directory / "data", chunks, most=declaration.max_bytes)
-            (directory / "data").rename(directory / _name(1, etag))
+            etag, size = _write(directory / "data", chunks, most=declaration.max_bytes)
+            (directory / "data").rename(directory / _name(Part(number=1, etag=etag, size=size)))
             _write_declaration(directory, declaration)
-            if self._judged(id).exists() or not _renamed(directory, self._closed(id)):
+            if self._judged(id).exists() or not self._close(id, directory):
                 raise Forbidden("This form was sent before. Ask for another one.")
         return id, etag
 
@@ -219,7 +299,7 @@ class LocalDirectUploads:
         try:
             found: object
             rest: list[Any]
-            found, *rest = self._tickets().loads(ticket, max_age=URL_SECONDS)
+            found, *rest = self._tickets().verify(ticket, max_seconds=URL_SECONDS)
         except (BadSignature, TypeError, ValueError):
             found, rest = None, []
         if found != kind:
@@ -247,13 +327,18 @@ class LocalDirectUploads:
     def _judged(self, id: str) -> Path:  # noqa: A002
         return self._folder / "judged" / id
 
-    def _bury(self, path: Path) -> None:
-        """Remove it, out of sight in one step."""
-        with self._new_directory() as grave, suppress(FileNotFoundError):
-            path.rename(grave / "buried")
+    def _remove(self, upload: Path) -> None:
+        """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed: a
+        full disk must not prevent it."""
+        try:
+            (upload / DECLARATION).unlink(missing_ok=True)
+            sync_directory(upload)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(upload, ignore_errors=True)  # a part may come in at this moment; the next sweep removes it
 
-    def _tickets(self) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(self.secret(), salt="url", signer_kwargs={"digest_method": hashlib.sha256})
+    def _tickets(self) -> TimedSigner:
+        return TimedSigner(self.secret(), purpose="url")
 
     def _sweep(self) -> None:
         """Remove what was never completed, and old refusals: now and then, as a bucket's lifecycle rules do."""
@@ -270,88 +355,133 @@ class LocalDirectUploads:
             for path in (self._folder / place).iterdir():
                 with suppress(FileNotFoundError):  # another server on this folder was faster
                     if last_written(path) < now - seconds:
-                        self._bury(path)
+                        self._remove(path) if path.is_dir() else path.unlink()
 
-    def _discard_what_is_stored(self) -> None:
-        """End what a process was at when it was killed: else the file would come back after it is deleted."""
-        for path in (self._folder / "incoming").glob("*.complete"):
-            if (self._folder / "files" / path.stem).exists():
-                self._judged(path.stem).touch()
-                self._bury(path)
+    def _finish_interrupted_removals(self) -> None:
+        """Remove uploads that a killed process was removing, and those whose file it had stored: otherwise that file
+        would come back after it is deleted."""
+        for path in (self._folder / "incoming").iterdir():
+            if not path.is_dir():
+                continue
+            is_stored = path.suffix == ".complete" and (self._folder / "files" / path.stem).exists()
+            if is_stored:
+                with suppress(OSError):  # a full disk has room for no mark, and must not prevent a start
+                    _mark_judged(self._judged(path.stem))
+            if is_stored or not (path / DECLARATION).exists():
+                self._remove(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalIncoming:
-    """The parts of a completed upload, one after the other."""
+    """The parts of a completed upload, one after the other.
 
-    size: int
+    :param directory: where they are.
+    :param judged: the file that says that there is a verdict.
+    """
+
+    directory: Path
     declaration: Declaration
-    parts: list[tuple[Path, int]]
+    parts: list[Part]
     storage: LocalStorage
     judged: Path
     version: str = ""  # a form is taken once, so there is only one
 
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
     def read(self, offset: int, length: int, /) -> bytes:
+        ends = list(accumulate(part.size for part in self.parts))
+        index = bisect_right(ends, offset)
+        skipped = offset - (ends[index - 1] if index else 0)
         found = b""
-        for path, size in self.parts:
-            if length > len(found) and offset < size:
-                with disk_errors(), _gone_if_missing(), path.open("rb") as file:
-                    file.seek(offset)
-                    found += file.read(length - len(found))
-            offset = max(0, offset - size)
+        for part in self.parts[index:]:
+            with disk_errors(), _gone_if_missing(), self._path(part).open("rb") as file:
+                file.seek(skipped)
+                found += file.read(length - len(found))
+            if len(found) >= length:
+                break
+            skipped = 0
         return found
 
     def chunks(self) -> Iterator[bytes]:
-        for offset in range(0, self.size, CHUNK_BYTES):
-            yield self.read(offset, CHUNK_BYTES)
+        for part in self.parts:
+            with disk_errors(), _gone_if_missing(), self._path(part).open("rb") as file:
+                while data := file.read(CHUNK_BYTES):
+                    if self.judged.exists():  # nobody needs the rest
+                        raise Gone
+                    yield data
 
     def publish(self, file: StoredFile, /) -> None:
-        with disk_errors(), self._turn():  # before the copy, or each of several would make one
+        # The lock comes before the copy: of several completions at once only the first copies anything.
+        with disk_errors(), _gone_if_missing(), locked(self.directory):
             if self.judged.exists():
                 raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
-            writer = self.storage.open_writer()
+            self.storage.release(file.id)
+            writer = self._copied()
             try:
-                for chunk in self.chunks():
-                    writer.write(chunk)
-                self.storage.release(file.id)
                 writer.commit(file)
-                self.judged.touch()
+                _mark_judged(self.judged)
             finally:
                 writer.abort()
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """One at a time for each upload, of all servers on this folder, so that the second finds the whole file there.
-        The system ends the turn of a process that is killed."""
-        directory = self.judged.parent.with_name("incoming") / f"{self.judged.name}.complete"
-        with _gone_if_missing():
-            descriptor = os.open(directory, os.O_RDONLY)
+    def _copied(self) -> LocalWriter:
+        """Return a writer that holds all bytes. Parts never change, so a single one only gets a second name."""
+        if len(self.parts) == 1:
+            try:
+                return self.storage.open_writer(linked_to=self._path(self.parts[0]))
+            except OSError as error:
+                if error.errno not in _CANNOT_LINK:
+                    raise
+        writer = self.storage.open_writer()
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            for part in self.parts:
+                writer.append(self._path(part), size=part.size)
+        except BaseException:
+            writer.abort()
+            raise
+        return writer
+
+    def _path(self, part: Part) -> Path:
+        return self.directory / _name(part)
 
 
-def _name(number: int, etag: str) -> str:
-    return f"{number}.{etag}"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrived:
+    """The parts in a directory.
+
+    :param whole: by number.
+    :param damaged: numbers of parts of another size than their names say, or of an earlier version, which gave no size.
+    """
+
+    whole: list[Part]
+    damaged: list[int]
 
 
-def _parts(directory: Path) -> list[Part]:
-    """The parts in a directory. Of two with one number, which two requests left at the same moment, the later one."""
-    found = {}
+def _arrived(directory: Path) -> _Arrived:
+    """Look at each part. If two requests left two parts with one number, the later one counts."""
+    whole: dict[int, Part] = {}
     entries = []
     for path in directory.iterdir():
-        with suppress(FileNotFoundError):  # another one has just taken its place
-            entries.append((path, path.stat()))
-    for path, stat in sorted(entries, key=lambda entry: entry[1].st_mtime_ns):
         if match := _PART.fullmatch(path.name):
-            found[int(match[1])] = Part(number=int(match[1]), etag=match[2], size=stat.st_size)
-    return [found[number] for number in sorted(found)]
+            with suppress(FileNotFoundError):  # another one has just taken its place
+                entries.append((path.stat(), match))
+    for stat, match in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+        if match[3] is not None and int(match[3]) == stat.st_size:
+            whole[int(match[1])] = Part(number=int(match[1]), etag=match[2], size=stat.st_size)
+    damaged = {int(match[1]) for _, match in entries} - whole.keys()
+    return _Arrived(whole=[whole[number] for number in sorted(whole)], damaged=sorted(damaged))
+
+
+def _name(part: Part) -> str:
+    return f"{part.number}.{part.etag}.{part.size}"
 
 
 def _write(path: Path, chunks: Iterable[bytes], *, most: int) -> tuple[str, int]:
-    """:returns: the ETag, an MD5 as S3's is, and the size."""
+    """Write a new file, and sync its bytes.
+
+    :returns: the ETag, an MD5 as S3's is, and the size.
+    """
     digest, size = hashlib.md5(usedforsecurity=False), 0
     with path.open("xb") as file:
         for chunk in chunks:
@@ -360,11 +490,36 @@ def _write(path: Path, chunks: Iterable[bytes], *, most: int) -> tuple[str, int]
                 raise FileTooLarge(f"No more than {most:,} bytes may be sent here.", max_bytes=most)
             digest.update(chunk)
             file.write(chunk)
+        sync_file(file)
     return digest.hexdigest(), size
 
 
 def _write_declaration(directory: Path, declaration: Declaration) -> None:
-    (directory / DECLARATION).write_text(json.dumps(asdict(declaration)), encoding="utf-8")
+    write_new(directory / DECLARATION, json.dumps(asdict(declaration)).encode())
+
+
+def _declaration(directory: Path) -> Declaration | None:
+    return read_record(directory / DECLARATION, Declaration)
+
+
+def _read_refusal(path: Path) -> Mapping[str, Any] | None:
+    """The problem object that a file holds; ``None`` if the file is missing, or damaged, which is logged."""
+    refusal = read_object(path)
+    if refusal is None:
+        return None
+    try:
+        from_dict(refusal)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        log_damaged(path)
+        return None
+    return refusal
+
+
+def _mark_judged(judged: Path) -> None:
+    """Note durably that there is a verdict."""
+    if not judged.exists():
+        judged.touch()
+    sync_directory(judged.parent)
 
 
 def _renamed(directory: Path, target: Path) -> bool:
