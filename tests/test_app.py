@@ -116,7 +116,10 @@ def test_sam_local_without_a_bucket_offers_no_direct_way(make_app: Callable[...,
     refused = client.put("/upload/a.txt", data=bytes(limits["max_request_bytes"] + 1))
     assert refused.json
     assert refused.status_code == 413
-    assert refused.json["detail"] == "The request is larger than one may be: 4,194,304 bytes."
+    assert (
+        refused.json["detail"]
+        == "The request is too large: a file may have 4,194,304 bytes. Send a smaller file, or fewer files at once."
+    )
     assert "direct_url" not in refused.json
     assert client.put("/upload/a.txt", data=b"hello").status_code == 201
 

@@ -587,7 +587,7 @@ def test_any_change_of_an_event(
     body_edits: list[tuple[str, float, Any]],
 ) -> None:
     event = copy.deepcopy(event)
-    if event["isBase64Encoded"]:
+    if event.get("isBase64Encoded") or event.get("is_base64_encoded"):
         body = edited(base64.b64decode(event["body"]), body_edits, boundary=FORM.boundary)
         event["body"] = base64.b64encode(body).decode()
     for kind, place, value in edits:

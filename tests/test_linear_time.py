@@ -238,6 +238,33 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("a"), repeated("a=:"), repeated("A", start="a=:"), repeated("=", start="a=:")
     ),
     "direct._PART_NUMBER.fullmatch": on(repeated("1")),
+    "formats.archives._MACRO_NAME.search": on(
+        repeated(b"/vbadata"),
+        repeated(b"a", start=b"/vbadata"),
+        repeated(b"object "),
+        repeated(b"/"),
+        repeated(b"/vba"),
+    ),
+    "formats.archives._MACRO_TYPE.search": on(repeated("macro"), repeated("vba")),
+    "formats.archives.office.compile": on(
+        lambda size: made.make_zip({"[Content_Types].xml": b'ContentType="application/vnd' + b".a" * size, "a": b""}),
+        run=check("docx"),
+    ),
+    "formats.pdf._OBJECT.search": on(
+        repeated(b"\n"),
+        repeated(b"\n "),
+        repeated(b"\n1"),
+        repeated(b"\n1 1 "),
+        repeated(b" ", start=b"\n1"),
+        repeated(b"1", start=b"\n"),
+    ),
+    "formats.runnable._PHP.fullmatch": DEPLOYER,
+    "formats.text._CONTROL.search": on(repeated(b"a"), repeated(b"\x1b(")),
+    "formats.text._UTF_16_CONTROL.search": on(repeated("a")),
+    "inspection._INVISIBLE.sub": on(repeated("\u3164"), repeated("a")),
+    "cors._FIELD_NAME.fullmatch": on(repeated("a")),
+    "outcome._EXTENSION.fullmatch": on(repeated("a")),
+    "Access-Control-Request-Headers": field("ACCESS_CONTROL_REQUEST_HEADERS", *LISTS, method="OPTIONS", path="/upload"),
     "formats.active._ACTIVE_XML.search": on(
         repeated(b"<"), repeated(b"<a"), repeated(b"a", start=b"<"), repeated(b"//www.")
     ),
@@ -254,7 +281,6 @@ TABLE: dict[str, Row | Trusted] = {
     "formats.archives._ESCAPES.search": on(
         repeated(b"."), repeated(b"/"), repeated(b"/.."), repeated(b"..", start=b"a")
     ),
-    "formats.archives._MACROS.search": on(repeated(b"/vba"), repeated(b"vbaproject.bin"), repeated(b"/")),
     "formats.isobmff._MP4.fullmatch": on(repeated(b"a"), repeated(b"3g")),
     "formats.pdf._HEADER.match": on(repeated(b"%PDF-1.7")),
     "formats.text._JSON.match": on(
