@@ -462,9 +462,10 @@ class TestEveryShape:
             "problem": "urn:problem-type:upload:malformed-request",
         }
         assert reply.body == (
-            b'{"type": "urn:problem-type:upload:malformed-request", "title": "The request cannot be understood", '
-            b'"status": 400, "detail": "The body could not be decoded. Send it again.", '
-            b'"error": "The body could not be decoded. Send it again.", "request_id": "lambda-request"}'
+            b'{"detail": "The body could not be decoded. Send it again.", '
+            b'"error": "The body could not be decoded. Send it again.", '
+            b'"type": "urn:problem-type:upload:malformed-request", "title": "The request cannot be understood", '
+            b'"status": 400, "request_id": "lambda-request"}'
         )
 
     def test_failing_app_is_logged_and_answered_in_problem_form(
