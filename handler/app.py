@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_from_bytes
+from typing import TYPE_CHECKING
 
-from flask import Flask, Request
+from flask import Flask
 
 from . import cors, direct, files, logs, openapi, outcome, page, upload
 from .access import UPLOADING, Access, LoopbackAccess, NoAccess, PublicAccess
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-ASCII = bytes(range(128))
-
-
-class UploadRequest(Request):
-    """A request whose query may hold any bytes, as some clients send a name in ``?filename=``.
-
-    Werkzeug 3.1 raises ``UnicodeDecodeError`` at ``args`` if the query has raw bytes that are not UTF-8. It takes the
-    same bytes if they are percent-encoded.
-    """
-
-    def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(environ, *args, **kwargs)
-        self.query_string = quote_from_bytes(self.query_string, safe=ASCII).encode()
-
-
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the app.
 
@@ -46,7 +30,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environ(os.environ)
     logs.configure()
     app = Flask(__name__, static_folder=None)
-    app.request_class = UploadRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.config["FILE_FIELDS"] = settings.file_fields
     app.url_map.strict_slashes = False  # a redirect would make the client send its file twice

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import string
 import time
 import uuid
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -44,6 +46,9 @@ def _begin() -> None:
     g.began = time.monotonic()
     # The gateway puts Lambda's request id there, under which CloudWatch has everything else of this request.
     g.request_id = request.environ.get("UNIQUE_ID") or str(uuid.uuid4())
+    if not request.query_string.isascii():
+        # As the client should have sent it (RFC 3986, section 2.1). Werkzeug fails at bytes that are not UTF-8.
+        request.query_string = quote_from_bytes(request.query_string, safe=string.punctuation).encode()
     if REFUSAL in request.environ:
         raise request.environ[REFUSAL]
     access: Access = current_app.extensions["access"]

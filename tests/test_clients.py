@@ -338,6 +338,24 @@ def test_a_raw_body_is_checked_as_every_file_is(client: FlaskClient, stored_keys
     assert stored_keys() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "original"),
+    [
+        (b"Gr\xc3\xbc\xc3\x9fe.txt", "Grüße.txt"),
+        (b"Gr%C3%BC%C3%9Fe.txt", "Grüße.txt"),
+        (b"\xe9t\xe9.txt", "%E9t%E9.txt"),
+    ],
+)
+def test_a_name_in_the_query_in_any_bytes(client: FlaskClient, name: bytes, original: str) -> None:
+    """WSGI hands on the query as the client sent it, in Latin-1."""
+    query = (b"filename=" + name).decode("latin-1")
+    response = client.put("/upload", data=b"hello", environ_overrides={"QUERY_STRING": query})
+    assert response.status_code == 201, response.text
+    assert json_of(response)["files"][0]["original_name"] == original
+    for path in ("/upload", "/nothing", "/upload/s3/params"):
+        assert client.get(path, environ_overrides={"QUERY_STRING": query}).status_code < 500
+
+
 # Tokens in the path.
 
 

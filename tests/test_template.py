@@ -445,6 +445,11 @@ LISTS = [
         ("AllowedExtensions", "ALLOWED_EXTENSIONS", f"{declared} pdf", False)
         for declared in ("svg=image/svg+xml", "html=text/html", "x=application/xhtml+xml", "js=text/javascript")
     ),
+    ("FileFields", "FILE_FIELDS", "", True),
+    ("FileFields", "FILE_FIELDS", "*", True),
+    ("FileFields", "FILE_FIELDS", "photo, upload[image] Datei", True),
+    ("FileFields", "FILE_FIELDS", "x" * 100, True),
+    ("FileFields", "FILE_FIELDS", "x" * 101, False),
     ("AllowedOrigins", "ALLOWED_ORIGINS", "", True),
     ("AllowedOrigins", "ALLOWED_ORIGINS", "*", True),
     ("AllowedOrigins", "ALLOWED_ORIGINS", "https://example.com, http://localhost:3000", True),
