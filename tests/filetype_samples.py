@@ -171,6 +171,12 @@ def tiff(*pages: tuple[int, int], order: str = "<", short: bool = False, more: S
     return content
 
 
+def tiff_with_pixels(*, tiles: bool = False) -> bytes:
+    """One page of 16 pixels, which end the file."""
+    place, length = (324, 325) if tiles else (273, 279)
+    return tiff((4, 4), more=((place, 8 + 2 + 6 * 12 + 4), (length, 16))) + bytes(range(16))
+
+
 def big_tiff(width: int = 16, height: int = 16, *, order: str = "<") -> bytes:
     entries = b"".join(
         struct.pack(order + "HHQQ", tag, 16, 1, value)
@@ -413,6 +419,8 @@ VARIANTS = {
     "a BigTIFF": ("tif", big_tiff()),
     "a BigTIFF of Motorola": ("tif", big_tiff(order=">")),
     "a TIFF of Motorola": ("tif", tiff(order=">")),
+    "a TIFF with a strip": ("tif", tiff_with_pixels()),
+    "a TIFF with a tile": ("tif", tiff_with_pixels(tiles=True)),
     "a TIFF in shorts": ("tif", tiff(order=">", short=True)),
     "a TIFF of many pages": ("tif", tiff(*[(100, 100)] * 30)),
     "a BMP from the top": ("bmp", bmp(16, -16)),

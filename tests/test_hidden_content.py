@@ -159,6 +159,18 @@ def test_code_behind_an_image_is_refused(extension: str, code: bytes, before: by
     assert IN in refusal(extension, BY_EXTENSION[extension] + before + code + behind)
 
 
+ENDS = {"bmp": made.bmp(), "strip": made.tiff_with_pixels(), "tile": made.tiff_with_pixels(tiles=True)}
+
+
+@pytest.mark.parametrize("code", CODE.values(), ids=list(CODE))
+@pytest.mark.parametrize("image", ENDS)
+def test_code_behind_pixels_that_are_not_compressed_is_refused(image: str, code: bytes) -> None:
+    extension = "bmp" if image == "bmp" else "tif"
+    inspect(extension, ENDS[image] + b" " * 10_000)
+    assert IN in refusal(extension, ENDS[image] + b" " * 5000 + code + b" " * 5000)
+    assert "a script behind its end" in refusal(extension, ENDS[image] + b" " * 5000 + b"#!/bin/sh\nid\n")
+
+
 @pytest.mark.parametrize("extension", IMAGES)
 @pytest.mark.parametrize("code", [CODE["PHP"], CODE["script"], CODE["body"], CODE["page"]])
 @pytest.mark.parametrize("around", [5000, 100_000, 9_000_000])

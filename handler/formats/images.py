@@ -323,6 +323,9 @@ _TIFF_FORMATS = {
 }
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG (TIFF 6.0, section 2), LONG8 (BigTIFF)
 _TIFF_TEXTS = (700, 33723)  # XMP and IPTC (Adobe: "XMP Specification, part 3", section 1.1.4), next to ASCII
+_TIFF_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # of others, 1 byte
+_TIFF_PIXELS = (273, 279, 324, 325)  # StripOffsets, StripByteCounts, TileOffsets, TileByteCounts
+_MAX_TIFF_STRIPS = 65_536
 _TIFF_PAGE = (256, 257)  # ImageWidth, ImageLength
 _TIFF_TILE = (322, 323)  # TileWidth, TileLength
 _MAX_TIFF_ENTRIES = 0xFFFF
@@ -344,6 +347,7 @@ def tiff(file: File) -> Steps[Dimensions | None]:
         head = yield from file.need(0, 16)
     at: int = place.unpack(head[-place.size :])[0]
     largest: Dimensions | None = None
+    end = 0
     for _ in range(MAX_TIFF_PAGES):
         directory = yield from _tiff_directory(file, at, tiff_format)
         if directory is None:
@@ -359,8 +363,11 @@ def tiff(file: File) -> Steps[Dimensions | None]:
             if any(len(values) > 1 for values in sides.values()):
                 raise Mismatch("it has the size of an image twice")
         largest = max(largest, page, tile, key=lambda size: size.width * size.height)
+        end = max(end, (yield from _tiff_pixels_end(file, directory, tiff_format)), directory.end)
     if largest is None:
         raise Mismatch("it ends too early" if at else "it has no image")
+    if at == 0:  # there is no page that was not looked at
+        yield from refuse_behind(file, end)
     return largest
 
 
@@ -369,11 +376,15 @@ class _TiffDirectory(NamedTuple):
 
     :param sides: the values of each tag in :data:`_TIFF_PAGE` and :data:`_TIFF_TILE`, 0 for one of an unknown type.
     :param texts: where each text is, and how long.
+    :param arrays: type, number and place of the values of each tag in :data:`_TIFF_PIXELS`.
+    :param end: where the directory ends, or the last of its values that do not fit into it.
     :param following: where the next directory is; 0 for none.
     """
 
     sides: dict[int, list[int]]
     texts: list[tuple[int, int]]
+    arrays: dict[int, tuple[int, int, int]]
+    end: int
     following: int
 
 
@@ -392,16 +403,37 @@ def _tiff_directory(file: File, at: int, tiff_format: _TiffFormat) -> Steps[_Tif
         return None
     sides: dict[int, list[int]] = {side: [] for side in (*_TIFF_PAGE, *_TIFF_TILE)}
     texts: list[tuple[int, int]] = []
+    arrays: dict[int, tuple[int, int, int]] = {}
+    all_end = at + number.size + len(directory)
     for entry in range(0, end, length):
         tag, kind, values = struct.unpack_from(order + "HH" + tiff_format.place, directory, entry)
         value_at = entry + 4 + place.size
-        if (kind == 2 or tag in _TIFF_TEXTS) and values > place.size:
-            texts.append((place.unpack_from(directory, value_at)[0], values))
+        value_bytes, value_place = values * _TIFF_SIZES.get(kind, 1), at + number.size + value_at
+        if value_bytes > place.size:
+            (value_place,) = place.unpack_from(directory, value_at)
+            all_end = max(all_end, value_place + value_bytes)
+            if kind == 2 or tag in _TIFF_TEXTS:
+                texts.append((value_place, value_bytes))
+        if tag in _TIFF_PIXELS:
+            arrays[tag] = kind, values, value_place
         if tag in sides:
             value = struct.Struct(order + _TIFF_TYPES.get(kind, "Q"))
             known = kind in _TIFF_TYPES and values == 1 and value.size <= place.size
             sides[tag].append(value.unpack_from(directory, value_at)[0] if known else 0)
-    return _TiffDirectory(sides, texts, place.unpack_from(directory, end)[0])
+    return _TiffDirectory(sides, texts, arrays, all_end, place.unpack_from(directory, end)[0])
+
+
+def _tiff_pixels_end(file: File, directory: _TiffDirectory, tiff_format: _TiffFormat) -> Steps[int]:
+    """Where the last strip or tile of a page ends; the end of the file if the directory does not say so."""
+    places: list[tuple[int, ...]] = []
+    for kind, number, at in (directory.arrays.get(tag, (0, 0, 0)) for tag in _TIFF_PIXELS):
+        values = struct.Struct(f"{tiff_format.order}{min(number, _MAX_TIFF_STRIPS)}{_TIFF_TYPES.get(kind, 'B')}")
+        known = kind in _TIFF_TYPES and number <= _MAX_TIFF_STRIPS
+        data = (yield from file.read(at, values.size)) if known else b""
+        places.append(values.unpack(data) if known and len(data) == values.size else ())
+    strips, strip_bytes, tiles, tile_bytes = places
+    ends = [at + size for at, size in (*zip(strips, strip_bytes, strict=False), *zip(tiles, tile_bytes, strict=False))]
+    return max(ends, default=file.size)
 
 
 def _dimensions(width: int, height: int, *, most: int = 2**32) -> Dimensions:
