@@ -12,6 +12,7 @@ from .formats import (
     Steps,
     active,
     archives,
+    hidden,
     images,
     isobmff,
     media,
@@ -40,20 +41,6 @@ class FileType:
         return NOUNS.get(self.media_type) or f"a file of the type {self.media_type}"
 
 
-def _media(check: Check) -> Check:
-    """That check, and what no image, sound or film has: a page or script near its beginning or end, an archive at its
-    end."""
-
-    def checked(file: File) -> Steps[Dimensions | None]:
-        dimensions = yield from check(file)
-        if found := active.inside((yield from file.head())) or active.inside((yield from file.tail())):
-            raise Mismatch(f"it has {found}")
-        yield from archives.refuse_appended(file)
-        return dimensions
-
-    return checked
-
-
 def _unknown(file: File) -> Steps[Dimensions | None]:
     """The check of a type that the deployer vouches for: nothing is known of it but what it must not be."""
     if found := active.in_anything((yield from file.head())):
@@ -73,15 +60,15 @@ KNOWN = {
         ("md", "text/markdown", text.markdown),
         ("json", "application/json", text.json),
         ("pdf", "application/pdf", pdf.pdf),
-        ("png", "image/png", _media(images.png)),
-        ("jpg jpeg", "image/jpeg", _media(images.jpeg)),
-        ("gif", "image/gif", _media(images.gif)),
-        ("webp", "image/webp", _media(images.webp)),
-        ("avif", "image/avif", _media(isobmff.avif)),
-        ("heic", "image/heic", _media(isobmff.heic)),
-        ("heif", "image/heif", _media(isobmff.heif)),
-        ("tif tiff", "image/tiff", _media(images.tiff)),
-        ("bmp", "image/bmp", _media(images.bmp)),
+        ("png", "image/png", hidden.image(images.png)),
+        ("jpg jpeg", "image/jpeg", hidden.image(images.jpeg)),
+        ("gif", "image/gif", hidden.image(images.gif)),
+        ("webp", "image/webp", hidden.image(images.webp)),
+        ("avif", "image/avif", hidden.image(isobmff.avif)),
+        ("heic", "image/heic", hidden.image(isobmff.heic)),
+        ("heif", "image/heif", hidden.image(isobmff.heif)),
+        ("tif tiff", "image/tiff", hidden.image(images.tiff)),
+        ("bmp", "image/bmp", hidden.image(images.bmp)),
         ("docx", _OOXML + "wordprocessingml.document", archives.office(b"word/")),
         ("xlsx", _OOXML + "spreadsheetml.sheet", archives.office(b"xl/")),
         ("pptx", _OOXML + "presentationml.presentation", archives.office(b"ppt/")),
@@ -90,13 +77,13 @@ KNOWN = {
         ("odp", _ODF + "presentation", archives.open_document(b"application/vnd.oasis.opendocument.presentation")),
         ("zip", "application/zip", archives.zip_),
         ("gz", "application/gzip", archives.gzip),
-        ("mp3", "audio/mpeg", _media(media.mp3)),
-        ("wav", "audio/wav", _media(media.wav)),
-        ("ogg", "audio/ogg", _media(media.ogg)),
-        ("m4a", "audio/mp4", _media(isobmff.mp4)),
-        ("mp4", "video/mp4", _media(isobmff.mp4)),
-        ("mov", "video/quicktime", _media(isobmff.quicktime)),
-        ("webm", "video/webm", _media(media.webm)),
+        ("mp3", "audio/mpeg", hidden.media(media.mp3)),
+        ("wav", "audio/wav", hidden.media(media.wav)),
+        ("ogg", "audio/ogg", hidden.media(media.ogg)),
+        ("m4a", "audio/mp4", hidden.media(isobmff.mp4)),
+        ("mp4", "video/mp4", hidden.media(isobmff.mp4)),
+        ("mov", "video/quicktime", hidden.media(isobmff.quicktime)),
+        ("webm", "video/webm", hidden.media(media.webm)),
     )
     for extension in extensions.split()
 }
@@ -156,4 +143,4 @@ def declared(extension: str, media_type: str) -> FileType:
     if media_type in _CHECKS:
         return FileType(extension, media_type, _CHECKS[media_type])
     check = text.plain if media_type.startswith("text/") else _unknown
-    return FileType(extension, media_type, _media(check) if media_type.startswith(_MEDIA) else check)
+    return FileType(extension, media_type, hidden.media(check) if media_type.startswith(_MEDIA) else check)

@@ -238,6 +238,26 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("a"), repeated("a=:"), repeated("A", start="a=:"), repeated("=", start="a=:")
     ),
     "direct._PART_NUMBER.fullmatch": on(repeated("1")),
+    "formats.active._EMBEDDED_ANYWHERE": on(
+        *(repeated(piece) for piece in (b"<", b"<?", b"<a", b"<body ", b"<script ", b"<img ", b"<!doctype ", b"<a:")),
+        *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a")),
+    ),
+    "formats.active._EMBEDDED_IN_METADATA": on(
+        *(
+            repeated(piece)
+            for piece in (b"<", b"<?", b"<a", b"<body ", b"<script ", b"<img ", b"<!doctype ", b"<%", b"<style ")
+        ),
+        *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a")),
+    ),
+    "formats.hidden._NO_PADDING.search": on(repeated(b"\0"), repeated(b" ")),
+    "formats.images._JPEG_MARKER": on(repeated(b"\xff"), repeated(b"\0"), repeated(b"\xff\0")),
+    "formats.images._JPEG_MARKER_BETWEEN_SCANS": on(repeated(b"\xff"), repeated(b"\0"), repeated(b"\xff\xd0")),
+    "formats.media._MP3_SYNC.finditer": on(repeated(b"\xff\xfb"), repeated(b"\xff")),
+    "formats.media._free_mp3_frames_follow.compile": on(
+        *(repeated(piece) for piece in (b"\xff\xfb\0\0", b"\xff\xfb\0", b"\xff\xfb\2\0\0")),
+        run=check("mp3"),
+        size=50_000,
+    ),
     "formats.archives._MACRO_NAME.search": on(
         repeated(b"/vbadata"),
         repeated(b"a", start=b"/vbadata"),
@@ -273,9 +293,6 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "formats.active._CONTROL.search": on(repeated(b"a")),
     "formats.active._DOCUMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<"), repeated(b"a:", start=b"<")),
-    "formats.active._EMBEDDED.search": on(
-        repeated(b"<"), repeated(b"<?"), repeated(b" ", start=b"<!doctype"), repeated(b"<!doctype ")
-    ),
     "formats.active._FRAGMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<")),
     "formats.active.is_active_media_type.fullmatch": DEPLOYER,
     "formats.archives._ESCAPES.search": on(

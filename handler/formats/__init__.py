@@ -12,14 +12,23 @@ from collections.abc import Callable, Generator
 from typing import NamedTuple, TypeAlias, TypeVar
 
 HEAD_BYTES = 4096
-"""How much of a file's beginning every check sees first; for most types, all that it needs."""
+"""Every check sees this much of a file's beginning first. For most types it is all that the check needs."""
 READ_AHEAD_BYTES = 4096
-"""The least that is asked for: in a bucket a small range takes as long as this, and the next question is often near."""
-MAX_RANGES = 64
-"""How often a check may ask: a JPEG can have some 60 segments of 64 KiB (maps of depth, in Extended XMP) before it
-tells its dimensions."""
+"""The least that a check asks for: a bucket answers a smaller range no faster, and the next question is often near."""
+MIN_SEQUENTIAL_BYTES = 64 * 1024
+MAX_SEQUENTIAL_BYTES = 1024 * 1024
+"""A check that asks for the next bytes gets 64 KiB, then twice as much each time, up to 1 MiB."""
+PIECE_BYTES = 8 * 1024 * 1024
+"""The read-ahead of a check that looks at the whole file: an ordinary photo is its head and one piece."""
+QUESTION_BYTES = 1024 * 1024
+"""Each question counts as at least this many bytes, because a bucket needs about as long for a small range."""
 MAX_BYTES = 64 * 1024 * 1024
 """A check may see this much of a file."""
+MAX_RANGES = MAX_BYTES // QUESTION_BYTES
+"""The number of questions that follows from :data:`MAX_BYTES`."""
+MAX_PARTS = 100_000
+"""A check follows this many parts of a file (chunks, segments, frames, boxes): tiny ones cost time, not bytes."""
+_REMEMBERED_BYTES = 2 * PIECE_BYTES
 
 T = TypeVar("T")
 
@@ -54,34 +63,85 @@ Steps: TypeAlias = Generator[Range, bytes, T]
 
 
 class File:
-    """A file as a check sees it: it asks for what has not been seen yet, and remembers what has.
+    """A file as a check sees it: it asks for bytes that it does not have yet, and keeps those that it got last.
 
     :param size: of the whole file, in bytes.
+    :param read_ahead: how many bytes to ask for when a check goes on where it stopped. By default that begins at
+        :data:`MIN_SEQUENTIAL_BYTES` and doubles up to :data:`MAX_SEQUENTIAL_BYTES`.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, read_ahead: int | None = None) -> None:
         self.size = size
-        self._seen: list[tuple[int, bytes]] = []
-        self._bytes = 0
+        self._ranges: list[tuple[int, bytes]] = []  # in the order of the questions; at most MAX_RANGES
+        self._min_ahead = read_ahead or MIN_SEQUENTIAL_BYTES
+        self._max_ahead = read_ahead or MAX_SEQUENTIAL_BYTES
+        self._ahead = self._min_ahead
+        self._spent = 0
 
     def read(self, offset: int, length: int) -> Steps[bytes]:
         """Bytes from there on: fewer only where the file ends.
 
-        :raises Mismatch: it would be more than may be seen of one file.
+        :raises Mismatch: the check would see more than :data:`MAX_BYTES`.
         """
         end = min(offset + length, self.size)
         if offset >= end:
             return b""
-        for start, data in reversed(self._seen):
+        known = self._known(offset, end)
+        if known is not None:
+            return known
+        start, data = yield from self._range_with(offset, end)
+        return data[offset - start : end - start]
+
+    def _known(self, offset: int, end: int) -> bytes | None:
+        """Bytes that the check has got already, in one range or in several that follow on each other."""
+        parts: list[bytes] = []
+        while offset < end:
+            for start, data in reversed(self._ranges):
+                if start <= offset < start + len(data):
+                    parts.append(data[offset - start : end - start])
+                    offset += len(parts[-1])
+                    break
+            else:
+                return None
+        return b"".join(parts)
+
+    def piece(self, at: int, least: int = 1) -> Steps[tuple[int, bytes]]:
+        """The range around that place, without a copy: where it begins, and its bytes.
+
+        :param least: how many bytes from ``at`` on it holds at least, if the file is that long.
+        :raises Mismatch: the file ends before ``at``; or see :meth:`read`.
+        """
+        start, data = yield from self._range_with(at, min(at + least, self.size))
+        if not 0 <= at - start < len(data):
+            raise Mismatch("it ends too early")
+        return start, data
+
+    def _range_with(self, offset: int, end: int) -> Steps[tuple[int, bytes]]:
+        for start, data in reversed(self._ranges):
             if start <= offset and end <= start + len(data):
-                return data[offset - start : end - start]
-        wanted = Range(offset, min(max(length, READ_AHEAD_BYTES), self.size - offset))
-        self._bytes += wanted.length
-        if len(self._seen) == MAX_RANGES or self._bytes > MAX_BYTES:
+                return start, data
+        wanted = self._next_range(offset, end)
+        self._spent += max(wanted.length, QUESTION_BYTES)
+        if self._spent > MAX_BYTES:
             raise Mismatch("what would show its type is too large, or too scattered, to be looked at")
         data = yield wanted
-        self._seen.append((offset, data))
-        return data[: end - offset]
+        self._ranges.append((wanted.offset, data))
+        while len(self._ranges) > 2 and sum(len(each) for _, each in self._ranges) > _REMEMBERED_BYTES:
+            del self._ranges[1]  # the oldest but the head
+        return wanted.offset, data
+
+    def _next_range(self, offset: int, end: int) -> Range:
+        """More than was asked for: much more where the check goes on behind the last range or a little further."""
+        start, least = offset, READ_AHEAD_BYTES
+        if self._ranges:
+            last_start, last_data = self._ranges[-1]
+            last_end = last_start + len(last_data)
+            if last_start <= offset <= last_end + self._ahead:
+                start, least = min(offset, last_end), self._ahead
+                self._ahead = min(2 * self._ahead, self._max_ahead)
+            else:
+                self._ahead = self._min_ahead
+        return Range(start, min(max(end - start, least), self.size - start))
 
     def need(self, offset: int, length: int) -> Steps[bytes]:
         """Exactly those bytes.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 
+EMBEDDED = "a page or a script inside"
 _WHITE_SPACE = b"\t\n\v\f\r "
 
 # At the very beginning of any text: what makes a document or a script of it. Elements that nothing but a whole page
@@ -32,7 +34,47 @@ _ACTIVE_XML = re.compile(
     rb"<(?:[\w.-]+:)?(?:html|svg|script)[\s/>]|//www\.w3\.org/(?:1999/xhtml|2000/svg|1999/xsl)|<\?xml-stylesheet",
     re.IGNORECASE,
 )
-_EMBEDDED = re.compile(rb"<\?php|<(?:script|html|svg|iframe)[\s/>]|<!doctype\s+html", re.IGNORECASE)
+# In an image, a sound or a film: where a server that is made to run the file, or a browser that is made to render it,
+# begins. Compressed data hold every short string by chance, and pixels that are not compressed are full of text such as
+# "<?=<;<=>?>". So these are long, and a test computes that chance puts none of them into a million photos.
+_TEXT = rb"[\t\n\r\x20-\x7e]"
+_TAG = rb"[\t\n\r\x20-;=-\x7e]"  # up to the next "<", so that no byte is looked at for two beginnings
+_ANYWHERE = rb"""
+      \? php \s
+    | html [\s/>] %(text)b{2}
+    | (?: script | iframe ) [\s/>]
+    | svg (?: [\s/] [^<>]{0,200}? (?: xmlns | viewbox | on[a-z]{4,20}+ \s*+ = ) | > \s*+ < )
+    | !doctype \s+ html
+    | !--\# (?: exec | include ) \s
+    | jsp: [a-z]{6}
+    | cf (?: script | execute | include ) [\s/>]
+    | [a-z] [^<\x00-\x08\x0e-\x1f]*? [\s"'/] on
+      (?: load | error | click | mouse[a-z]+ | pointer[a-z]+ | focus[a-z]*+ | toggle | begin | animation[a-z]+ ) \s*+ =
+    """ % {b"text": _TEXT}
+# Metadata are short, so shorter ones count there: with what only code has behind them, since a colour profile and the
+# tables of a thumbnail are full of such text as well.
+_IN_METADATA = rb"""
+      \? php \b
+    | svg [\s/>] %(text)b{3}
+    | [a-z] [^<\x00-\x08\x0e-\x1f]*? [\s"'/] on[a-z]{3,30}+ \s*+ = \s*+ %(text)b{4}  # an element with an event handler
+    | \? [=\s] [\s@!(\[{}~+-]*+ (?:
+          [$] [a-z_] %(text)b{4}
+        | ` [^`\x00-\x1f\x7f-\xff]{1,200}+ `
+        | " [^"\x00-\x1f\x7f-\xff]{0,200}+ " \s*+ [;.?]
+        | ' [^'\x00-\x1f\x7f-\xff]{0,200}+ ' \s*+ [;.?]
+        | (?: / [*/] | \# ) %(text)b{8}
+        | [a-z_\\] [\w\\]{0,60}+ \s*+ \( %(text)b{4}
+        | (?: echo | print | include | require | return | eval | exit | die | if | for | foreach | while | function
+            | class | namespace | use ) \b %(text)b{2}
+        | \w [\w\x20.*+/-]{0,30}+ ;?+ \s*+ \?> )
+    | %% [@=!\s-] %(tag)b{1,200}? %%>
+    | %% [@=!\s-]?+ \s*+ [a-z_] [\w.]{1,60}+ (?: %(tag)b{0,200}? %%> | \s*+ ["(=] %(text)b{12} )
+    """ % {b"text": _TEXT, b"tag": _TAG}
+MAX_EMBEDDED_BYTES = 1024
+"""The longest that a match is found in if it lies across two pieces of a file."""
+_STEP_BYTES = 1024 * 1024
+_EMBEDDED_ANYWHERE = re.compile(rb"<(?:%b)" % _ANYWHERE, re.IGNORECASE | re.VERBOSE)
+_EMBEDDED_IN_METADATA = re.compile(rb"<(?:%b|%b)" % (_ANYWHERE, _IN_METADATA), re.IGNORECASE | re.VERBOSE)
 _PROGRAMS = (
     (b"\x7fELF", "a program (ELF)"),
     (b"\xca\xfe\xba\xbe", "a program (Java class or Mach-O)"),
@@ -119,10 +161,28 @@ def in_anything(head: bytes) -> str | None:
     return in_text(head)
 
 
-def inside(data: bytes) -> str | None:
-    """A page or a script in what is no text: in the comment of an image, say, where a server that is made to run the
-    file finds it. ``None`` if there is none."""
-    return "a page or a script inside" if _EMBEDDED.search(data) else None
+def inside(data: bytes, start: int = 0, end: int = sys.maxsize) -> str | None:
+    """Describe the page or script in something that is not a text but may have some, such as the metadata of an image;
+    ``None`` if there is none.
+
+    :param start: where in ``data`` to begin, without a copy.
+    :param end: where to stop.
+    """
+    return EMBEDDED if _has(_EMBEDDED_IN_METADATA, data, start, end) else None
+
+
+def inside_pixels(data: bytes) -> str | None:
+    """The same for any amount of compressed data or pixels: only what chance does not put there."""
+    return EMBEDDED if _has(_EMBEDDED_ANYWHERE, data, 0, len(data)) else None
+
+
+def _has(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> bool:
+    """Search in steps, because a search holds the GIL, and nothing else is answered meanwhile."""
+    end = min(end, len(data))
+    return any(
+        pattern.search(data, at, min(at + _STEP_BYTES + MAX_EMBEDDED_BYTES, end))
+        for at in range(start, end, _STEP_BYTES)
+    )
 
 
 _ACTIVE_MEDIA_TYPE = r"""(?x)

@@ -7,16 +7,25 @@ import struct
 from collections.abc import Set
 from typing import NamedTuple
 
-from . import Dimensions, File, Mismatch, Steps
+from . import MAX_PARTS, Dimensions, File, Mismatch, Steps
+from .hidden import refuse_behind, refuse_inside
 
 _HEVC_IMAGES = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
 _AV1_IMAGES = frozenset((b"avif", b"avis"))
 _ANY_IMAGES = frozenset((b"mif1", b"mif2", b"msf1"))
+_OTHER_IMAGES = frozenset(
+    (b"avci", b"avcs", b"jpeg", b"jpgs", b"j2ki", b"j2is", b"vvic", b"vvis", b"evbi", b"evmi", b"unci")
+)
+"""Brands of images in AVC, JPEG, JPEG 2000, VVC, EVC, or not coded at all (ISO/IEC 23008-12 and 23001-17)."""
+_OTHER_CODINGS = frozenset((b"av1C", b"avcC", b"jpgC", b"j2kH", b"vvcC", b"evcC", b"uncC"))
+"""Properties of images that are not coded in HEVC, which has ``hvcC``."""
 _MP4 = re.compile(
-    rb"iso[m2-9a-c]|mp4[12]|avc1|hvc1|av01|M4[VABP].|MSNV|dash|cmf[cs2]|3g[p2][0-9a-z]|mmp4|f4v |F4V |XAVC"
+    rb"iso[m2-9a-c]|mp4[12]|avc1|hvc1|av01|M4[VABP].|MSNV|dash|cmf[cs2]|3g[a-z2][0-9a-z]|mmp4|f4v |F4V |XAVC|piff|isml"
 )
 _OLD_QUICKTIME = frozenset((b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
-"""What a film from before 2001 begins with, and from cameras long after (QuickTime File Format, "File type atom")."""
+"""The first box of a film from before 2001, and from cameras long after (QuickTime File Format, "File type atom")."""
+_NO_PICTURE = frozenset((b"soun", b"meta", b"text", b"sbtl", b"subt", b"hint", b"tmcd"))
+"""The handlers of tracks that have no pictures (section 12)."""
 
 
 class _Box(NamedTuple):
@@ -29,21 +38,26 @@ class _Box(NamedTuple):
 def avif(file: File) -> Steps[Dimensions | None]:
     """AVIF (AV1 Image File Format, section 6)."""
     yield from _file_type(file, _AV1_IMAGES)
-    return (yield from _largest_image(file))
+    return (yield from _largest_image(file)).largest
 
 
 def heic(file: File) -> Steps[Dimensions | None]:
-    """HEIC (ISO/IEC 23008-12, annex B)."""
-    yield from _file_type(file, _HEVC_IMAGES)
-    return (yield from _largest_image(file))
+    """HEIC (ISO/IEC 23008-12, annex B); also by the brands that any coding may have, if nothing says another one."""
+    brands = yield from _file_type(file, _HEVC_IMAGES | _ANY_IMAGES)
+    images = yield from _largest_image(file)
+    if not brands & _HEVC_IMAGES:
+        codings = images.properties & _OTHER_CODINGS
+        if brands & (_AV1_IMAGES | _OTHER_IMAGES) or (codings and b"hvcC" not in images.properties):
+            raise Mismatch("its file type box names other formats")
+    return images.largest
 
 
 def heif(file: File) -> Steps[Dimensions | None]:
-    """HEIF, whatever it is coded in (ISO/IEC 23008-12, section 10.2), but AVIF, which has a name of its own."""
+    """HEIF, however it is coded (ISO/IEC 23008-12, section 10.2), except AVIF, which has a name of its own."""
     brands = yield from _file_type(file, _HEVC_IMAGES | _ANY_IMAGES)
     if brands & _AV1_IMAGES:
         raise Mismatch("it is AVIF")
-    return (yield from _largest_image(file))
+    return (yield from _largest_image(file)).largest
 
 
 def quicktime(file: File) -> Steps[Dimensions | None]:
@@ -80,36 +94,124 @@ def _file_type(file: File, expected: Set[bytes] | None) -> Steps[Set[bytes]]:
     return brands
 
 
-def _largest_image(file: File) -> Steps[Dimensions]:
-    """The largest that the file describes: tiles, thumbnails, and what they are put together to (section 6.5.3)."""
-    meta = yield from _find(file, 0, file.size, b"meta")
-    handler = yield from _find(file, meta.start + 4, meta.end, b"hdlr")  # after the version and the flags
-    if (yield from file.need(handler.start + 8, 4)) != b"pict":
-        raise Mismatch("its metadata are not those of an image")
-    properties = yield from _find(file, meta.start + 4, meta.end, b"iprp")
-    container = yield from _find(file, properties.start, properties.end, b"ipco")
+class _Images(NamedTuple):
+    """The images of a file.
+
+    :param largest: of the sizes that the file describes.
+    :param properties: the kinds of boxes that describe them, such as ``hvcC``.
+    """
+
+    largest: Dimensions
+    properties: Set[bytes]
+
+
+def _largest_image(file: File) -> Steps[_Images]:
+    """The largest that the file describes: tiles, thumbnails, what they are put together to (section 6.5.3), and the
+    tracks of a sequence. What follows the last box is searched as well.
+
+    A decoder believes one of these numbers. Which one depends on the decoder.
+    """
     found: list[Dimensions] = []
-    at = container.start
-    while at < container.end:
-        box = yield from _box(file, at, container.end)
-        if box.kind == b"ispe":
-            width, height = struct.unpack(">II", (yield from file.need(box.start + 4, 8)))
-            found.append(Dimensions(width, height))
+    properties: set[bytes] = set()
+    kinds: list[bytes] = []
+    at = 0
+    for _ in range(MAX_PARTS):
+        if at >= file.size:
+            break
+        try:
+            box = yield from _box(file, at, file.size)
+        except Mismatch:
+            if not found:
+                raise
+            break
+        if not box.kind.isalnum() and found:
+            break
+        kinds.append(box.kind)
+        if box.kind == b"meta":
+            properties |= yield from _image_properties(file, box, found)
+            yield from refuse_inside(file, box.start, box.end)
+        if box.kind == b"moov":
+            yield from _track_sizes(file, box, found)
         at = box.end
+    if not (b"meta" in kinds or b"moov" in kinds):
+        raise Mismatch("it has no meta box")
+    if kinds.count(b"meta") > 1 or kinds.count(b"moov") > 1:
+        raise Mismatch("it describes its images twice")
     largest = max(found, key=lambda image: image.width * image.height, default=Dimensions(0, 0))
     if not (largest.width and largest.height):
         raise Mismatch("its image has no size")
-    return largest
+    yield from refuse_behind(file, at)
+    return _Images(largest, properties)
+
+
+def _image_properties(file: File, meta: _Box, found: list[Dimensions]) -> Steps[Set[bytes]]:
+    """Return the kinds of the properties of images, and add the sizes among them to ``found``."""
+    start = meta.start + 4  # after the version and the flags
+    handler = yield from _find(file, start, meta.end, b"hdlr")
+    if (yield from file.need(handler.start + 8, 4)) != b"pict":
+        raise Mismatch("its metadata are not those of an image")
+    kinds: set[bytes] = set()
+    for container in (yield from _find_all(file, start, meta.end, b"iprp", b"ipco")):
+        for box in (yield from _children(file, container.start, container.end)):
+            kinds.add(box.kind)
+            if box.kind == b"ispe":
+                width, height = struct.unpack(">II", (yield from file.need(box.start + 4, 8)))
+                found.append(Dimensions(width, height))
+    return kinds
+
+
+def _track_sizes(file: File, movie: _Box, found: list[Dimensions]) -> Steps[None]:
+    """Add the sizes of the tracks to ``found``: in the header of each (section 8.3.2), and in the entries that describe
+    its samples (section 12.1.3)."""
+    for track in (yield from _find_all(file, movie.start, movie.end, b"trak")):
+        kinds = set()
+        for handler in (yield from _find_all(file, track.start, track.end, b"mdia", b"hdlr")):
+            kinds.add((yield from file.need(handler.start + 8, 4)))
+        if kinds <= _NO_PICTURE:
+            continue
+        for header in (yield from _find_all(file, track.start, track.end, b"tkhd")):
+            (version,) = yield from file.need(header.start, 1)
+            width, height = struct.unpack(">II", (yield from file.need(header.start + (88 if version else 76), 8)))
+            found.append(Dimensions(width >> 16, height >> 16))
+        samples = yield from _find_all(file, track.start, track.end, b"mdia", b"minf", b"stbl", b"stsd")
+        for description in samples:
+            for entry in (yield from _children(file, description.start + 8, description.end)):
+                width, height = struct.unpack(">HH", (yield from file.need(entry.start + 24, 4)))
+                found.append(Dimensions(width, height))
+
+
+def _find_all(file: File, start: int, end: int, *path: bytes) -> Steps[list[_Box]]:
+    """All boxes of the last of these kinds that are in boxes of the kinds before it."""
+    boxes = [_Box(b"", start, end)]
+    for kind in path:
+        inner: list[_Box] = []
+        for box in boxes:
+            inner += [child for child in (yield from _children(file, box.start, box.end)) if child.kind == kind]
+        boxes = inner
+    return boxes
+
+
+def _children(file: File, start: int, end: int) -> Steps[list[_Box]]:
+    """The boxes in this stretch."""
+    boxes: list[_Box] = []
+    while start < end:
+        if len(boxes) == MAX_PARTS:
+            raise Mismatch("it has more boxes than are looked at")
+        boxes.append((yield from _box(file, start, end)))
+        start = boxes[-1].end
+    return boxes
 
 
 def _find(file: File, start: int, end: int, kind: bytes) -> Steps[_Box]:
     """The first box of that kind in this stretch."""
-    while start < end:
+    for _ in range(MAX_PARTS):
+        if start >= end:
+            raise Mismatch(f"it has no {kind.decode()} box")
         box = yield from _box(file, start, end)
         if box.kind == kind:
             return box
         start = box.end
-    raise Mismatch(f"it has no {kind.decode()} box")
+    raise Mismatch("it has more boxes than are looked at")
 
 
 def _box(file: File, at: int, end: int) -> Steps[_Box]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import NamedTuple
 
-from . import Dimensions, File, Mismatch, Steps
+from . import MAX_PARTS, Dimensions, File, Mismatch, Steps, active
 
 MAX_TAGS = 4
 """How many ID3 tags may stand before the sound of an MP3: programs that prepend one to what has one are not rare."""
-_OGG_CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
+MP3_SEARCH_BYTES = 64 * 1024
+"""How far behind its tags the first frame of an MP3 may begin: recordings of a stream begin in mid-frame."""
+_MP3_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # eleven ones, a version that exists, Layer III
+_MIN_FREE_FRAME_BYTES = 24  # 8 kilobits a second at 24 kHz
+_MAX_FREE_FRAME_BYTES = 4608
+"""Of a frame in free format: 640 kilobits a second at 32 kHz are 2,880, and some encoders go beyond."""
+_MP3_SEEN_BYTES = MP3_SEARCH_BYTES + 2 * _MAX_FREE_FRAME_BYTES
+_MAX_FREE_FRAMES = 16
+"""How many headers in free format are followed: each takes a search."""
+MAX_OGG_STREAMS = 16
+"""How many streams of an Ogg file are looked at; the first pages of all stand at its beginning."""
+_OGG_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"fLaC", b"Speex   ", b"CELT    ")
+_OGG_FILM = (b"\x80theora", b"BBCD\x00", b"\x01video", b"OVP80")
+_EBML_GLOBAL = (b"\xec", b"\xbf")
+"""Elements that may stand anywhere: padding and a checksum (RFC 8794, section 11.3)."""
 
 # Layer III of ISO/IEC 11172-3 and 13818-3, section 2.4.2.3: kilobits a second by index, from 1 on, of MPEG 1 and of 2
 # and 2.5.
@@ -34,9 +49,12 @@ class Mp3Frame(NamedTuple):
 
 
 def mp3(file: File) -> Steps[Dimensions | None]:
-    """ID3 tags, if any (ID3v2.4, section 3.1), then a frame of MPEG Layer III that another follows."""
+    """ID3 tags, if any (ID3v2.4, section 3.1), then, within :data:`MP3_SEARCH_BYTES`, two frames of MPEG Layer III
+    that follow each other. Padding that the size of a tag does not count is common."""
     at = 0
     for _ in range(MAX_TAGS):
+        if at:  # behind a large tag, in one range with the frames
+            yield from file.read(at, _MP3_SEEN_BYTES)
         tag = yield from file.need(at, 10)
         if not tag.startswith(b"ID3"):
             break
@@ -44,16 +62,77 @@ def mp3(file: File) -> Steps[Dimensions | None]:
             raise Mismatch("its ID3 tag is damaged")
         at += 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
         at += 10 if tag[5] & 0x10 else 0  # a footer
-    if at:  # padding that the tag's size does not count is common
-        padded = yield from file.read(at, 4096)
-        at += len(padded) - len(padded.lstrip(b"\x00"))
-    frame = mp3_frame((yield from file.need(at, 4)))
+    else:
+        raise Mismatch("it has no MP3 frame")
+    yield from file.need(at, 4)
+    data = yield from file.read(at, _MP3_SEEN_BYTES)
+    first = _first_mp3_frame(data)
+    if first and (found := active.in_anything((yield from file.head()))):
+        raise Mismatch(f"it is {found}")
+    return None
+
+
+def _first_mp3_frame(data: bytes) -> int:
+    """Where the first frame begins that others follow.
+
+    :raises Mismatch: there is none.
+    """
+    free_frames = 0
+    for sync in _MP3_SYNC.finditer(data, 0, MP3_SEARCH_BYTES + 1):
+        at = sync.start()
+        if mp3_frame(data[at : at + 4]):
+            # Other data look like two frames by chance now and then, but seldom from their first byte on.
+            if _mp3_frames_follow(data, at, 1 if at == 0 else 2):
+                return at
+        elif free_frames < _MAX_FREE_FRAMES and _is_free_mp3_frame(data[at : at + 4]):
+            free_frames += 1
+            if _free_mp3_frames_follow(data, at, 4):
+                return at
+    frame = mp3_frame(data[:4])
     if frame is None:
         raise Mismatch("it has no MP3 frame")
-    following = mp3_frame((yield from file.need(at + frame.length, 4)))
-    if following is None or following[:2] != frame[:2]:
-        raise Mismatch("it has no second MP3 frame")
-    return None
+    raise Mismatch("it has no second MP3 frame" if len(data) >= frame.length + 4 else "it ends too early")
+
+
+def _mp3_frames_follow(data: bytes, at: int, number: int) -> bool:
+    """Whether so many frames of the same version and rate follow the one there; where the data end, one is enough."""
+    first = frame = mp3_frame(data[at : at + 4])
+    for followed in range(number):
+        if not (first and frame):
+            return False
+        at += frame.length
+        if at + 4 > len(data):
+            return followed > 0
+        frame = mp3_frame(data[at : at + 4])
+        if frame is None or frame[:2] != first[:2]:
+            return False
+    return True
+
+
+def _is_free_mp3_frame(header: bytes) -> bool:
+    """Whether it is one of free format: the bit rate is one that has no number (section 2.4.2.3)."""
+    return len(header) == 4 and not header[2] >> 4 and header[2] >> 2 & 3 != 3
+
+
+def _free_mp3_frames_follow(data: bytes, at: int, number: int) -> bool:
+    """Whether so many frames of the same kind follow at equal distances; where the data end, one is enough.
+
+    Their lengths differ by their padding, which is one byte.
+    """
+    paddings = bytes((data[at + 2] & 0xFD, data[at + 2] | 0x02))
+    header = re.compile(re.escape(data[at : at + 2]) + b"[%b]" % re.escape(paddings))
+    for second in header.finditer(data, at + _MIN_FREE_FRAME_BYTES, at + _MAX_FREE_FRAME_BYTES):
+        length, last = second.start() - at, second.start()
+        for _ in range(number - 1):
+            if last + length + 4 > len(data):
+                return True
+            following = header.search(data, last + length - 1, last + length + 4)
+            if following is None:
+                break
+            last = following.start()
+        else:
+            return True
+    return False
 
 
 def mp3_frame(header: bytes) -> Mp3Frame | None:
@@ -69,27 +148,34 @@ def mp3_frame(header: bytes) -> Mp3Frame | None:
 
 def wav(file: File) -> Steps[Dimensions | None]:
     """A RIFF container of the form WAVE, then chunks up to its format (Microsoft and IBM: "Multimedia Programming
-    Interface and Data Specifications 1.0"); or RF64, the same beyond 4 GiB (EBU Tech 3306). The container's own size
-    is wrong where it was written as a stream, so it is not looked at."""
+    Interface and Data Specifications 1.0"); or RIFX, the same in the other order of bytes; or RF64 and BW64, the same
+    beyond 4 GiB (EBU Tech 3306, ITU-R BS.2088). The container's own size is wrong where it was written as a stream, so
+    it is not looked at."""
     head = yield from file.need(0, 12)
-    if not head.startswith((b"RIFF", b"RF64")) or head[8:12] != b"WAVE":
+    if head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64") or head[8:12] != b"WAVE":
         raise Mismatch("it has no WAVE header")
+    order = ">" if head.startswith(b"RIFX") else "<"
     at = 12
-    while True:
-        kind, length = struct.unpack("<4sI", (yield from file.need(at, 8)))
+    for _ in range(MAX_PARTS):
+        kind, length = struct.unpack(order + "4sI", (yield from file.need(at, 8)))
         if kind == b"fmt ":
             break
         if kind == b"data":
             raise Mismatch("it has no WAVE format before its sound")
-        at += 8 + length + length % 2
-    _, channels, hertz, _, block, _ = struct.unpack("<HHIIHH", (yield from file.need(at + 8, 16)))
+        at += 8 + length
+        if length % 2 and (yield from file.read(at, 1)) == b"\x00":  # some programs forget the padding
+            at += 1
+    else:
+        raise Mismatch("it has more chunks than are looked at")
+    _, channels, hertz, _, block, _ = struct.unpack(order + "HHIIHH", (yield from file.need(at + 8, 16)))
     if length < 16 or not (channels and hertz and block):
         raise Mismatch("its WAVE format has values that do not exist")
     return None
 
 
 def webm(file: File) -> Steps[Dimensions | None]:
-    """An EBML header whose DocType is "webm", then a segment (RFC 8794, section 11.2; WebM Container Guidelines)."""
+    """An EBML header, then a segment (RFC 8794, section 11.2; WebM Container Guidelines). Its document type is "webm",
+    or "matroska", which Chromium writes where it records H.264, and of which WebM is a part."""
     head = yield from file.head()
     if not head.startswith(b"\x1a\x45\xdf\xa3"):
         raise Mismatch("it has no EBML header")
@@ -98,16 +184,30 @@ def webm(file: File) -> Steps[Dimensions | None]:
     if end > len(head):
         raise Mismatch("its EBML header is too long")
     while at < end:
-        name = head[at : at + 2] if head[at] >> 6 == 1 else head[at : at + 1]  # all of them have one byte or two
-        length, start = _variable(head, at + len(name))
+        name, at = _element_id(head, at)
+        length, at = _variable(head, at)
         if name == b"\x42\x82":
-            doc_type = head[start : start + length].rstrip(b"\x00")
-        at = start + length
-    if doc_type != b"webm":
+            doc_type = head[at : at + length].rstrip(b"\x00")
+        at += length
+    if doc_type not in (b"webm", b"matroska"):
         raise Mismatch("its EBML header does not say WebM")
-    if (yield from file.need(end, 4)) != b"\x18\x53\x80\x67":
-        raise Mismatch("it has no segment")
-    return None
+    for _ in range(MAX_PARTS):
+        element = yield from file.read(end, 12)
+        name, at = _element_id(element, 0)
+        if name == b"\x18\x53\x80\x67":
+            return None
+        if name not in _EBML_GLOBAL:
+            break
+        length, at = _variable(element, at)
+        end += at + length
+    raise Mismatch("it has no segment")
+
+
+def _element_id(data: bytes, at: int) -> tuple[bytes, int]:
+    """The ID of an element, with the marker of its length (RFC 8794, section 5), and where it ends."""
+    first = data[at] if at < len(data) else 0
+    end = at + 9 - first.bit_length()
+    return data[at:end], end
 
 
 def _variable(data: bytes, at: int) -> tuple[int, int]:
@@ -121,10 +221,22 @@ def _variable(data: bytes, at: int) -> tuple[int, int]:
 
 
 def ogg(file: File) -> Steps[Dimensions | None]:
-    """The first page of a stream (RFC 3533, section 6), with the header of a codec for sound."""
-    head = yield from file.need(0, 28)
-    if not head.startswith(b"OggS\x00") or not head[5] & 2:
+    """The first pages of the streams (RFC 3533, section 6), at least one with the header of a codec for sound, and none
+    of film. One may be a skeleton (Ogg Skeleton 4.0), which describes the others."""
+    at, has_sound = 0, False
+    for _ in range(MAX_OGG_STREAMS):
+        head = (yield from file.need(0, 28)) if at == 0 else (yield from file.read(at, 27))
+        if len(head) < 27 or not head.startswith(b"OggS\x00") or not head[5] & 2:  # the first page of a stream
+            break
+        lengths = yield from file.read(at + 27, head[26])
+        at += 27 + head[26]
+        packet = yield from file.read(at, 8)
+        if packet.startswith(_OGG_FILM):
+            raise Mismatch("it is no sound in Vorbis, Opus, FLAC or Speex")
+        has_sound = has_sound or packet.startswith(_OGG_SOUND)
+        at += sum(lengths)
+    if at == 0:
         raise Mismatch("it has no Ogg page")
-    if not (yield from file.read(27 + head[26], 8)).startswith(_OGG_CODECS):
+    if not has_sound:
         raise Mismatch("it is no sound in Vorbis, Opus, FLAC or Speex")
     return None
