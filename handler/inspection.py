@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from werkzeug.utils import secure_filename
 
 from .filetypes import FileType
-from .formats import File, Mismatch, Steps, T
+from .formats import File, Mismatch, Steps, T, Unsafe
 from .problems import ContentMismatch, EmptyFile, FileTooLarge, ImageTooLarge, TypeNotAllowed
 
 MAX_STEM_CHARS = 80
@@ -168,9 +168,9 @@ def inspect_content(name: FileName, *, size: int, max_image_pixels: int, allow_e
     try:
         dimensions = yield from file_type.check(File(size))
     except Mismatch as mismatch:
+        short = "cannot be accepted" if isinstance(mismatch, Unsafe) else f"is not {file_type.noun}"
         raise ContentMismatch(
-            f"'{name.original}' is not {file_type.noun}. {mismatch.reason[:1].upper()}{mismatch.reason[1:]}. "
-            "Send the file under the name of what it is.",
+            f"'{name.original}' {short}. {mismatch.reason[:1].upper()}{mismatch.reason[1:]}. {mismatch.advice}",
             file_name=name.original,
             media_type=file_type.media_type,
         ) from None

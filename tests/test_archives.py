@@ -479,7 +479,7 @@ def compound_file(*names: str, at: int = 512) -> bytes:
 @pytest.mark.parametrize("at", [512, 100 * 512])
 def test_document_with_a_password_is_refused_with_that_reason(extension: str, at: int) -> None:
     content = compound_file("Root Entry", "EncryptionInfo", "EncryptedPackage", at=at)
-    assert refusal(extension, content).startswith("it has a password, so nobody can check it.")
+    assert refusal(extension, content) == "it has a password, so nobody can check it"
 
 
 def test_document_of_before_2007_is_refused_with_that_reason() -> None:

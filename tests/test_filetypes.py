@@ -57,12 +57,22 @@ def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_M
     return reader
 
 
-def refusal(extension: str, content: bytes) -> str:
-    """The reason that its check gives, with which the second sentence of the refusal begins in upper case."""
+def sentences(extension: str, content: bytes) -> str:
+    """The whole refusal."""
     with pytest.raises(ContentMismatch) as caught:
         inspect(extension, content)
-    found = re.fullmatch(r"'a\.\w+' is not an? .*?\. (.*)\. Send the file under .*", caught.value.detail)
-    assert found, caught.value.detail
+    return caught.value.detail
+
+
+def refusal(extension: str, content: bytes) -> str:
+    """The reason that its check gives, with which the second sentence of the refusal begins in upper case. The advice
+    follows."""
+    detail = sentences(extension, content)
+    found = re.fullmatch(
+        r"'a\.\w+' (?:is not an? .*?|cannot be accepted)\. (.*?)\. (?:Send|Save|Remove|It may be|If it is) .*",
+        detail,
+    )
+    assert found, detail
     return found[1] if found[1].startswith("JSON") else found[1][0].lower() + found[1][1:]
 
 

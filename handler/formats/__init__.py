@@ -50,12 +50,28 @@ class Dimensions(NamedTuple):
 class Mismatch(Exception):
     """The file is not of the type.
 
-    :param reason: what gave it away, to be read after a colon: "it has no header".
+    :param reason: what gave it away, as a clause: "it has no header".
+    :param advice: a sentence that says what to do, where the one of the class does not fit.
     """
 
-    def __init__(self, reason: str) -> None:
+    advice = "Send the file under the name of what it is."
+
+    def __init__(self, reason: str, *, advice: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.advice = advice or self.advice
+
+
+class Damaged(Mismatch):
+    """The file may be of the type, but it is not whole."""
+
+    advice = "It may be damaged or cut off. Save or export the file anew, and send it again."
+
+
+class Unsafe(Mismatch):
+    """The file may be of the type, but it holds something dangerous or ambiguous.."""
+
+    advice = "Save or pack the file anew without that."
 
 
 Steps: TypeAlias = Generator[Range, bytes, T]
@@ -113,7 +129,7 @@ class File:
         """
         start, data = yield from self._range_with(at, min(at + least, self.size))
         if not 0 <= at - start < len(data):
-            raise Mismatch("it ends too early")
+            raise Damaged("it ends too early")
         return start, data
 
     def _range_with(self, offset: int, end: int) -> Steps[tuple[int, bytes]]:
@@ -123,7 +139,7 @@ class File:
         wanted = self._next_range(offset, end)
         self._spent += max(wanted.length, QUESTION_BYTES)
         if self._spent > MAX_BYTES:
-            raise Mismatch("what would show its type is too large, or too scattered, to be looked at")
+            raise Unsafe("what would show its type is too large, or too scattered, to be looked at")
         data = yield wanted
         self._ranges.append((wanted.offset, data))
         while len(self._ranges) > 2 and sum(len(each) for _, each in self._ranges) > _REMEMBERED_BYTES:
@@ -150,7 +166,7 @@ class File:
         """
         data = yield from self.read(offset, length)
         if len(data) < length:
-            raise Mismatch("it ends too early")
+            raise Damaged("it ends too early")
         return data
 
     def head(self) -> Steps[bytes]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from . import Check, Dimensions, File, Mismatch, Steps
+from . import Check, Damaged, Dimensions, File, Mismatch, Steps, Unsafe
 
 _HEADER = b"PK\x03\x04"
 _HEADER_BYTES = 30
@@ -74,7 +74,8 @@ _MACRO_TYPE = re.compile(r"macroenabled|vbaproject|vbadata|macrosheet", re.IGNOR
 _COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OFFICE_KINDS = {b"word/": "wordprocessingml", b"xl/": "spreadsheetml", b"ppt/": "presentationml"}
 _MANIFEST = b"meta-inf/manifest.xml"
-_LOCKED = "it has a password, so nobody can check it. Remove the password"
+_LOCKED = "it has a password, so nobody can check it"
+_UNLOCK = "Remove the password, and send the file again."
 
 
 class _Directory(NamedTuple):
@@ -151,7 +152,7 @@ def office(folder: bytes) -> Check:
         if not any(map(main_type.fullmatch, content_types)) and not any(name.startswith(folder) for name in names):
             raise Mismatch("it is an Office document of another kind")
         if any(map(_MACRO_NAME.search, names)) or any(map(_MACRO_TYPE.search, content_types)):
-            raise Mismatch("it has macros")
+            raise Unsafe("it has macros")
         return None
 
     return check
@@ -178,9 +179,9 @@ def open_document(media_type: bytes) -> Check:
         if content.strip() != media_type:
             raise Mismatch("it says that it is something else")
         if b"encrypted-package" in names:  # LibreOffice packs a document with a password so: nothing else is readable
-            raise Mismatch(_LOCKED)
+            raise Unsafe(_LOCKED, advice=_UNLOCK)
         if any(map(_MACRO_NAME.search, names)):
-            raise Mismatch("it has macros")
+            raise Unsafe("it has macros")
         return None
 
     return check
@@ -204,7 +205,7 @@ def gzip(file: File) -> Steps[Dimensions | None]:
     # This is the size of the last member, modulo 4 GiB. Several members, or a false size, can hold more.
     size = min(int.from_bytes(tail[end - 4 : end], "little") for end in ends)
     if _unpacks_to_too_much(file, size):
-        raise Mismatch(
+        raise Unsafe(
             f"its last bytes say that it unpacks to more than {MAX_UNPACKED_RATIO} times its size, or they do not "
             "belong to it"
         )
@@ -228,18 +229,18 @@ def _gzip_end(data: bytes) -> int | None:
             try:
                 output = member.decompress(piece, 64 * 1024)
             except zlib.error:
-                raise Mismatch("it is damaged") from None
+                raise Damaged("it is damaged") from None
             unpacked += len(output)
             if unpacked > MAX_GUNZIPPED_BYTES:
                 return None
             if not (piece or output or member.eof):
-                raise Mismatch("it ends too early")
+                raise Damaged("it ends too early")
             piece = member.unconsumed_tail
         at -= len(member.unused_data)
         if data.startswith(b"\x1f\x8b", at):
             continue
         if extra := len(data[at:].rstrip(b"\x00")):
-            raise Mismatch(f"it has {extra:,} bytes behind its end that do not belong to it")
+            raise Unsafe(f"it has {extra:,} bytes behind its end that do not belong to it")
         return at
     return None
 
@@ -264,16 +265,16 @@ def refuse_appended(file: File) -> Steps[None]:
         end = file.size - len(tail) + at
         length, offset, comment_length = struct.unpack_from("<12xIIH", tail, at)
         if at + _END_BYTES + comment_length == len(tail) or tail.startswith(_LOCATOR, max(0, at - _LOCATOR_BYTES)):
-            raise Mismatch("a zip archive is appended to it")
+            raise Unsafe("a zip archive is appended to it")
         possible = [start for start in {end - length, offset} if 0 <= start <= end - len(_ENTRY)]
         if not possible:
             continue
         followed += 1
         if followed > _MAX_END_RECORDS:
-            raise Mismatch("it has many end records of zip archives")
+            raise Unsafe("it has many end records of zip archives")
         for start in possible:
             if (yield from file.read(start, len(_ENTRY))) == _ENTRY:
-                raise Mismatch("a zip archive is appended to it")
+                raise Unsafe("a zip archive is appended to it")
 
 
 def _unpacks_to_too_much(file: File, size: int) -> bool:
@@ -296,10 +297,10 @@ def _refuse_compound_file(file: File) -> Steps[None]:
         shift, first_sector = struct.unpack_from("<30xH16xI", head)
         directory = yield from file.read((first_sector + 1) << min(shift, 12), 4096)
     if any("EncryptedPackage".encode("utf-16-le") in data for data in (head, directory, (yield from file.tail()))):
-        raise Mismatch(_LOCKED)
+        raise Unsafe(_LOCKED, advice=_UNLOCK)
     raise Mismatch(
-        "it is in the format of Office before 2007, or it has a password. Save it in the current format, without a "
-        "password"
+        "it is in the format of Office before 2007, or it has a password",
+        advice="Save it in the current format, without a password.",
     )
 
 
@@ -345,14 +346,14 @@ def _elements(xml: bytes, wanted: Sequence[str], label: str) -> list[dict[str, s
             elements.append({key.rpartition(":")[2]: value for key, value in attributes.items()})
 
     def refuse(*_declaration: object) -> None:
-        raise Mismatch(f"{label} declares entities")
+        raise Unsafe(f"{label} declares entities")
 
     parser.StartElementHandler = start
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(xml, True)
     except (expat.ExpatError, LookupError, ValueError):  # the latter two for an encoding that it names
-        raise Mismatch(f"{label} is damaged") from None
+        raise Damaged(f"{label} is damaged") from None
     return elements
 
 
@@ -365,7 +366,7 @@ def _only(file: File, entries: Sequence[_Entry], name: bytes, limit: int) -> Ste
     if not found:
         return None
     if len(found) > 1:
-        raise Mismatch(f"it has several entries named '{name.decode()}'")
+        raise Unsafe(f"it has several entries named '{name.decode()}'")
     return (yield from _unpacked(file, found[0], limit, name.decode()))
 
 
@@ -377,22 +378,22 @@ def _unpacked(file: File, entry: _Entry, limit: int, label: str) -> Steps[bytes]
     :raises Mismatch: it is longer, damaged, encrypted, or packed by a method that Office and LibreOffice do not know.
     """
     if entry.flags & _ENCRYPTED:
-        raise Mismatch(_LOCKED)
+        raise Unsafe(_LOCKED, advice=_UNLOCK)
     if max(entry.packed, entry.size) > limit:
-        raise Mismatch(f"its entry '{label}' is larger than {limit:,} bytes, so it is not looked at")
+        raise Unsafe(f"its entry '{label}' is larger than {limit:,} bytes, so it is not looked at")
     (extra_length,) = struct.unpack("<H", (yield from file.need(entry.offset + 28, 2)))
     packed = yield from file.need(entry.header_end + extra_length, entry.packed)
     if entry.method == _STORED:
         return packed
     if entry.method != _DEFLATED:
-        raise Mismatch(f"its entry '{label}' is packed by a method that documents do not use")
+        raise Unsafe(f"its entry '{label}' is packed by a method that documents do not use")
     stream = zlib.decompressobj(wbits=-15)
     try:
         content = stream.decompress(packed, limit + 1)
     except zlib.error:
-        raise Mismatch(f"its entry '{label}' is damaged") from None
+        raise Damaged(f"its entry '{label}' is damaged") from None
     if not stream.eof or len(content) > limit:
-        raise Mismatch(f"its entry '{label}' is damaged")
+        raise Damaged(f"its entry '{label}' is damaged")
     return content
 
 
@@ -406,16 +407,16 @@ def _entries(file: File) -> Steps[list[_Entry]]:
         raise Mismatch("it does not begin as a zip does")
     directory = yield from _directory(file)
     if directory.length > MAX_DIRECTORY_BYTES:
-        raise Mismatch(f"it has too many entries: its directory is larger than {MAX_DIRECTORY_BYTES:,} bytes")
+        raise Unsafe(f"it has too many entries: its directory is larger than {MAX_DIRECTORY_BYTES:,} bytes")
     content = yield from file.read(directory.offset, directory.length)
     entries = sorted(_directory_entries(content, directory.entries), key=lambda entry: entry.offset)
     for entry in entries:
         if any(_ESCAPES.search(name) for name in entry.names):
-            raise Mismatch("it has an entry that would be unpacked elsewhere")
+            raise Unsafe("it has an entry that would be unpacked elsewhere")
         if entry.mode & _FILE_FORMAT == _SYMBOLIC_LINK:
-            raise Mismatch("it has a symbolic link")
+            raise Unsafe("it has a symbolic link")
     if _unpacks_to_too_much(file, sum(entry.size for entry in entries)):
-        raise Mismatch(f"it unpacks to more than {MAX_UNPACKED_RATIO} times its size")
+        raise Unsafe(f"it unpacks to more than {MAX_UNPACKED_RATIO} times its size")
     yield from _compare_headers(file, entries, directory.offset)
     return entries
 
@@ -429,7 +430,7 @@ def _compare_headers(file: File, entries: Sequence[_Entry], end: int) -> Steps[N
     """
     ends = [*(entry.offset for entry in entries[1:]), end]
     if any(entry.header_end + entry.packed > entry_end for entry, entry_end in zip(entries, ends, strict=False)):
-        raise Mismatch("its entries overlap")
+        raise Unsafe("its entries overlap")
     at, gap_bytes, compared, ranges = 0, 0, 0, 0
     for window in _windows(entries):
         ranges += 1
@@ -473,15 +474,15 @@ def _compare_header(file: File, entry: _Entry, entry_end: int) -> Steps[int]:
     header = yield from file.need(entry.offset, _HEADER_BYTES + len(entry.name))
     signature, flags, packed, size, name_length, extra_length = struct.unpack_from("<4s2xH10xIIHH", header)
     if signature != _HEADER or name_length != len(entry.name) or header[_HEADER_BYTES:] != entry.name:
-        raise Mismatch("it has an entry whose own header has another name than the directory")
+        raise Unsafe("it has an entry whose own header has another name than the directory")
     extra = yield from file.need(entry.header_end, extra_length)
     if any(_ESCAPES.search(path[5:]) for path in _extra_fields(extra, _UNICODE_PATH)):
-        raise Mismatch("it has an entry that would be unpacked elsewhere")
+        raise Unsafe("it has an entry that would be unpacked elsewhere")
     if _UNKNOWN in (packed, size):
         size, packed = _zip64_values(extra, size, packed)
     # A program that wrote a stream did not know the length yet: it stands behind the content.
     if packed != entry.packed and not flags & _DESCRIPTOR:
-        raise Mismatch("it has an entry whose own header has another length than the directory")
+        raise Unsafe("it has an entry whose own header has another length than the directory")
     at: int = entry.header_end + extra_length + entry.packed
     if flags & _DESCRIPTOR and entry_end - at in _DESCRIPTOR_BYTES:
         return entry_end
@@ -495,11 +496,11 @@ def _refuse_hidden_entry(file: File, start: int, end: int, limit: int) -> Steps[
     :raises Mismatch: an entry can begin there, the bytes are more than ``limit``, or ``end`` is before ``start``.
     """
     if end < start:
-        raise Mismatch("its entries overlap")
+        raise Unsafe("its entries overlap")
     if end - start > limit:
-        raise Mismatch(f"it has more than {MAX_GAP_BYTES:,} bytes between its entries that belong to none")
+        raise Unsafe(f"it has more than {MAX_GAP_BYTES:,} bytes between its entries that belong to none")
     if end > start and _HEADER in (yield from file.read(start, end - start)):
-        raise Mismatch("it has an entry that is not in its directory")
+        raise Unsafe("it has an entry that is not in its directory")
     return end - start
 
 
@@ -508,7 +509,7 @@ def _directory_entries(directory: bytes, count: int) -> Iterator[_Entry]:
     at = 0
     for _ in range(count):
         if len(directory) - at < _ENTRY_BYTES or not directory.startswith(_ENTRY, at):
-            raise Mismatch("its zip directory is damaged")
+            raise Damaged("its zip directory is damaged")
         flags, method, packed, size, name_length, extra_length, comment_length, attributes, offset = struct.unpack_from(
             "<8xHH8xIIHHH4xII", directory, at
         )
@@ -521,7 +522,7 @@ def _directory_entries(directory: bytes, count: int) -> Iterator[_Entry]:
         yield _Entry(tuple(names), attributes >> 16, flags, method, packed, size, offset)
         at = extra_at + extra_length + comment_length
     if at != len(directory):
-        raise Mismatch("its zip directory is damaged")
+        raise Damaged("its zip directory is damaged")
 
 
 def _zip64_values(extra: bytes, *values: int) -> list[int]:
@@ -532,7 +533,7 @@ def _zip64_values(extra: bytes, *values: int) -> list[int]:
     """
     fields = _extra_fields(extra, _ZIP64)
     if len(fields) > 1:
-        raise Mismatch("its zip directory is damaged")
+        raise Damaged("its zip directory is damaged")
     large = list(struct.unpack_from(f"<{len(fields[0]) // 8}Q", fields[0])) if fields else []
     return [large.pop(0) if value == _UNKNOWN and large else value for value in values]
 
@@ -567,11 +568,11 @@ def _directory(file: File) -> Steps[_Directory]:
             entries, length, offset = long
             unknown = (0xFFFF, _UNKNOWN, _UNKNOWN)
             if any(value not in possible for value, *possible in zip(short, long, unknown, strict=True)):
-                raise Mismatch("it has several zip directories")
+                raise Unsafe("it has several zip directories")
     if disk or first_disk:
-        raise Mismatch("it is one part of an archive that was split")
+        raise Unsafe("it is one part of an archive that was split")
     if offset + length != end:
-        raise Mismatch("its zip directory is damaged, or something precedes it")
+        raise Unsafe("its zip directory is damaged, or something precedes it")
     return _Directory(offset, length, entries)
 
 
@@ -580,11 +581,11 @@ def _zip64_end(file: File, locator_at: int, locator: bytes) -> Steps[tuple[int, 
     entries, the length of the directory and its offset."""
     (at,) = struct.unpack("<8xQ4x", locator)
     if at + _ZIP64_END_BYTES > locator_at:
-        raise Mismatch("its zip directory is damaged")
+        raise Damaged("its zip directory is damaged")
     record = yield from file.need(at, _ZIP64_END_BYTES)
     signature, rest, disk, first_disk, entries, length, offset = struct.unpack("<4sQ4xII8xQQQ", record)
     if signature != _ZIP64_END or at + 12 + rest != locator_at:
-        raise Mismatch("its zip directory is damaged")
+        raise Damaged("its zip directory is damaged")
     return at, disk, first_disk, entries, length, offset
 
 
@@ -602,10 +603,10 @@ def _last_end_record(tail: bytes, tail_at: int) -> int:
     if not last:
         for at, end in zip(records, ends, strict=True):
             if end < padding_at and sum(struct.unpack_from("<12xII", tail, at)) == tail_at + at:
-                raise Mismatch(f"it has {len(tail) - end:,} bytes behind its end that do not belong to it")
-        raise Mismatch("it has no zip directory at its end, so it is damaged or not complete")
+                raise Unsafe(f"it has {len(tail) - end:,} bytes behind its end that do not belong to it")
+        raise Damaged("it has no zip directory at its end, so it is damaged or not complete")
     if last != records[:1]:
-        raise Mismatch("it has several zip directories")
+        raise Unsafe("it has several zip directories")
     return last[0]
 
 

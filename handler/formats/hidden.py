@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from . import HEAD_BYTES, PIECE_BYTES, Check, Dimensions, File, Mismatch, Range, Steps, T, active, archives
+from . import HEAD_BYTES, PIECE_BYTES, Check, Dimensions, File, Range, Steps, T, Unsafe, active, archives
 
 MAX_IMAGE_BYTES = 48 * 1024 * 1024
 """Every byte of an image up to this size is looked at. Of a larger one the last :data:`PIECE_BYTES` are, and so many
@@ -56,7 +56,7 @@ def refuse_inside(file: File, start: int, end: int) -> Steps[None]:
     while start < min(end, file.size) and _is_looked_at(file, start):
         piece_start, data = yield from file.piece(start)
         if active.inside(data, start - piece_start, end - piece_start):
-            raise Mismatch(f"it has {active.EMBEDDED}")
+            raise Unsafe(f"it has {active.EMBEDDED}")
         start = piece_start + len(data)
 
 
@@ -81,9 +81,9 @@ def refuse_behind(file: File, end: int) -> Steps[None]:
     elif file.size <= MAX_IMAGE_BYTES or at >= file.size - PIECE_BYTES:
         yield from refuse_inside(file, at, file.size)
     else:
-        raise Mismatch("it has more behind its end than is looked at")
+        raise Unsafe("it has more behind its end than is looked at")
     if not begins.startswith(_XMP) and (found := active.in_anything(begins)):
-        raise Mismatch(f"it has {found} behind its end")
+        raise Unsafe(f"it has {found} behind its end")
 
 
 def _after_padding(file: File, at: int) -> Steps[int]:
@@ -114,7 +114,7 @@ def _searched(check: Check, file: File, whole: int, head: int, tail: int) -> Ste
     parts = [(0, file.size)] if file.size <= whole else [(0, head), (file.size - tail, file.size)]
     yield from _shown(_read_rest(file, parts, seen), seen)
     if seen.embedded:
-        raise Mismatch(f"it has {active.EMBEDDED}")
+        raise Unsafe(f"it has {active.EMBEDDED}")
     yield from archives.refuse_appended(file)
     return dimensions
 

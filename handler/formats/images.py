@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from . import MAX_PARTS, Dimensions, File, Mismatch, Steps
+from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe
 from .hidden import MAX_IMAGE_HEAD_BYTES, refuse_behind, refuse_inside
 
 MAX_TIFF_PAGES = 8
@@ -30,9 +30,9 @@ def png(file: File) -> Steps[Dimensions | None]:
         raise Mismatch("it has no PNG header")
     width, height, depth, color, compression, filtering, interlace, checksum = struct.unpack(">IIBBBBBI", head[16:33])
     if depth not in _PNG_DEPTHS.get(color, ()) or compression or filtering or interlace > 1:
-        raise Mismatch("its PNG header has values that do not exist")
+        raise Damaged("its PNG header has values that do not exist")
     if zlib.crc32(head[12:29]) != checksum:
-        raise Mismatch("its PNG header is damaged")
+        raise Damaged("its PNG header is damaged")
     end = yield from _png_end(file, 33)
     if end:
         yield from refuse_behind(file, end)
@@ -53,7 +53,7 @@ def _png_end(file: File, at: int) -> Steps[int]:
             return at if header and has_pixels else 0
         end = at + 12 + int.from_bytes(header[:4], "big")
         if kind == b"IHDR":
-            raise Mismatch("it has two PNG headers")
+            raise Unsafe("it has two PNG headers")
         if kind in _PNG_PIXELS:
             has_pixels = True
         else:
@@ -63,7 +63,7 @@ def _png_end(file: File, at: int) -> Steps[int]:
         if has_pixels and end > MAX_IMAGE_HEAD_BYTES:
             return 0
         at = end
-    raise Mismatch("it has more chunks than are looked at")
+    raise Unsafe("it has more chunks than are looked at")
 
 
 def jpeg(file: File) -> Steps[Dimensions | None]:
@@ -91,10 +91,10 @@ def jpeg(file: File) -> Steps[Dimensions | None]:
             break
         if _is_jpeg_frame(kind):
             if frame:
-                raise Mismatch("it has two JPEG frame headers")
+                raise Unsafe("it has two JPEG frame headers")
             frame = yield from _jpeg_frame(file, start)
     if not frame:
-        raise Mismatch("it has no JPEG frame header" if at < file.size else "it ends too early")
+        raise Damaged("it has no JPEG frame header" if at < file.size else "it ends too early")
     yield from refuse_inside(file, 0, at)
     return (yield from _jpeg_behind_first_scan(file, at, frame))
 
@@ -117,7 +117,7 @@ def _jpeg_frame(file: File, at: int) -> Steps[Dimensions]:
     """The size in the frame header whose marker is there."""
     length, precision, height, width, components = struct.unpack(">HBHHB", (yield from file.need(at + 2, 8)))
     if length != 8 + 3 * components or not 1 <= components <= 4 or not 2 <= precision <= 16:
-        raise Mismatch("its JPEG frame header has values that do not exist")
+        raise Damaged("its JPEG frame header has values that do not exist")
     return _dimensions(width, height)
 
 
@@ -140,7 +140,7 @@ def _jpeg_behind_first_scan(file: File, at: int, frame: Dimensions) -> Steps[Dim
         if 0xC0 <= kind <= 0xEF or kind == 0xFE:
             if _is_jpeg_frame(kind):
                 if (yield from _jpeg_other_frame(file, start, frame)):
-                    raise Mismatch("it has two JPEG frame headers")
+                    raise Unsafe("it has two JPEG frame headers")
                 continue
             if kind == 0xDC:
                 frame = frame._replace(height=max(frame.height, lines))
@@ -176,21 +176,21 @@ def gif(file: File) -> Steps[Dimensions | None]:
                 _dimensions(image_width, image_height)
                 (code_size,) = yield from file.need(at, 1)
                 if not 1 <= code_size <= 11:  # LZW codes have at most 12 bits (appendix F)
-                    raise Mismatch("its GIF image has values that do not exist")
+                    raise Damaged("its GIF image has values that do not exist")
             width, height = max(width, left + image_width), max(height, top + image_height)
             has_image = True
             at = yield from _gif_blocks(file, at + 1)
         elif introducer == 0x21:
             at = yield from _gif_blocks(file, at + 2)
             if not has_image and at > file.size:
-                raise Mismatch("it ends too early")
+                raise Damaged("it ends too early")
             yield from refuse_inside(file, start, at)
         elif has_image:
             yield from refuse_behind(file, at + (introducer == 0x3B))
             return _dimensions(width, height, most=2**17)
         else:
             raise Mismatch("it has no image where a GIF has one")
-    raise Mismatch("it has more parts than are looked at")
+    raise Unsafe("it has more parts than are looked at")
 
 
 def _gif_colors(flags: int) -> int:
@@ -218,7 +218,7 @@ def webp(file: File) -> Steps[Dimensions | None]:
         raise Mismatch("it has no WebP header")
     end = 8 + int.from_bytes(head[4:8], "little")
     if end > file.size:
-        raise Mismatch("it ends too early")
+        raise Damaged("it ends too early")
     size = yield from _webp_size(file, end, extended=head[12:16] == b"VP8X")
     yield from refuse_behind(file, end)
     return size
@@ -250,12 +250,12 @@ def _webp_size(file: File, end: int, *, extended: bool) -> Steps[Dimensions]:
         else:
             right = bottom = 0
         if right > canvas.width or bottom > canvas.height:
-            raise Mismatch("its WebP frame is larger than its canvas")
+            raise Unsafe("its WebP frame is larger than its canvas")
         if kind not in _WEBP_PIXELS:
             yield from refuse_inside(file, at, following)
         # A frame of an animation has chunks of its own behind sixteen bytes, whose sizes count as well.
         at = at + 24 if kind == b"ANMF" else following
-    raise Mismatch("it has more chunks than are looked at")
+    raise Unsafe("it has more chunks than are looked at")
 
 
 def _webp_frame(file: File, at: int) -> Steps[Dimensions]:
@@ -292,7 +292,7 @@ def bmp(file: File) -> Steps[Dimensions | None]:
         compression, length = struct.unpack("<II", (yield from file.need(30, 8)))
     # 4 and 5 are for printers: a JPEG or a PNG in disguise.
     if planes != 1 or depth not in _BMP_DEPTHS or compression not in (0, 1, 2, 3, 6):
-        raise Mismatch("its BMP header has values that do not exist")
+        raise Damaged("its BMP header has values that do not exist")
     dimensions = _dimensions(width, abs(height))  # a negative height counts from the top
     yield from refuse_inside(file, 0, offset)
     if compression not in (1, 2):  # with run-length encoding only the header says how long it is
@@ -361,11 +361,11 @@ def tiff(file: File) -> Steps[Dimensions | None]:
         if largest is None:  # of later pages decoders show as many as they can
             largest = _dimensions(*page)
             if any(len(values) > 1 for values in sides.values()):
-                raise Mismatch("it has the size of an image twice")
+                raise Unsafe("it has the size of an image twice")
         largest = max(largest, page, tile, key=lambda size: size.width * size.height)
         end = max(end, (yield from _tiff_pixels_end(file, directory, tiff_format)), directory.end)
     if largest is None:
-        raise Mismatch("it ends too early" if at else "it has no image")
+        raise Damaged("it ends too early" if at else "it has no image")
     if at == 0:  # there is no page that was not looked at
         yield from refuse_behind(file, end)
     return largest
@@ -438,5 +438,5 @@ def _tiff_pixels_end(file: File, directory: _TiffDirectory, tiff_format: _TiffFo
 
 def _dimensions(width: int, height: int, *, most: int = 2**32) -> Dimensions:
     if not (0 < width <= most and 0 < height <= most):
-        raise Mismatch("its image has no size")
+        raise Damaged("its image has no size")
     return Dimensions(width, height)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Set
 from typing import NamedTuple
 
-from . import MAX_PARTS, Dimensions, File, Mismatch, Steps
+from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe
 from .hidden import refuse_behind, refuse_inside
 
 _HEVC_IMAGES = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
@@ -87,7 +87,7 @@ def _file_type(file: File, expected: Set[bytes] | None) -> Steps[Set[bytes]]:
         raise Mismatch("it has no file type box")
     content = yield from file.need(box.start, box.end - box.start)
     if len(content) < 8 or len(content) % 4:
-        raise Mismatch("its file type box is damaged")
+        raise Damaged("its file type box is damaged")
     brands = {content[:4], *(content[at : at + 4] for at in range(8, len(content), 4))}
     if expected is not None and not brands & expected:
         raise Mismatch("its file type box names other formats")
@@ -136,10 +136,10 @@ def _largest_image(file: File) -> Steps[_Images]:
     if not (b"meta" in kinds or b"moov" in kinds):
         raise Mismatch("it has no meta box")
     if kinds.count(b"meta") > 1 or kinds.count(b"moov") > 1:
-        raise Mismatch("it describes its images twice")
+        raise Unsafe("it describes its images twice")
     largest = max(found, key=lambda image: image.width * image.height, default=Dimensions(0, 0))
     if not (largest.width and largest.height):
-        raise Mismatch("its image has no size")
+        raise Damaged("its image has no size")
     yield from refuse_behind(file, at)
     return _Images(largest, properties)
 
@@ -196,7 +196,7 @@ def _children(file: File, start: int, end: int) -> Steps[list[_Box]]:
     boxes: list[_Box] = []
     while start < end:
         if len(boxes) == MAX_PARTS:
-            raise Mismatch("it has more boxes than are looked at")
+            raise Unsafe("it has more boxes than are looked at")
         boxes.append((yield from _box(file, start, end)))
         start = boxes[-1].end
     return boxes
@@ -211,7 +211,7 @@ def _find(file: File, start: int, end: int, kind: bytes) -> Steps[_Box]:
         if box.kind == kind:
             return box
         start = box.end
-    raise Mismatch("it has more boxes than are looked at")
+    raise Unsafe("it has more boxes than are looked at")
 
 
 def _box(file: File, at: int, end: int) -> Steps[_Box]:
@@ -224,5 +224,5 @@ def _box(file: File, at: int, end: int) -> Steps[_Box]:
     if size == 0:  # up to the end of the file
         size = end - at
     if at + size < start or at + size > end:
-        raise Mismatch("its boxes do not fit into it")
+        raise Damaged("its boxes do not fit into it")
     return _Box(kind, start, at + size)

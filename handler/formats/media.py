@@ -6,7 +6,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from . import MAX_PARTS, Dimensions, File, Mismatch, Steps, active
+from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe, active
 
 MAX_TAGS = 4
 """How many ID3 tags may stand before the sound of an MP3: programs that prepend one to what has one are not rare."""
@@ -59,7 +59,7 @@ def mp3(file: File) -> Steps[Dimensions | None]:
         if not tag.startswith(b"ID3"):
             break
         if tag[3] == 0xFF or tag[4] == 0xFF or any(byte > 0x7F for byte in tag[6:10]):
-            raise Mismatch("its ID3 tag is damaged")
+            raise Damaged("its ID3 tag is damaged")
         at += 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
         at += 10 if tag[5] & 0x10 else 0  # a footer
     else:
@@ -91,7 +91,7 @@ def _first_mp3_frame(data: bytes) -> int:
     frame = mp3_frame(data[:4])
     if frame is None:
         raise Mismatch("it has no MP3 frame")
-    raise Mismatch("it has no second MP3 frame" if len(data) >= frame.length + 4 else "it ends too early")
+    raise Damaged("it has no second MP3 frame" if len(data) >= frame.length + 4 else "it ends too early")
 
 
 def _mp3_frames_follow(data: bytes, at: int, number: int) -> bool:
@@ -166,10 +166,10 @@ def wav(file: File) -> Steps[Dimensions | None]:
         if length % 2 and (yield from file.read(at, 1)) == b"\x00":  # some programs forget the padding
             at += 1
     else:
-        raise Mismatch("it has more chunks than are looked at")
+        raise Unsafe("it has more chunks than are looked at")
     _, channels, hertz, _, block, _ = struct.unpack(order + "HHIIHH", (yield from file.need(at + 8, 16)))
     if length < 16 or not (channels and hertz and block):
-        raise Mismatch("its WAVE format has values that do not exist")
+        raise Damaged("its WAVE format has values that do not exist")
     return None
 
 
@@ -214,7 +214,7 @@ def _variable(data: bytes, at: int) -> tuple[int, int]:
     """An integer of variable length (RFC 8794, section 4), and where it ends."""
     first = data[at] if at < len(data) else 0
     if not first:
-        raise Mismatch("its EBML header is damaged")
+        raise Damaged("its EBML header is damaged")
     length = 9 - first.bit_length()
     value = int.from_bytes(data[at : at + length], "big") & (1 << 7 * length) - 1
     return value, at + length

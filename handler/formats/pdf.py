@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import Dimensions, File, Mismatch, Steps, active
+from . import Dimensions, File, Mismatch, Steps, Unsafe, active
 from .archives import refuse_appended
 
 FIRST_OBJECT_BYTES = 64 * 1024
@@ -31,6 +31,6 @@ def pdf(file: File) -> Steps[Dimensions | None]:
         first_object = _OBJECT.search(head)
     before = head[: first_object.start()] if first_object else head
     if found := active.inside(before):
-        raise Mismatch(f"it has {found}")
+        raise Unsafe(f"it has {found}")
     yield from refuse_appended(file)
     return None

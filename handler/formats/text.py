@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from . import Dimensions, File, Mismatch, Steps, active
+from . import Damaged, Dimensions, File, Mismatch, Steps, active
 
 _CONTROLS = bytes(set(range(0x1C)) - set(b"\t\n\v\f\r") | {0x7F})
 """Characters that no text has, except where :data:`_CONTROL` says. PowerPoint breaks lines with VT, old programs pages
@@ -17,6 +17,7 @@ _END_OF_FILE = "\x1a\t\n\r "
 """A text may end with these: DOS marks its end with Ctrl-Z, and CP/M fills a block with it."""
 START_BYTES = 512 * 1024
 """How much of a text's beginning is searched for what no text has; its last 4 KiB are, too."""
+_SAVE_AS_UTF_8 = "Save it as UTF-8."
 _UTF_8_TAILS = bytes(range(0x80, 0xC0))
 """Bytes that never begin a character in UTF-8."""
 _PAGE_DESCRIPTION = (b"%PDF-", b"%!PS")
@@ -46,7 +47,7 @@ def json(file: File) -> Steps[Dimensions | None]:
     """
     head = yield from _check(file)
     if active.utf_16_encoding(head) or not _is_utf_8(head):
-        raise Mismatch("it is not in UTF-8, as JSON must be. Save it as UTF-8")
+        raise Mismatch("it is not in UTF-8, as JSON must be", advice=_SAVE_AS_UTF_8)
     text = head.removeprefix(codecs.BOM_UTF8)
     if not _JSON.match(text):
         raise Mismatch("it does not begin as JSON does")
@@ -67,14 +68,14 @@ def _check(file: File, *, fragments: bool = False) -> Steps[bytes]:
     if head.startswith(_PAGE_DESCRIPTION):
         raise Mismatch("it is PDF or PostScript")
     if active.is_utf_32(head):
-        raise Mismatch("it is text in UTF-32. Save it as UTF-8")
+        raise Mismatch("it is in UTF-32", advice=_SAVE_AS_UTF_8)
     start = yield from file.read(0, START_BYTES)
     tail = yield from file.tail()
     tail_at = file.size - len(tail)
     encoding = active.utf_16_encoding(head)
     if encoding and file.size % 2:
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise Mismatch("it is text in UTF-16 that ends in the middle of a character")
+            raise Damaged("it is text in UTF-16 that ends in the middle of a character")
         encoding = None  # so that the sentence is about the NULs
     if encoding:
         _refuse_utf_16_controls(start, 0, encoding, is_last=len(start) == file.size)
@@ -100,8 +101,8 @@ def _refuse_controls(piece: bytes, offset: int, *, is_last: bool) -> None:
         return
     if found := _CONTROL.search(piece):
         line = None if offset else piece.count(b"\n", 0, found.start()) + 1
-        advice = ". If it is text in UTF-16, save it as UTF-8" if 0 in piece else ""
-        raise Mismatch(_has_control(piece[found.start()], offset + found.start(), line) + advice)
+        advice = "If it is text in UTF-16, save it as UTF-8." if 0 in piece else None
+        raise Mismatch(_has_control(piece[found.start()], offset + found.start(), line), advice=advice)
 
 
 def _refuse_utf_16_controls(piece: bytes, offset: int, encoding: str, *, is_last: bool) -> None:
