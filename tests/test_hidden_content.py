@@ -82,6 +82,7 @@ CODE = {
     "body": b"<body onload=alert(1)>",
     "image": b"<img src=x onerror=alert(1)>",
     "image, quotes": b'<img alt=">" src="x" ONERROR = "alert(1)">',
+    "image, a < in quotes": b"<img alt='1 < 2, <3' src=x onerror=alert(1)>",
     "image, slashes": b"<img/src=x/onerror=alert(1)>",
     "image, far away": b"<img alt='" + b"x" * 600 + b"' onerror=alert(1)>",
     "style": b"<style onload=alert(1)>",

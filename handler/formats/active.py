@@ -39,6 +39,19 @@ _ACTIVE_XML = re.compile(
 # "<?=<;<=>?>". So these are long, and a test computes that chance puts none of them into a million photos.
 _TEXT = rb"[\t\n\r\x20-\x7e]"
 _TAG = rb"[\t\n\r\x20-;=-\x7e]"  # up to the next "<", so that no byte is looked at for two beginnings
+_EVENT = rb"""
+    on (?: load | error | click | mouse[a-z]+ | pointer[a-z]+ | focus[a-z]*+ | toggle | begin | animation[a-z]+ ) \s*+ =
+    """
+_ANY_EVENT = rb"""(?: %b | on[a-z]{3,30}+ \s*+ = \s*+ %b{4} )""" % (_EVENT, _TEXT)
+
+
+def _element_with(attribute: bytes) -> bytes:
+    """The pattern of an element that has the attribute. It ends before the next element, which is searched for itself:
+    so no byte is looked at for two elements, and nothing is looked at again."""
+    return rb"""[a-z] (?: [^<\x00-\x08\x0e-\x1f\s"'/]++ | [\s"'/]++ (?! %(attribute)b ) | <++ (?! [a-z] ) )*+
+        [\s"'/]++ %(attribute)b""" % {b"attribute": attribute}
+
+
 _ANYWHERE = rb"""
       \? php \s
     | html [\s/>] %(text)b{2}
@@ -48,15 +61,12 @@ _ANYWHERE = rb"""
     | !--\# (?: exec | include ) \s
     | jsp: [a-z]{6}
     | cf (?: script | execute | include ) [\s/>]
-    | [a-z] [^<\x00-\x08\x0e-\x1f]*? [\s"'/] on
-      (?: load | error | click | mouse[a-z]+ | pointer[a-z]+ | focus[a-z]*+ | toggle | begin | animation[a-z]+ ) \s*+ =
     """ % {b"text": _TEXT}
 # Metadata are short, so shorter ones count there: with what only code has behind them, since a colour profile and the
 # tables of a thumbnail are full of such text as well.
 _IN_METADATA = rb"""
       \? php \b
     | svg [\s/>] %(text)b{3}
-    | [a-z] [^<\x00-\x08\x0e-\x1f]*? [\s"'/] on[a-z]{3,30}+ \s*+ = \s*+ %(text)b{4}  # an element with an event handler
     | \? [=\s] [\s@!(\[{}~+-]*+ (?:
           [$] [a-z_] %(text)b{4}
         | ` [^`\x00-\x1f\x7f-\xff]{1,200}+ `
@@ -73,8 +83,13 @@ _IN_METADATA = rb"""
 MAX_EMBEDDED_BYTES = 1024
 """The longest that a match is found in if it lies across two pieces of a file."""
 _STEP_BYTES = 1024 * 1024
-_EMBEDDED_ANYWHERE = re.compile(rb"<(?:%b)" % _ANYWHERE, re.IGNORECASE | re.VERBOSE)
-_EMBEDDED_IN_METADATA = re.compile(rb"<(?:%b|%b)" % (_ANYWHERE, _IN_METADATA), re.IGNORECASE | re.VERBOSE)
+# The lookahead spares most of the "<" in a photo the alternatives, which are tried one by one.
+_EMBEDDED_ANYWHERE = re.compile(
+    rb"<(?=[!?a-z])(?:%b|%b)" % (_ANYWHERE, _element_with(_EVENT)), re.IGNORECASE | re.VERBOSE
+)
+_EMBEDDED_IN_METADATA = re.compile(
+    rb"<(?=[!?%%a-z])(?:%b|%b|%b)" % (_ANYWHERE, _IN_METADATA, _element_with(_ANY_EVENT)), re.IGNORECASE | re.VERBOSE
+)
 _PROGRAMS = (
     (b"\x7fELF", "a program (ELF)"),
     (b"\xca\xfe\xba\xbe", "a program (Java class or Mach-O)"),
