@@ -293,6 +293,9 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "formats.active._CONTROL.search": on(repeated(b"a")),
     "formats.active._DOCUMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<"), repeated(b"a:", start=b"<")),
+    "formats.active._HANDLER.match": on(
+        *(repeated(piece, start=b"<a") for piece in (b" ", b"a", b" on", b" onload", b'""', b'"', b"/", b" on='"))
+    ),
     "formats.active._FRAGMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<")),
     "formats.active.is_active_media_type.fullmatch": DEPLOYER,
     "formats.archives._ESCAPES.search": on(

@@ -14,7 +14,8 @@ _WHITE_SPACE = b"\t\n\v\f\r "
 _DOCUMENT = re.compile(
     rb"""<(?: !doctype | \? | % | (?: [a-z]+: )?  # an XML prefix
          (?: html | head | body | title | base | meta | link | style | script | noscript | template | frameset | frame
-           | iframe | object | embed | applet | form | svg | math | xml | xsl | stylesheet | transform )
+           | iframe | object | embed | applet | form | svg | math | xml | xsl | stylesheet | transform
+           | jsp: [a-z]+ | cfscript | cfexecute | cfinclude )
          (?= [\s/>] | \Z ) )
        | \#!""",
     re.IGNORECASE | re.VERBOSE,
@@ -25,6 +26,12 @@ _FRAGMENT = re.compile(
     rb"""<(?: !-- | (?: h[1-6] | div | font | table | a | b | br | p | center | span | img | picture | video | audio
                       | input | button | details | marquee | select | textarea | ul | ol | pre )
          (?= [\s/>] | \Z ) )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# An element at the beginning with an event handler, which not even Markdown needs. Quoted values may hold anything.
+_HANDLER = re.compile(
+    rb"""<[a-z] (?: "[^"]*+" | '[^']*+' | [^<>"'\s/]++ | [\s/]++ (?! on[a-z]{3,30}+ \s*+ = ) )*+
+        [\s/]++ on[a-z]{3,30}+ \s*+ =""",
     re.IGNORECASE | re.VERBOSE,
 )
 _COMMENT = re.compile(rb"<!--.*?-->[\t\n\v\f\r ]*+", re.DOTALL)
@@ -67,18 +74,22 @@ _ANYWHERE = rb"""
 _IN_METADATA = rb"""
       \? php \b
     | svg [\s/>] %(text)b{3}
+    | \? / [*/] %(text)b{8}
     | \? [=\s] [\s@!(\[{}~+-]*+ (?:
-          [$] [a-z_] %(text)b{4}
+          [$] [a-z_] (?: %(text)b{4} | \w*+ \s*+ (?: ; | \?> ) )
         | ` [^`\x00-\x1f\x7f-\xff]{1,200}+ `
         | " [^"\x00-\x1f\x7f-\xff]{0,200}+ " \s*+ [;.?]
         | ' [^'\x00-\x1f\x7f-\xff]{0,200}+ ' \s*+ [;.?]
         | (?: / [*/] | \# ) %(text)b{8}
-        | [a-z_\\] [\w\\]{0,60}+ \s*+ \( %(text)b{4}
+        | [a-z_\\] [\w\\]{0,60}+ \s*+ \( (?: %(text)b{4} | \s*+ \) )
+        | <<< ["']?+ [a-z_] \w{0,60}+ ["']?+ [\r\n]
         | (?: echo | print | include | require | return | eval | exit | die | if | for | foreach | while | function
             | class | namespace | use ) \b %(text)b{2}
-        | \w [\w\x20.*+/-]{0,30}+ ;?+ \s*+ \?> )
-    | %% [@=!\s-] %(tag)b{1,200}? %%>
-    | %% [@=!\s-]?+ \s*+ [a-z_] [\w.]{1,60}+ (?: %(tag)b{0,200}? %%> | \s*+ ["(=] %(text)b{12} )
+        | \w [\w\x20.*+/()[\]-]{0,30}+ ;?+ \s*+ \?> )
+    | %% [@=!:\#$\s-] %(tag)b{1,200}? %%>
+    | %% [@=!\s-]?+ \s*+ [a-z_] [\w.]{1,60}+ (?:
+          %(tag)b{0,200}? %%>
+        | \s*+ ["(=] (?: %(text)b{12} | %(text)b{0,11}? %%> ) )
     """ % {b"text": _TEXT, b"tag": _TAG}
 MAX_EMBEDDED_BYTES = 1024
 """The longest that a match is found in if it lies across two pieces of a file."""
@@ -155,6 +166,8 @@ def in_text(head: bytes, *, fragments: bool = False) -> str | None:
             at = comment.end()
     elif _FRAGMENT.match(text):
         return "HTML or XML"
+    if _HANDLER.match(text, at):
+        return "HTML with a script"
     if found := _DOCUMENT.match(text, at):
         return (
             "a script" if found[0] in (b"#!", b"<?", b"<%") and text[at : at + 5].lower() != b"<?xml" else "HTML or XML"
