@@ -674,7 +674,7 @@ def test_a_check_that_jumps_has_few_jumps() -> None:
     content = made.film(b"mp42", before=made.box(b"mdat", bytes(2 * MIB)) * (formats.MAX_RANGES // 2))
     inspect("mp4", content)
     content = made.film(b"mp42", before=made.box(b"mdat", bytes(100_000)) * (formats.MAX_RANGES + 1))
-    assert refusal("mp4", content) == "what would show its type is too large, or too scattered, to be looked at"
+    assert refusal("mp4", content) == "the parts that show its type are too large, or too far apart, to be looked at"
 
 
 def test_a_file_keeps_the_ranges_that_it_got_last() -> None:

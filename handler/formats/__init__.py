@@ -54,7 +54,7 @@ class Mismatch(Exception):
     :param advice: a sentence that says what to do, where the one of the class does not fit.
     """
 
-    advice = "Send the file under the name of what it is."
+    advice = "Send the file with the extension of its real type."
 
     def __init__(self, reason: str, *, advice: str | None = None) -> None:
         super().__init__(reason)
@@ -69,7 +69,7 @@ class Damaged(Mismatch):
 
 
 class Unsafe(Mismatch):
-    """The file may be of the type, but it holds something dangerous or ambiguous.."""
+    """The file may be of the type, but it holds something dangerous or ambiguous."""
 
     advice = "Save or pack the file anew without that."
 
@@ -139,7 +139,7 @@ class File:
         wanted = self._next_range(offset, end)
         self._spent += max(wanted.length, QUESTION_BYTES)
         if self._spent > MAX_BYTES:
-            raise Unsafe("what would show its type is too large, or too scattered, to be looked at")
+            raise Unsafe("the parts that show its type are too large, or too far apart, to be looked at")
         data = yield wanted
         self._ranges.append((wanted.offset, data))
         while len(self._ranges) > 2 and sum(len(each) for _, each in self._ranges) > _REMEMBERED_BYTES:

@@ -232,11 +232,11 @@ def ogg(file: File) -> Steps[Dimensions | None]:
         at += 27 + head[26]
         packet = yield from file.read(at, 8)
         if packet.startswith(_OGG_FILM):
-            raise Mismatch("it is no sound in Vorbis, Opus, FLAC or Speex")
+            raise Mismatch("it has no sound in Vorbis, Opus, FLAC or Speex")
         has_sound = has_sound or packet.startswith(_OGG_SOUND)
         at += sum(lengths)
     if at == 0:
         raise Mismatch("it has no Ogg page")
     if not has_sound:
-        raise Mismatch("it is no sound in Vorbis, Opus, FLAC or Speex")
+        raise Mismatch("it has no sound in Vorbis, Opus, FLAC or Speex")
     return None
