@@ -822,6 +822,13 @@ def test_an_archive_that_says_it_unpacks_to_too_much_is_refused() -> None:
     assert refusal("docx", made.make_zip(document)) == reason
 
 
+@pytest.mark.parametrize("extension", sorted(BY_EXTENSION.keys() - {"txt", "csv", "md", "json"}))
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"%!PS\n", JPEG[:60], PNG[:40], b"hello " * 1000])
+def test_another_format_is_not_said_to_be_damaged(extension: str, content: bytes) -> None:
+    if not content.startswith(BY_EXTENSION[extension][:2]):
+        assert "damaged" not in sentences(extension, content)
+
+
 def test_a_storage_that_has_less_than_it_said_is_no_fault() -> None:
     name = inspection.inspect_name("a.png", file_types=filetypes.KNOWN)
     steps = inspection.inspect_content(name, size=1000, max_image_pixels=1000)

@@ -173,6 +173,16 @@ class File:
         """Its first :data:`HEAD_BYTES`, or all of a shorter one."""
         return (yield from self.read(0, HEAD_BYTES))
 
+    def begins_with(self, *signatures: bytes, otherwise: str) -> Steps[None]:
+        """Compare the beginning of the file with the signatures of its type, before anything is said of its length.
+
+        :param otherwise: the reason of the mismatch.
+        :raises Mismatch: it begins with none of them; or the storage has nothing of it any more.
+        """
+        head = yield from self.head()
+        if not head.startswith(signatures):
+            raise Mismatch(otherwise) if head else Damaged("it ends too early")
+
     def tail(self, length: int = HEAD_BYTES) -> Steps[bytes]:
         """Its last bytes, or all of a shorter one."""
         return (yield from self.read(max(0, self.size - length), length))
