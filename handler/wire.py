@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import re
+import string
 from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote_from_bytes, urlsplit
 
 from .problems import HeaderTooLarge, MalformedRequest, TransferCodingNotSupported, UriTooLong, VersionNotSupported
 
@@ -36,6 +37,12 @@ _LENGTH = re.compile(r"[0-9]{1,19}")  # RFC 9110, section 8.6; int() takes signs
 
 
 class RequestLine(NamedTuple):
+    """The first line of a request.
+
+    :param target: in ASCII, with a percent sign for each byte that the client left raw (RFC 3986, section 2.1). curl
+        sends an address in UTF-8 as it was typed, and Werkzeug would read each of its bytes as one character.
+    """
+
     method: str
     target: str
     version: str
@@ -58,7 +65,8 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
     found = _REQUEST_LINE.fullmatch(line)
     if not found:
         raise MalformedRequest("This is not the first line of an HTTP/1.1 request.")
-    method, target, major, minor = (each.decode("latin-1") for each in found.groups())
+    method, major, minor = (found[group].decode("ascii") for group in (1, 3, 4))
+    target = quote_from_bytes(found[2], safe=string.punctuation)
     if major != "1":
         raise VersionNotSupported("Only HTTP/1.1 is spoken here, and HTTP/1.0.")
     try:
@@ -87,6 +95,8 @@ def read_header(source: io.BufferedIOBase, *, version: str) -> Message:
         fields[found[1].decode("ascii")] = found[2].decode("latin-1").strip(" \t")
     if version != "HTTP/1.0" and len(fields.get_all("Host", [])) != 1:  # section 3.2
         raise MalformedRequest("The request should say which Host it is for, once.")
+    if len(fields.get_all("Content-Type", [])) > 1:  # RFC 9110, section 5.3: another reader could take the other one
+        raise MalformedRequest("The request has more than one Content-Type. Send it once.")
     return fields
 
 
