@@ -187,7 +187,7 @@ def test_the_only_transfer_coding_is_chunked(codings: list[str], problem: type[P
 
 def test_a_length_and_chunks_exclude_each_other() -> None:
     fields = header(("Content-Length", "5"), ("Transfer-Encoding", "chunked"))
-    with pytest.raises(MalformedRequest, match="not both"):
+    with pytest.raises(MalformedRequest, match="only one"):
         wire.is_chunked(fields, version="HTTP/1.1")
 
 
