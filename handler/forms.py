@@ -6,6 +6,7 @@ and decodes only UTF-8.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterator
 from typing import Protocol
@@ -91,10 +92,11 @@ def parts(stream: Readable, boundary: bytes) -> Iterator[tuple[Part, Iterator[by
     body.check_epilogue()
 
 
-def text(content: Iterator[bytes]) -> str:
+def text(content: Iterator[bytes], encoding: str = "") -> str:
     """Return the value of a field.
 
-    :raises MalformedRequest: the value is longer than :data:`MAX_FIELD_BYTES`.
+    :param encoding: ``quoted-printable`` or ``base64`` if the value is encoded so.
+    :raises MalformedRequest: the value is longer than :data:`MAX_FIELD_BYTES`, or cannot be decoded.
     """
     value = bytearray()
     for data in content:
@@ -103,7 +105,17 @@ def text(content: Iterator[bytes]) -> str:
             raise MalformedRequest(
                 f"A text field of the form is longer than {MAX_FIELD_BYTES:,} bytes. Shorten it, or send it as a file."
             )
-    return value.decode("utf-8", "replace")
+    return _unencoded(bytes(value), encoding).decode("utf-8", "replace")
+
+
+def _unencoded(value: bytes, encoding: str) -> bytes:
+    """Undo a ``Content-Transfer-Encoding`` (RFC 2045, section 6)."""
+    if not encoding:
+        return value
+    try:
+        return binascii.a2b_qp(value) if encoding == "quoted-printable" else binascii.a2b_base64(value)
+    except binascii.Error:
+        raise MalformedRequest("A text field of the form is not valid base64. Send the text unchanged.") from None
 
 
 class _Body:
