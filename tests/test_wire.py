@@ -121,6 +121,11 @@ def test_what_is_no_header(fields: bytes) -> None:
         wire.read_header(source(b"Host: localhost\r\n" + fields), version="HTTP/1.1")
 
 
+def test_content_type_that_is_sent_twice_is_taken() -> None:
+    twice = b"Host: localhost\r\nContent-Type: a/b\r\ncontent-type: a/b\r\n\r\n"
+    assert wire.read_header(source(twice), version="HTTP/1.1")["Content-Type"] == "a/b"
+
+
 def test_a_host_is_needed_since_http_1_1() -> None:
     with pytest.raises(MalformedRequest, match="Host"):
         wire.read_header(source(b"\r\n"), version="HTTP/1.1")
