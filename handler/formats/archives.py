@@ -193,8 +193,9 @@ def gzip(file: File) -> Steps[Dimensions | None]:
     NULs may follow the last member, as they do on tapes; gzip ignores them. A file of up to :data:`MAX_GZIP_BYTES` is
     looked through, so anything else behind its last member is seen. In a larger file only the last bytes are seen.
     """
+    yield from file.begins_with(b"\x1f\x8b\x08", otherwise="it has no gzip header")
     head = yield from file.need(0, 18)  # with the shortest body and the trailer
-    if not head.startswith(b"\x1f\x8b\x08") or head[3] & 0xE0:
+    if head[3] & 0xE0:
         raise Mismatch("it has no gzip header")
     if file.size <= MAX_GZIP_BYTES and _gzip_end((yield from file.need(0, file.size))) is not None:
         return None
@@ -402,9 +403,8 @@ def _entries(file: File) -> Steps[list[_Entry]]:
 
     :raises Mismatch: it is not a zip, it would be another archive to another program, or unpacking it does harm.
     """
-    head = yield from file.need(0, _END_BYTES)
-    if not head.startswith((_HEADER, _END)):
-        raise Mismatch("it does not begin as a zip does")
+    yield from file.begins_with(_HEADER, _END, otherwise="it does not begin as a zip does")
+    yield from file.need(0, _END_BYTES)
     directory = yield from _directory(file)
     if directory.length > MAX_DIRECTORY_BYTES:
         raise Unsafe(f"it has too many entries: its directory is larger than {MAX_DIRECTORY_BYTES:,} bytes")
