@@ -54,7 +54,7 @@ def boundary_of(content_type: str) -> bytes:
     if content_type.partition(";")[0].strip(" \t").lower() != MEDIA_TYPE:  # RFC 9110, section 8.3.1
         raise NoFile(
             "The body is not a form. Send the file as multipart/form-data in a part called 'file', as "
-            "curl -F file=@photo.jpg does, or PUT it to /upload/photo.jpg."
+            "curl -F file=@photo.jpg does, or send it to /upload/photo.jpg with PUT or POST."
         )
     # boundary*= (RFC 2231) counts too: of two boundaries, another reader could take the other one.
     boundaries = [

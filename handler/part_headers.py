@@ -196,6 +196,9 @@ def _decoded_extended(value: str) -> str | None:
     name = _decode(unquote_to_bytes(encoded.encode("latin-1")), charset)
     if name is not None and name.startswith("UTF-8''"):  # Apache HttpClient 5.5 can encode the value twice
         return _decode(unquote_to_bytes(name.removeprefix("UTF-8''")), "utf-8")
+    if name is not None and len(name) > 2 and name[0] == name[-1] == '"':
+        # .NET programs write quotes around a name, and .NET takes them off again in filename only.
+        return name[1:-1]
     return name
 
 

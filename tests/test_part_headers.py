@@ -41,6 +41,11 @@ def file_name(parameters: bytes) -> str | None:
             b"filename*=utf-8''Gr%C3%BC%C3%9Fe.jpg",
             "Grüße.jpg",
         ),
+        # The same, where the program writes quotes around the names
+        (
+            b'Content-Disposition: form-data; name="file"; filename="photo.jpg"; filename*=utf-8\'\'%22photo.jpg%22',
+            "photo.jpg",
+        ),
         # React Native 0.74 to 0.78
         (
             b'content-disposition: form-data; name="file"; filename="photo.jpg"; filename*=utf-8\'\'photo.jpg\r\n'
