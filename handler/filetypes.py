@@ -114,7 +114,7 @@ NOUNS = {
     "application/gzip": "a gzip file",
     "audio/mpeg": "an MP3 file",
     "audio/wav": "a WAV file",
-    "audio/ogg": "an Ogg file",
+    "audio/ogg": "an Ogg sound file",
     "audio/mp4": "an M4A file",
     "video/mp4": "an MP4 video",
     "video/quicktime": "a QuickTime video",

@@ -137,7 +137,7 @@ def inspect_media_type(name: FileName, *, media_type: str) -> None:
     if _ACTIVE.search(media_type):
         raise TypeNotAllowed(
             f"'{name.original}' is said to be {media_type[:100]!r}, and its name says {name.file_type.media_type}. "
-            "Send the file under the name of what it is.",
+            "Send the file with the extension of its real type.",
             file_name=name.original,
         )
 

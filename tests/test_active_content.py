@@ -50,6 +50,8 @@ PAGES = [
     b"<svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>",
     b"<?php system($_GET['c']); ?>",
     b"<?= `id` ?>",
+    b"<jsp:include page='x'/>",
+    b"<cfexecute name='id'>",
     b"<% Response.Write(1) %>",
     b"#!/bin/sh\nid\n",
     b"#! /usr/bin/env python3\n",
@@ -88,6 +90,23 @@ def test_a_page_or_a_script_is_refused_as_text(name: str, content: bytes, before
 def test_what_a_browser_takes_for_html_is_refused_as_text(name: str, content: bytes, before: bytes) -> None:
     with pytest.raises(ContentMismatch):
         inspect(name, before + content)
+
+
+@pytest.mark.parametrize("before", [*BEFORE, b"<!-- a -->\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<img src=x onerror=alert(1)>",
+        b"<IMG\nSRC=x\nONERROR = alert(1)>",
+        b"<img/src=x/onerror=alert(1)>",
+        b"<img alt='>' src=x onerror=alert(1)>",
+        b"<details open ontoggle=alert(1)>",
+        b"<a href=x onclick=alert(1)>x</a>",
+    ],
+)
+def test_an_element_with_an_event_handler_is_refused_in_markdown(content: bytes, before: bytes) -> None:
+    with pytest.raises(ContentMismatch):
+        inspect("a.md", before + content)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
@@ -152,6 +171,7 @@ HONEST = {
     "div.md": b'<div align="center">\n\n# Title\n\n</div>\n',
     "h1.md": b'<h1 align="center">Title</h1>\n',
     "details.md": b"<details><summary>More</summary>\n\nText\n</details>\n",
+    "turned-on.md": b'<p align="center">\n<b>Set onload = x</b>, <i class="on">on=1</i>\n</p>\n',
     "front.md": b"---\ntitle: x\n---\n\n<script>\n",
     "autolink.md": b"<https://example.org> is a link\n",
     "open-comment.md": b"<!-- " + b"x" * 5000 + b" -->\n",

@@ -674,7 +674,7 @@ def test_a_check_that_jumps_has_few_jumps() -> None:
     content = made.film(b"mp42", before=made.box(b"mdat", bytes(2 * MIB)) * (formats.MAX_RANGES // 2))
     inspect("mp4", content)
     content = made.film(b"mp42", before=made.box(b"mdat", bytes(100_000)) * (formats.MAX_RANGES + 1))
-    assert refusal("mp4", content) == "what would show its type is too large, or too scattered, to be looked at"
+    assert refusal("mp4", content) == "the parts that show its type are too large, or too far apart, to be looked at"
 
 
 def test_a_file_keeps_the_ranges_that_it_got_last() -> None:
@@ -708,6 +708,15 @@ def test_a_file_of_tiny_parts_is_refused(part: bytes) -> None:
 def test_of_a_large_text_more_is_read() -> None:
     content = b"text\n" * 2_000_000
     assert inspect("txt", content).ranges == [(0, 4096), (0, 512 * 1024), (len(content) - 4096, 4096)]
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "wav", "mp4"])
+def test_file_that_is_searched_whole_is_asked_for_whole(extension: str) -> None:
+    """A storage that has it in memory hands out the whole of it without a copy, but no part of it."""
+    content = BY_EXTENSION[extension] + bytes(3_000_000)
+    ranges = inspect(extension, content).ranges
+    assert ranges[0] == (0, 4096)
+    assert (0, len(content)) in ranges[1:]
 
 
 @pytest.mark.parametrize("size", [10_000, 400_000])
@@ -820,6 +829,13 @@ def test_an_archive_that_says_it_unpacks_to_too_much_is_refused() -> None:
     half = bytes(archives.MIN_UNPACKED_BYTES // 2 + 1)
     document = {**dict.fromkeys(made.OOXML, b""), "word/a": half, "word/b": half}
     assert refusal("docx", made.make_zip(document)) == reason
+
+
+@pytest.mark.parametrize("extension", sorted(BY_EXTENSION.keys() - {"txt", "csv", "md", "json"}))
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"%!PS\n", JPEG[:60], PNG[:40], b"hello " * 1000])
+def test_another_format_is_not_said_to_be_damaged(extension: str, content: bytes) -> None:
+    if not content.startswith(BY_EXTENSION[extension][:2]):
+        assert "damaged" not in sentences(extension, content)
 
 
 def test_a_storage_that_has_less_than_it_said_is_no_fault() -> None:

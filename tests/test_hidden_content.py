@@ -64,11 +64,20 @@ CODE = {
     "PHP echo, a number": b"<?=7*7?>",
     "PHP echo, a string": b'<?="x"?>',
     "PHP echo, @": b"<?=@eval($_POST[1]);",
+    "PHP echo, a variable": b"<?=$a;",
+    "PHP echo, a call without arguments": b"<?=phpinfo()?>",
+    "PHP echo, brackets": b"<?=(1)?>",
+    "PHP echo, a heredoc": b"<?=<<<A\nx\nA?>",
+    "PHP short, no blank": b"<?/**/system('id');",
+    "PHP short, a call without arguments": b"<?\nphpinfo();",
     "PHP short": b"<? system('id'); ?>",
     "PHP short, a line": b"<?\necho 1;",
     "PHP short, a comment": b"<? /* harmless */ eval($_POST[1]);",
     "ASP": b"<% Response.Write(1) %>",
     "ASP, eval": b'<%eval request("x")%>',
+    "ASP, a short call": b'<%out.print("<b>");%>',
+    "ASP, an expression": b"<%$ AppSettings:x %>",
+    "ASP, a binding": b"<%#x%>",
     "ASP, echo": b"<%= 7*7 %>",
     "JSP page": b'<%@ page import="java.util.*" %>',
     "JSP declaration": b"<%! int a = 1; %>",
@@ -82,6 +91,7 @@ CODE = {
     "body": b"<body onload=alert(1)>",
     "image": b"<img src=x onerror=alert(1)>",
     "image, quotes": b'<img alt=">" src="x" ONERROR = "alert(1)">',
+    "image, a < in quotes": b"<img alt='1 < 2, <3' src=x onerror=alert(1)>",
     "image, slashes": b"<img/src=x/onerror=alert(1)>",
     "image, far away": b"<img alt='" + b"x" * 600 + b"' onerror=alert(1)>",
     "style": b"<style onload=alert(1)>",
@@ -295,6 +305,7 @@ def test_an_image_larger_than_is_looked_at_passes() -> None:
     photo = made.jpeg()[:-2] + noise.replace(b"\xff", b"\xff\x00") + b"\xff\xd9"
     reads = inspect("jpg", photo)
     assert sum(reads.lengths) <= hidden.MAX_IMAGE_BYTES + formats.PIECE_BYTES
+    assert len(reads.lengths) <= 9
     inspect("png", made.png()[:-12] + made.png_chunk(b"IDAT", noise) + made.png()[-12:])
     assert IN in refusal("jpg", photo + bytes(1_000_000) + CODE["PHP"] + bytes(1_000_000))
 
@@ -397,14 +408,20 @@ ANYWHERE = {
 IN_METADATA = {
     "<?php": chance_of(METADATA, 1, 1, 2, 2, 2),
     "<?= and a variable": chance_of(METADATA, 1, 1, 1 + WHITE, 1, NAME, *[TEXT] * 4),
+    "<?= and a variable that ends": chance_of(METADATA, 1, 1, 1 + WHITE, 1, NAME, 1, 1) * 1.3
+    + chance_of(METADATA, 1, 1, 1 + WHITE, 1, NAME, 1) * 1.3,
     "<?= and a command": chance_of(METADATA, 1, 1, 1 + WHITE, 1, 1) * 1.6,
     "<?= and a string": chance_of(METADATA, 1, 1, 1 + WHITE, 2, 1, 3) * 1.6,
     "<?= and a comment": chance_of(METADATA, 1, 1, 1 + WHITE, 1, *[TEXT] * 8),
     "<?= and a call": chance_of(METADATA, 1, 1, 1 + WHITE, NAME, 1, *[TEXT] * 4) * 1.4,
-    "<?= and a number": chance_of(METADATA, 1, 1, 1 + WHITE, 63, 1, 1) * 1.4,
-    "<%= and its end": chance_of(METADATA, 1, 1, 3 + WHITE, 1, 1) * 1.6,
+    "<?= and a call without arguments": chance_of(METADATA, 1, 1, 1 + WHITE, NAME, 1, 1) * 1.4,
+    "<?= and a heredoc": chance_of(METADATA, 1, 1, 1 + WHITE, 1, 1, 1, NAME, 2) * 1.4,
+    "<? and a comment": chance_of(METADATA, 1, 1, 1, 2, *[TEXT] * 8),
+    "<?= and a number": chance_of(METADATA, 1, 1, 1 + WHITE, 63, 1, 1) * 1.5,
+    "<%= and its end": chance_of(METADATA, 1, 1, 6 + WHITE, 1, 1) * 1.6,
     "<% and a name and its end": chance_of(METADATA, 1, 1, NAME, 64, 1, 1) * 2,
     "<% and a call": chance_of(METADATA, 1, 1, NAME, 64, 3, *[TEXT] * 12) * 1.4,
+    "<% and a short call": chance_of(METADATA, 1, 1, NAME, 64, 3, 1, 1) * 1.4 * 1.6,
     "<svg": chance_of(METADATA, 1, 2, 2, 2, WHITE + 2, TEXT, TEXT, TEXT),
     "an event": chance_of(METADATA, 1, NAME, 10, 2, 2, 52, 52, 52, 1, *[TEXT] * 4) * 9 * 1.3,
 }

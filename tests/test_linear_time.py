@@ -240,14 +240,14 @@ TABLE: dict[str, Row | Trusted] = {
     "direct._PART_NUMBER.fullmatch": on(repeated("1")),
     "formats.active._EMBEDDED_ANYWHERE": on(
         *(repeated(piece) for piece in (b"<", b"<?", b"<a", b"<body ", b"<script ", b"<img ", b"<!doctype ", b"<a:")),
-        *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a")),
+        *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a", b"<", b'"<', b" <on")),
     ),
     "formats.active._EMBEDDED_IN_METADATA": on(
         *(
             repeated(piece)
             for piece in (b"<", b"<?", b"<a", b"<body ", b"<script ", b"<img ", b"<!doctype ", b"<%", b"<style ")
         ),
-        *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a")),
+        *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a", b"<", b'"<', b" <on")),
     ),
     "formats.hidden._NO_PADDING.search": on(repeated(b"\0"), repeated(b" ")),
     "formats.images._JPEG_MARKER": on(repeated(b"\xff"), repeated(b"\0"), repeated(b"\xff\0")),
@@ -293,6 +293,9 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "formats.active._CONTROL.search": on(repeated(b"a")),
     "formats.active._DOCUMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<"), repeated(b"a:", start=b"<")),
+    "formats.active._HANDLER.match": on(
+        *(repeated(piece, start=b"<a") for piece in (b" ", b"a", b" on", b" onload", b'""', b'"', b"/", b" on='"))
+    ),
     "formats.active._FRAGMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<")),
     "formats.active.is_active_media_type.fullmatch": DEPLOYER,
     "formats.archives._ESCAPES.search": on(

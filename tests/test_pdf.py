@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from . import samples
-from .test_filetypes import inspect, refusal
+from .test_filetypes import inspect, refusal, sentences
 
 PAGE = b"<html><script>alert(1)</script></html>"
 OBJECT = b"1 0 obj<</Type/Catalog>>endobj\n"
@@ -21,6 +21,14 @@ def test_byte_order_mark_and_white_space_before_the_header_are_accepted(before: 
 @pytest.mark.parametrize("before", [b"x", b"\n<html>", PAGE, b"/*", b"#!/bin/sh\n", b"GIF89a", b"%\n", b"\xff\xfe"])
 def test_anything_else_before_the_header_is_refused(before: bytes) -> None:
     assert refusal("pdf", before + samples.PDF) == "it does not begin with a PDF header"
+
+
+def test_refusal_of_a_late_header_says_so() -> None:
+    late = "Save the document as PDF again: something else stands before the header."
+    assert sentences("pdf", b"GPL Ghostscript 10.02.0\n" + samples.PDF).endswith(
+        f"It does not begin with a PDF header. {late}"
+    )
+    assert late not in sentences("pdf", b"Dear Sir")
 
 
 def test_header_without_a_minor_version_is_accepted() -> None:

@@ -49,6 +49,13 @@ def test_ctrl_z_elsewhere_is_refused() -> None:
     assert "0x1A" in refusal("txt", "a\x1ab".encode("utf-16"))
 
 
+def test_refusal_of_a_control_character_says_what_to_do() -> None:
+    advice = "Remove it, or send the file with the extension of its real type."
+    assert sentences("txt", b"a\x07b").endswith(advice)
+    assert sentences("txt", "a\x07b".encode("utf-16")).endswith(advice)
+    assert sentences("txt", b"a\x00bc").endswith("If it is text in UTF-16, save it as UTF-8.")
+
+
 @pytest.mark.parametrize("separator", [0x1C, 0x1D, 0x1E, 0x1F])
 def test_separators_of_exports_are_accepted(separator: int) -> None:
     inspect("txt", b"name%cvalue\r\n" % separator)

@@ -54,7 +54,7 @@ class Mismatch(Exception):
     :param advice: a sentence that says what to do, where the one of the class does not fit.
     """
 
-    advice = "Send the file under the name of what it is."
+    advice = "Send the file with the extension of its real type."
 
     def __init__(self, reason: str, *, advice: str | None = None) -> None:
         super().__init__(reason)
@@ -69,7 +69,7 @@ class Damaged(Mismatch):
 
 
 class Unsafe(Mismatch):
-    """The file may be of the type, but it holds something dangerous or ambiguous.."""
+    """The file may be of the type, but it holds something dangerous or ambiguous."""
 
     advice = "Save or pack the file anew without that."
 
@@ -139,7 +139,7 @@ class File:
         wanted = self._next_range(offset, end)
         self._spent += max(wanted.length, QUESTION_BYTES)
         if self._spent > MAX_BYTES:
-            raise Unsafe("what would show its type is too large, or too scattered, to be looked at")
+            raise Unsafe("the parts that show its type are too large, or too far apart, to be looked at")
         data = yield wanted
         self._ranges.append((wanted.offset, data))
         while len(self._ranges) > 2 and sum(len(each) for _, each in self._ranges) > _REMEMBERED_BYTES:
@@ -147,7 +147,10 @@ class File:
         return wanted.offset, data
 
     def _next_range(self, offset: int, end: int) -> Range:
-        """More than was asked for: much more where the check goes on behind the last range or a little further."""
+        """More than was asked for: much more where the check goes on behind the last range or a little further.
+
+        A range of all but the first bytes becomes the whole file: a storage that has it in memory need not copy it.
+        """
         start, least = offset, READ_AHEAD_BYTES
         if self._ranges:
             last_start, last_data = self._ranges[-1]
@@ -157,7 +160,10 @@ class File:
                 self._ahead = min(2 * self._ahead, self._max_ahead)
             else:
                 self._ahead = self._min_ahead
-        return Range(start, min(max(end - start, least), self.size - start))
+        until = min(max(end, start + least), self.size)
+        if until == self.size and start <= READ_AHEAD_BYTES:
+            start = 0
+        return Range(start, until - start)
 
     def need(self, offset: int, length: int) -> Steps[bytes]:
         """Exactly those bytes.
@@ -172,6 +178,16 @@ class File:
     def head(self) -> Steps[bytes]:
         """Its first :data:`HEAD_BYTES`, or all of a shorter one."""
         return (yield from self.read(0, HEAD_BYTES))
+
+    def begins_with(self, *signatures: bytes, otherwise: str) -> Steps[None]:
+        """Compare the beginning of the file with the signatures of its type, before anything is said of its length.
+
+        :param otherwise: the reason of the mismatch.
+        :raises Mismatch: it begins with none of them; or the storage has nothing of it any more.
+        """
+        head = yield from self.head()
+        if not head.startswith(signatures):
+            raise Mismatch(otherwise) if head else Damaged("it ends too early")
 
     def tail(self, length: int = HEAD_BYTES) -> Steps[bytes]:
         """Its last bytes, or all of a shorter one."""

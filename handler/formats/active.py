@@ -14,7 +14,8 @@ _WHITE_SPACE = b"\t\n\v\f\r "
 _DOCUMENT = re.compile(
     rb"""<(?: !doctype | \? | % | (?: [a-z]+: )?  # an XML prefix
          (?: html | head | body | title | base | meta | link | style | script | noscript | template | frameset | frame
-           | iframe | object | embed | applet | form | svg | math | xml | xsl | stylesheet | transform )
+           | iframe | object | embed | applet | form | svg | math | xml | xsl | stylesheet | transform
+           | jsp: [a-z]+ | cfscript | cfexecute | cfinclude )
          (?= [\s/>] | \Z ) )
        | \#!""",
     re.IGNORECASE | re.VERBOSE,
@@ -25,6 +26,12 @@ _FRAGMENT = re.compile(
     rb"""<(?: !-- | (?: h[1-6] | div | font | table | a | b | br | p | center | span | img | picture | video | audio
                       | input | button | details | marquee | select | textarea | ul | ol | pre )
          (?= [\s/>] | \Z ) )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# An element at the beginning with an event handler, which not even Markdown needs. Quoted values may hold anything.
+_HANDLER = re.compile(
+    rb"""<[a-z] (?: "[^"]*+" | '[^']*+' | [^<>"'\s/]++ | [\s/]++ (?! on[a-z]{3,30}+ \s*+ = ) )*+
+        [\s/]++ on[a-z]{3,30}+ \s*+ =""",
     re.IGNORECASE | re.VERBOSE,
 )
 _COMMENT = re.compile(rb"<!--.*?-->[\t\n\v\f\r ]*+", re.DOTALL)
@@ -39,6 +46,19 @@ _ACTIVE_XML = re.compile(
 # "<?=<;<=>?>". So these are long, and a test computes that chance puts none of them into a million photos.
 _TEXT = rb"[\t\n\r\x20-\x7e]"
 _TAG = rb"[\t\n\r\x20-;=-\x7e]"  # up to the next "<", so that no byte is looked at for two beginnings
+_EVENT = rb"""
+    on (?: load | error | click | mouse[a-z]+ | pointer[a-z]+ | focus[a-z]*+ | toggle | begin | animation[a-z]+ ) \s*+ =
+    """
+_ANY_EVENT = rb"""(?: %b | on[a-z]{3,30}+ \s*+ = \s*+ %b{4} )""" % (_EVENT, _TEXT)
+
+
+def _element_with(attribute: bytes) -> bytes:
+    """The pattern of an element that has the attribute. It ends before the next element, which is searched for itself:
+    so no byte is looked at for two elements, and nothing is looked at again."""
+    return rb"""[a-z] (?: [^<\x00-\x08\x0e-\x1f\s"'/]++ | [\s"'/]++ (?! %(attribute)b ) | <++ (?! [a-z] ) )*+
+        [\s"'/]++ %(attribute)b""" % {b"attribute": attribute}
+
+
 _ANYWHERE = rb"""
       \? php \s
     | html [\s/>] %(text)b{2}
@@ -48,33 +68,39 @@ _ANYWHERE = rb"""
     | !--\# (?: exec | include ) \s
     | jsp: [a-z]{6}
     | cf (?: script | execute | include ) [\s/>]
-    | [a-z] [^<\x00-\x08\x0e-\x1f]*? [\s"'/] on
-      (?: load | error | click | mouse[a-z]+ | pointer[a-z]+ | focus[a-z]*+ | toggle | begin | animation[a-z]+ ) \s*+ =
     """ % {b"text": _TEXT}
 # Metadata are short, so shorter ones count there: with what only code has behind them, since a colour profile and the
 # tables of a thumbnail are full of such text as well.
 _IN_METADATA = rb"""
       \? php \b
     | svg [\s/>] %(text)b{3}
-    | [a-z] [^<\x00-\x08\x0e-\x1f]*? [\s"'/] on[a-z]{3,30}+ \s*+ = \s*+ %(text)b{4}  # an element with an event handler
+    | \? / [*/] %(text)b{8}
     | \? [=\s] [\s@!(\[{}~+-]*+ (?:
-          [$] [a-z_] %(text)b{4}
+          [$] [a-z_] (?: %(text)b{4} | \w*+ \s*+ (?: ; | \?> ) )
         | ` [^`\x00-\x1f\x7f-\xff]{1,200}+ `
         | " [^"\x00-\x1f\x7f-\xff]{0,200}+ " \s*+ [;.?]
         | ' [^'\x00-\x1f\x7f-\xff]{0,200}+ ' \s*+ [;.?]
         | (?: / [*/] | \# ) %(text)b{8}
-        | [a-z_\\] [\w\\]{0,60}+ \s*+ \( %(text)b{4}
+        | [a-z_\\] [\w\\]{0,60}+ \s*+ \( (?: %(text)b{4} | \s*+ \) )
+        | <<< ["']?+ [a-z_] \w{0,60}+ ["']?+ [\r\n]
         | (?: echo | print | include | require | return | eval | exit | die | if | for | foreach | while | function
             | class | namespace | use ) \b %(text)b{2}
-        | \w [\w\x20.*+/-]{0,30}+ ;?+ \s*+ \?> )
-    | %% [@=!\s-] %(tag)b{1,200}? %%>
-    | %% [@=!\s-]?+ \s*+ [a-z_] [\w.]{1,60}+ (?: %(tag)b{0,200}? %%> | \s*+ ["(=] %(text)b{12} )
+        | \w [\w\x20.*+/()[\]-]{0,30}+ ;?+ \s*+ \?> )
+    | %% [@=!:\#$\s-] %(tag)b{1,200}? %%>
+    | %% [@=!\s-]?+ \s*+ [a-z_] [\w.]{1,60}+ (?:
+          %(tag)b{0,200}? %%>
+        | \s*+ ["(=] (?: %(text)b{12} | %(text)b{0,11}? %%> ) )
     """ % {b"text": _TEXT, b"tag": _TAG}
 MAX_EMBEDDED_BYTES = 1024
 """The longest that a match is found in if it lies across two pieces of a file."""
 _STEP_BYTES = 1024 * 1024
-_EMBEDDED_ANYWHERE = re.compile(rb"<(?:%b)" % _ANYWHERE, re.IGNORECASE | re.VERBOSE)
-_EMBEDDED_IN_METADATA = re.compile(rb"<(?:%b|%b)" % (_ANYWHERE, _IN_METADATA), re.IGNORECASE | re.VERBOSE)
+# The lookahead spares most of the "<" in a photo the alternatives, which are tried one by one.
+_EMBEDDED_ANYWHERE = re.compile(
+    rb"<(?=[!?a-z])(?:%b|%b)" % (_ANYWHERE, _element_with(_EVENT)), re.IGNORECASE | re.VERBOSE
+)
+_EMBEDDED_IN_METADATA = re.compile(
+    rb"<(?=[!?%%a-z])(?:%b|%b|%b)" % (_ANYWHERE, _IN_METADATA, _element_with(_ANY_EVENT)), re.IGNORECASE | re.VERBOSE
+)
 _PROGRAMS = (
     (b"\x7fELF", "a program (ELF)"),
     (b"\xca\xfe\xba\xbe", "a program (Java class or Mach-O)"),
@@ -140,6 +166,8 @@ def in_text(head: bytes, *, fragments: bool = False) -> str | None:
             at = comment.end()
     elif _FRAGMENT.match(text):
         return "HTML or XML"
+    if _HANDLER.match(text, at):
+        return "HTML with a script"
     if found := _DOCUMENT.match(text, at):
         return (
             "a script" if found[0] in (b"#!", b"<?", b"<%") and text[at : at + 5].lower() != b"<?xml" else "HTML or XML"

@@ -25,8 +25,9 @@ _WEBP_PIXELS = frozenset((b"VP8 ", b"VP8L", b"ALPH", b"ANMF"))
 def png(file: File) -> Steps[Dimensions | None]:
     """The signature, the IHDR chunk with values that exist and its own checksum, then chunks up to the image (PNG,
     sections 5 and 11.2). A second IHDR is refused: decoders differ in which of the two they take."""
+    yield from file.begins_with(b"\x89PNG\r\n\x1a\n", otherwise="it has no PNG header")
     head = yield from file.need(0, 33)
-    if not head.startswith(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"):
+    if not head.startswith(b"\x00\x00\x00\rIHDR", 8):
         raise Mismatch("it has no PNG header")
     width, height, depth, color, compression, filtering, interlace, checksum = struct.unpack(">IIBBBBBI", head[16:33])
     if depth not in _PNG_DEPTHS.get(color, ()) or compression or filtering or interlace > 1:
@@ -69,9 +70,7 @@ def _png_end(file: File, at: int) -> Steps[int]:
 def jpeg(file: File) -> Steps[Dimensions | None]:
     """Start of image, then segments up to the first scan, among them one frame header, which has the size (T.81, annex
     B.1). As libjpeg does, it skips bytes between two segments that belong to neither."""
-    head = yield from file.need(0, 4)
-    if not head.startswith(b"\xff\xd8\xff"):
-        raise Mismatch("it does not begin as a JPEG does")
+    yield from file.begins_with(b"\xff\xd8\xff", otherwise="it does not begin as a JPEG does")
     at = 2
     frame: Dimensions | None = None
     for _ in range(MAX_PARTS):
@@ -158,9 +157,8 @@ def _jpeg_other_frame(file: File, at: int, frame: Dimensions) -> Steps[bool]:
 
 def gif(file: File) -> Steps[Dimensions | None]:
     """The screen descriptor, then blocks (GIF89a, sections 18 to 26). The screen and each image in it count."""
+    yield from file.begins_with(b"GIF87a", b"GIF89a", otherwise="it has no GIF header")
     head = yield from file.need(0, 13)
-    if not head.startswith((b"GIF87a", b"GIF89a")):
-        raise Mismatch("it has no GIF header")
     width, height, flags = struct.unpack("<HHB", head[6:11])
     at = 13 + _gif_colors(flags)
     has_image = False
@@ -213,8 +211,9 @@ def _gif_blocks(file: File, at: int) -> Steps[int]:
 
 def webp(file: File) -> Steps[Dimensions | None]:
     """A RIFF container of the form WEBP, all there, and the headers of its frames (RFC 9649, section 2)."""
+    yield from file.begins_with(b"RIFF", otherwise="it has no WebP header")
     head = yield from file.need(0, 20)
-    if not head.startswith(b"RIFF") or head[8:12] != b"WEBP":
+    if head[8:12] != b"WEBP":
         raise Mismatch("it has no WebP header")
     end = 8 + int.from_bytes(head[4:8], "little")
     if end > file.size:
@@ -279,9 +278,10 @@ def _uint24(data: bytes, at: int) -> int:
 def bmp(file: File) -> Steps[Dimensions | None]:
     """The file header and one of the bitmap headers (Microsoft: "Bitmap Header Types"; IBM: "OS/2 Presentation Manager
     Programming Reference", BITMAPINFOHEADER2, which may end after 16 bytes)."""
+    yield from file.begins_with(b"BM", otherwise="it has no BMP header")
     head = yield from file.need(0, 26)
     offset, header = struct.unpack("<II", head[10:18])
-    if not head.startswith(b"BM") or header not in _BMP_HEADERS or not 14 + header <= offset < file.size:
+    if header not in _BMP_HEADERS or not 14 + header <= offset < file.size:
         raise Mismatch("it has no BMP header")
     compression = length = 0
     if header == 12:
@@ -338,10 +338,9 @@ def tiff(file: File) -> Steps[Dimensions | None]:
 
     The largest page counts, or the largest tile, which a decoder reserves memory for as well.
     """
+    yield from file.begins_with(*_TIFF_FORMATS, otherwise="it has no TIFF header")
     head = yield from file.need(0, 8)
-    tiff_format = _TIFF_FORMATS.get(head[:4])
-    if tiff_format is None:
-        raise Mismatch("it has no TIFF header")
+    tiff_format = _TIFF_FORMATS[head[:4]]
     place = struct.Struct(tiff_format.order + tiff_format.place)
     if place.size == 8:
         head = yield from file.need(0, 16)

@@ -62,10 +62,10 @@ def heif(file: File) -> Steps[Dimensions | None]:
 
 def quicktime(file: File) -> Steps[Dimensions | None]:
     """A QuickTime film."""
-    first = yield from _box(file, 0, file.size)
-    if first.kind == b"ftyp":
+    first = (yield from file.read(0, 8))[4:]
+    if first == b"ftyp":
         yield from _file_type(file, frozenset((b"qt  ",)))
-    elif first.kind not in _OLD_QUICKTIME:
+    elif first not in _OLD_QUICKTIME:
         raise Mismatch("it has no QuickTime header")
     yield from _find(file, 0, file.size, b"moov")
     return None
@@ -82,9 +82,9 @@ def mp4(file: File) -> Steps[Dimensions | None]:
 
 def _file_type(file: File, expected: Set[bytes] | None) -> Steps[Set[bytes]]:
     """The brands of the first box, ``ftyp`` (section 4.3), of which one must be expected."""
-    box = yield from _box(file, 0, file.size)
-    if box.kind != b"ftyp":
+    if (yield from file.read(0, 8))[4:] != b"ftyp":  # before a size that means nothing in other formats
         raise Mismatch("it has no file type box")
+    box = yield from _box(file, 0, file.size)
     content = yield from file.need(box.start, box.end - box.start)
     if len(content) < 8 or len(content) % 4:
         raise Damaged("its file type box is damaged")

@@ -55,16 +55,19 @@ def mp3(file: File) -> Steps[Dimensions | None]:
     for _ in range(MAX_TAGS):
         if at:  # behind a large tag, in one range with the frames
             yield from file.read(at, _MP3_SEEN_BYTES)
-        tag = yield from file.need(at, 10)
+        tag = yield from file.read(at, 10)
         if not tag.startswith(b"ID3"):
             break
+        if len(tag) < 10:
+            raise Damaged("it ends too early")
         if tag[3] == 0xFF or tag[4] == 0xFF or any(byte > 0x7F for byte in tag[6:10]):
             raise Damaged("its ID3 tag is damaged")
         at += 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
         at += 10 if tag[5] & 0x10 else 0  # a footer
     else:
         raise Mismatch("it has no MP3 frame")
-    yield from file.need(at, 4)
+    if at:
+        yield from file.need(at, 4)
     data = yield from file.read(at, _MP3_SEEN_BYTES)
     first = _first_mp3_frame(data)
     if first and (found := active.in_anything((yield from file.head()))):
@@ -151,8 +154,9 @@ def wav(file: File) -> Steps[Dimensions | None]:
     Interface and Data Specifications 1.0"); or RIFX, the same in the other order of bytes; or RF64 and BW64, the same
     beyond 4 GiB (EBU Tech 3306, ITU-R BS.2088). The container's own size is wrong where it was written as a stream, so
     it is not looked at."""
+    yield from file.begins_with(b"RIFF", b"RIFX", b"RF64", b"BW64", otherwise="it has no WAVE header")
     head = yield from file.need(0, 12)
-    if head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64") or head[8:12] != b"WAVE":
+    if head[8:12] != b"WAVE":
         raise Mismatch("it has no WAVE header")
     order = ">" if head.startswith(b"RIFX") else "<"
     at = 12
@@ -223,6 +227,7 @@ def _variable(data: bytes, at: int) -> tuple[int, int]:
 def ogg(file: File) -> Steps[Dimensions | None]:
     """The first pages of the streams (RFC 3533, section 6), at least one with the header of a codec for sound, and none
     of film. One may be a skeleton (Ogg Skeleton 4.0), which describes the others."""
+    yield from file.begins_with(b"OggS", otherwise="it has no Ogg page")
     at, has_sound = 0, False
     for _ in range(MAX_OGG_STREAMS):
         head = (yield from file.need(0, 28)) if at == 0 else (yield from file.read(at, 27))
@@ -232,11 +237,11 @@ def ogg(file: File) -> Steps[Dimensions | None]:
         at += 27 + head[26]
         packet = yield from file.read(at, 8)
         if packet.startswith(_OGG_FILM):
-            raise Mismatch("it is no sound in Vorbis, Opus, FLAC or Speex")
+            raise Mismatch("it has no sound in Vorbis, Opus, FLAC or Speex")
         has_sound = has_sound or packet.startswith(_OGG_SOUND)
         at += sum(lengths)
     if at == 0:
         raise Mismatch("it has no Ogg page")
     if not has_sound:
-        raise Mismatch("it is no sound in Vorbis, Opus, FLAC or Speex")
+        raise Mismatch("it has no sound in Vorbis, Opus, FLAC or Speex")
     return None

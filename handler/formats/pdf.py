@@ -10,6 +10,7 @@ from .archives import refuse_appended
 FIRST_OBJECT_BYTES = 64 * 1024
 """How far the check looks for the first object, and for a page or a script before it."""
 _WHITE_SPACE = rb"\x00\t\n\f\r "  # ISO 32000-2, section 7.2.3
+_MARK = b"%PDF-"
 _HEADER = re.compile(rb"(?:\xef\xbb\xbf|[%b])*+%%PDF-[12]\.[0-9\r\n]" % _WHITE_SPACE)
 # "1 0 obj" at the beginning of a line (section 7.3.10), so that it is not in a comment.
 _OBJECT = re.compile(rb"[\r\n][\x00\t\f ]*+[0-9]{1,10}+[%b]++[0-9]{1,5}+[%b]++obj\b" % (_WHITE_SPACE, _WHITE_SPACE))
@@ -25,7 +26,8 @@ def pdf(file: File) -> Steps[Dimensions | None]:
     """
     head = yield from file.head()
     if not _HEADER.match(head):
-        raise Mismatch("it does not begin with a PDF header")
+        advice = "Save the document as PDF again: something else stands before the header." if _MARK in head else None
+        raise Mismatch("it does not begin with a PDF header", advice=advice)
     if not (first_object := _OBJECT.search(head)):
         head = yield from file.read(0, FIRST_OBJECT_BYTES)
         first_object = _OBJECT.search(head)

@@ -17,6 +17,7 @@ _END_OF_FILE = "\x1a\t\n\r "
 """A text may end with these: DOS marks its end with Ctrl-Z, and CP/M fills a block with it."""
 START_BYTES = 512 * 1024
 """How much of a text's beginning is searched for what no text has; its last 4 KiB are, too."""
+_REMOVE = "Remove it, or send the file with the extension of its real type."
 _SAVE_AS_UTF_8 = "Save it as UTF-8."
 _UTF_8_TAILS = bytes(range(0x80, 0xC0))
 """Bytes that never begin a character in UTF-8."""
@@ -101,7 +102,7 @@ def _refuse_controls(piece: bytes, offset: int, *, is_last: bool) -> None:
         return
     if found := _CONTROL.search(piece):
         line = None if offset else piece.count(b"\n", 0, found.start()) + 1
-        advice = "If it is text in UTF-16, save it as UTF-8." if 0 in piece else None
+        advice = "If it is text in UTF-16, save it as UTF-8." if 0 in piece else _REMOVE
         raise Mismatch(_has_control(piece[found.start()], offset + found.start(), line), advice=advice)
 
 
@@ -117,7 +118,7 @@ def _refuse_utf_16_controls(piece: bytes, offset: int, encoding: str, *, is_last
     if found := _UTF_16_CONTROL.search(text.rstrip(_END_OF_FILE) if is_last else text):
         before = text[: found.start()]
         line = None if offset else before.count("\n") + 1
-        raise Mismatch(_has_control(ord(found[0]), offset + len(before.encode(encoding)), line))
+        raise Mismatch(_has_control(ord(found[0]), offset + len(before.encode(encoding)), line), advice=_REMOVE)
 
 
 def _has_control(code: int, offset: int, line: int | None) -> str:
