@@ -54,7 +54,9 @@ class Announcement:
                 inspection.inspect_empty(name, allow_empty=policy.allow_empty_files)
         sha256 = said.get("sha256")
         if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-            raise MalformedRequest("'sha256' is not 64 hexadecimal digits in lower case.")
+            raise MalformedRequest(
+                "'sha256' is not 64 hexadecimal digits in lower case. Leave it out if you do not know it."
+            )
         part_size = _part_bytes(said, size=size, name=name)
         is_declared = _number(body, "size") is not None
         return cls(
@@ -115,4 +117,4 @@ def _number(said: dict[str, Any], name: str) -> int | None:
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
-    raise MalformedRequest(f"'{name}' is not a whole number of bytes.")
+    raise MalformedRequest(f"'{name}' is not a whole number of bytes. Leave it out if you do not know it.")

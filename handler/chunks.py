@@ -130,7 +130,7 @@ HEADERS = (
     ("Upload-Complete", lambda value: value == "?1", "leave out Upload-Complete, or send '?1' with the whole file."),
     ("Upload-Incomplete", lambda value: value == "?0", "leave out Upload-Incomplete."),
     ("Upload-Offset", lambda value: value == "0", "begin at its first byte."),
-    ("Tus-Resumable", lambda _: False, "send it as a form or with PUT: tus is not spoken here."),
+    ("Tus-Resumable", lambda _: False, "as a form or with PUT, because tus is not supported here."),
     ("Uploader-Chunk-Number", lambda _: False, "do not use huge-uploader."),
 )
 """The header fields that mark a piece: name, whether a value stands for the whole file, and what to do instead."""

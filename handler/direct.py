@@ -18,13 +18,14 @@ from urllib.parse import urljoin
 from flask import Flask, Response, current_app, g, request, url_for
 
 from . import answers, problems, promotion, upload_ids
-from .access import Grant, granted_upload
+from .access import UPLOAD, Grant, bearer_token, granted, granted_upload
 from .announcements import Announcement
 from .problems import (
     FileTooLarge,
     Forbidden,
     MalformedRequest,
     NotFound,
+    Problem,
     RequestTooLarge,
     UploadIncomplete,
     UploadNotFound,
@@ -81,7 +82,7 @@ def status(name: str) -> Response:
     """Return the status of an upload.
 
     Only its upload id gets the file or the reason of a refusal. The ids of files are in the log, so such an id is
-    answered without the file's name and URL, and costs one call to S3.
+    answered without the file's name and URL.
 
     :param name: the upload id, or the file's id.
     """
@@ -108,13 +109,34 @@ def status(name: str) -> Response:
 
 
 def _status_by_id(id: str) -> Response:  # noqa: A002
+    """Return the status of a file, for a client that knows only its id, which may be from the log.
+
+    It costs one call to S3. With an upload token one more says ``refused``. The name, the URL and the reason need the
+    upload id.
+
+    :raises NotFound: no file is stored under this id.
+    """
     storage: Storage = current_app.extensions["storage"]
-    if not storage.contains(id):
-        raise NotFound(
-            "No file is stored under this id. Only the upload's 'status' URL, or its upload id, says whether it is "
-            "pending or was refused."
-        )
-    return answers.success({"id": id, "status": "stored"})
+    if storage.contains(id):
+        return answers.success({"id": id, "status": "stored"})
+    if _has_upload_token() and _uploads().refusal(id) is not None:
+        return answers.success({"id": id, "status": "refused"})
+    raise NotFound(
+        "No file is stored under this id. Only the upload's 'status' URL, or its upload id, says whether it is "
+        "pending, or why it was refused."
+    )
+
+
+def _has_upload_token() -> bool:
+    """Whether the client sent a valid token with the scope ``upload``. Where access needs no token, none is valid."""
+    token = bearer_token(request)
+    if token is None:
+        return False
+    try:
+        grant = granted(token)
+    except Problem:
+        return False  # the request needs no token, so a bad one changes nothing
+    return grant.expires is not None and UPLOAD in grant.scopes
 
 
 def _pending(upload: UploadId) -> Response:

@@ -6,6 +6,7 @@ and decodes only UTF-8.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterator
 from typing import Protocol
@@ -54,7 +55,7 @@ def boundary_of(content_type: str) -> bytes:
     if content_type.partition(";")[0].strip(" \t").lower() != MEDIA_TYPE:  # RFC 9110, section 8.3.1
         raise NoFile(
             "The body is not a form. Send the file as multipart/form-data in a part called 'file', as "
-            "curl -F file=@photo.jpg does, or PUT it to /upload/photo.jpg."
+            "curl -F file=@photo.jpg does, or send it to /upload/photo.jpg with PUT or POST."
         )
     # boundary*= (RFC 2231) counts too: of two boundaries, another reader could take the other one.
     boundaries = [
@@ -91,10 +92,11 @@ def parts(stream: Readable, boundary: bytes) -> Iterator[tuple[Part, Iterator[by
     body.check_epilogue()
 
 
-def text(content: Iterator[bytes]) -> str:
+def text(content: Iterator[bytes], encoding: str = "") -> str:
     """Return the value of a field.
 
-    :raises MalformedRequest: the value is longer than :data:`MAX_FIELD_BYTES`.
+    :param encoding: ``quoted-printable`` or ``base64`` if the value is encoded so.
+    :raises MalformedRequest: the value is longer than :data:`MAX_FIELD_BYTES`, or cannot be decoded.
     """
     value = bytearray()
     for data in content:
@@ -103,7 +105,17 @@ def text(content: Iterator[bytes]) -> str:
             raise MalformedRequest(
                 f"A text field of the form is longer than {MAX_FIELD_BYTES:,} bytes. Shorten it, or send it as a file."
             )
-    return value.decode("utf-8", "replace")
+    return _unencoded(bytes(value), encoding).decode("utf-8", "replace")
+
+
+def _unencoded(value: bytes, encoding: str) -> bytes:
+    """Undo a ``Content-Transfer-Encoding`` (RFC 2045, section 6)."""
+    if not encoding:
+        return value
+    try:
+        return binascii.a2b_qp(value) if encoding == "quoted-printable" else binascii.a2b_base64(value)
+    except binascii.Error:
+        raise MalformedRequest("A text field of the form is not valid base64. Send the text unchanged.") from None
 
 
 class _Body:

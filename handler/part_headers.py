@@ -21,14 +21,22 @@ MAX_PARAMETERS = 32
 MAX_ENCODED_WORDS = 32
 """How many encoded words a name may have. Each one has up to 75 characters (RFC 2047, section 2)."""
 
-_CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "windows-1252"})
-"""The charsets that a client may name. The names of Python's other codecs would let a client choose slow ones."""
+_CHARSETS = frozenset({
+    "utf-8", "us-ascii", "iso-8859-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
+    "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "koi8-r", "koi8-u", "big5",
+    "euc-jp", "euc-kr", "gb2312", "gbk", "gb18030", "iso-2022-jp", "shift_jis",
+})  # fmt: skip
+"""The charsets that a client may name: those of mail programs, in which Delphi writes names. The names of Python's
+other codecs would let a client choose slow ones."""
+
+_UNCHANGED = frozenset({"7bit", "8bit", "binary"})
+_TEXT_ENCODINGS = frozenset({"quoted-printable", "base64"})  # RFC 2045, section 6
 
 _FOLD = re.compile(r"\r\n[\t ]++")  # RFC 5322, section 2.2.3
 _PARAMETER = re.compile(r"[; \t]*+([^=;]*+)(=?)[ \t]*+")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _IN_QUOTES = re.compile(r'\\["\\]|"(?=[ \t]*+(?:;|\Z))')
-_ENCODED_WORD = re.compile(r"=\?([A-Za-z0-9-]{1,40})\?([BbQq])\?([^?]*+)\?=[ \t]*+")
+_ENCODED_WORD = re.compile(r"=\?([A-Za-z0-9_-]{1,40})\?([BbQq])\?([^?]*+)\?=[ \t]*+")
 
 
 class Part(NamedTuple):
@@ -36,10 +44,13 @@ class Part(NamedTuple):
 
     :param name: the name of the form's field; empty if there is none.
     :param file_name: the name of the file; empty if the user chose no file, ``None`` if the part is text.
+    :param text_encoding: ``quoted-printable`` or ``base64`` if the text is encoded so, else empty. Delphi (Indy 10,
+        ``AddFormField``) sends each text field as quoted-printable.
     """
 
     name: str
     file_name: str | None
+    text_encoding: str = ""
 
 
 def parse(block: bytes) -> Part:
@@ -60,11 +71,6 @@ def parse(block: bytes) -> Part:
     # Without a boundary nobody can divide the part, so it is a file like any other (RFC 7578, section 4.3).
     if any(media_type.startswith("multipart/") and "boundary" in media_type for media_type in media_types):
         raise MalformedRequest("A part of the form is itself multipart. Send each file as a part of the form.")
-    encodings = {value.lower() for value in fields.get("content-transfer-encoding", [])}
-    if encodings - {"7bit", "8bit", "binary"}:  # RFC 7578, section 4.7
-        raise MalformedRequest(
-            "A part of the form has a Content-Transfer-Encoding. Send the bytes of the file unchanged."
-        )
     given: dict[str, str] = {}
     for parameter, value in parameters(dispositions[0]):
         kind = parameter.partition("*")[0]
@@ -75,7 +81,14 @@ def parse(block: bytes) -> Part:
         if parameter not in {kind, f"{kind}*"}:  # RFC 2231, section 3
             raise MalformedRequest(f"A part of the form splits its {kind} into pieces. Send it in one piece.")
         given[parameter] = value
-    return Part(_name(given) or "", _file_name(given))
+    file_name = _file_name(given)
+    encodings = {value.lower() for value in fields.get("content-transfer-encoding", [])}
+    is_encoded_text = not file_name and len(encodings) == 1 and encodings <= _TEXT_ENCODINGS
+    if not (encodings <= _UNCHANGED or is_encoded_text):  # RFC 7578, section 4.7
+        raise MalformedRequest(
+            "A part of the form has a Content-Transfer-Encoding. Send the bytes of the file unchanged."
+        )
+    return Part(_name(given) or "", file_name, encodings.pop() if is_encoded_text else "")
 
 
 def parameters(field: str) -> Iterator[tuple[str, str]]:
@@ -196,6 +209,9 @@ def _decoded_extended(value: str) -> str | None:
     name = _decode(unquote_to_bytes(encoded.encode("latin-1")), charset)
     if name is not None and name.startswith("UTF-8''"):  # Apache HttpClient 5.5 can encode the value twice
         return _decode(unquote_to_bytes(name.removeprefix("UTF-8''")), "utf-8")
+    if name is not None and len(name) > 2 and name[0] == name[-1] == '"':
+        # .NET programs write quotes around a name, and .NET takes them off again in filename only.
+        return name[1:-1]
     return name
 
 

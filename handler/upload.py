@@ -276,7 +276,7 @@ class _FormReader:
         self._whole.append(incoming)
 
     def _read_field(self, part: forms.Part, content: Iterator[bytes]) -> None:
-        value = forms.text(content)
+        value = forms.text(content, part.text_encoding)
         if part.file_name is not None:  # what a browser sends for an input in which nothing was chosen
             return
         if part.name == TOKEN_FIELD:

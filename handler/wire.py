@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import re
+import string
 from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote_from_bytes, urlsplit
 
 from .problems import HeaderTooLarge, MalformedRequest, TransferCodingNotSupported, UriTooLong, VersionNotSupported
 
@@ -36,6 +37,12 @@ _LENGTH = re.compile(r"[0-9]{1,19}")  # RFC 9110, section 8.6; int() takes signs
 
 
 class RequestLine(NamedTuple):
+    """The first line of a request.
+
+    :param target: in ASCII, with a percent sign for each byte that the client left raw (RFC 3986, section 2.1). curl
+        sends an address in UTF-8 as it was typed, and Werkzeug would read each of its bytes as one character.
+    """
+
     method: str
     target: str
     version: str
@@ -54,13 +61,14 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
     if not line:
         return None
     if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-        raise UriTooLong(f"The address is longer than {MAX_LINE_BYTES:,} bytes.")
+        raise UriTooLong(f"The address is longer than {MAX_LINE_BYTES:,} bytes. Shorten it.")
     found = _REQUEST_LINE.fullmatch(line)
     if not found:
-        raise MalformedRequest("This is not the first line of an HTTP/1.1 request.")
-    method, target, major, minor = (each.decode("latin-1") for each in found.groups())
+        raise MalformedRequest("The request does not begin like an HTTP/1.1 request. Use an HTTP client.")
+    method, major, minor = (found[group].decode("ascii") for group in (1, 3, 4))
+    target = quote_from_bytes(found[2], safe=string.punctuation)
     if major != "1":
-        raise VersionNotSupported("Only HTTP/1.1 is spoken here, and HTTP/1.0.")
+        raise VersionNotSupported("The request has another version than HTTP/1.0 and HTTP/1.1. Use HTTP/1.1.")
     try:
         urlsplit(target)
     except ValueError:
@@ -80,13 +88,17 @@ def read_header(source: io.BufferedIOBase, *, version: str) -> Message:
     while (line := source.readline(allowed)) != b"\r\n":
         allowed -= len(line)
         if not allowed:
-            raise HeaderTooLarge(f"The header is longer than {MAX_HEADER_BYTES:,} bytes.")
+            raise HeaderTooLarge(f"The header is longer than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter fields.")
         found = _FIELD.fullmatch(line)
         if not found:  # as is one over several lines (section 5.2), or with a space before its colon (section 5.1)
-            raise MalformedRequest("A line of the header is not like 'Name: value', with CRLF at its end.")
+            raise MalformedRequest(
+                "A line of the header is not like 'Name: value' with CRLF at its end. Use an HTTP client."
+            )
         fields[found[1].decode("ascii")] = found[2].decode("latin-1").strip(" \t")
     if version != "HTTP/1.0" and len(fields.get_all("Host", [])) != 1:  # section 3.2
-        raise MalformedRequest("The request should say which Host it is for, once.")
+        raise MalformedRequest("The request does not have exactly one Host field. Send one.")
+    if len(set(fields.get_all("Content-Type", []))) > 1:  # RFC 9110, section 5.3: two readers could take two of them
+        raise MalformedRequest("The request has two different Content-Type fields. Send only one.")
     return fields
 
 
@@ -99,17 +111,21 @@ def is_chunked(fields: Message, *, version: str) -> bool:
     if "Transfer-Encoding" not in fields:
         # Twice the same length could be taken for one, or refused (RFC 9110, section 8.6).
         if len(lengths) > 1 or any(not _LENGTH.fullmatch(length) for length in lengths):
-            raise MalformedRequest("The Content-Length should be one number, in digits alone.")
+            raise MalformedRequest(
+                "The Content-Length is not a single number in digits. Send one, such as 'Content-Length: 5'."
+            )
         return False
     if lengths:  # section 6.1: that may be an attempt to smuggle a request
-        raise MalformedRequest("Send a Content-Length or a Transfer-Encoding, not both.")
+        raise MalformedRequest("The request has a Content-Length and a Transfer-Encoding. Send only one of them.")
     if version == "HTTP/1.0":  # section 6.1: whoever passed it on cannot have understood it
-        raise MalformedRequest("There is no Transfer-Encoding in HTTP/1.0: send a Content-Length.")
+        raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
     codings = [coding.strip(" \t").lower() for coding in ",".join(fields.get_all("Transfer-Encoding", [])).split(",")]
     if codings[-1] != "chunked" or "chunked" in codings[:-1]:  # section 6.3, item 4
-        raise MalformedRequest("A Transfer-Encoding has to be 'chunked': else nothing says where the body ends.")
+        raise MalformedRequest(
+            "The Transfer-Encoding does not end in one 'chunked', so the length is unknown. Send a Content-Length."
+        )
     if len(codings) > 1:  # section 6.1
-        raise TransferCodingNotSupported("Send the body as it is: of transfer codings only 'chunked' is known here.")
+        raise TransferCodingNotSupported("The body has a transfer coding that is not supported. Use only 'chunked'.")
     return True
 
 
@@ -148,11 +164,15 @@ class ChunkedBody(io.RawIOBase):
         if self._left or self._ended:
             return not self._ended
         if self._begun and self._line(2) != b"\r\n":
-            raise MalformedRequest("A chunk of the body is longer than its size says, or does not end in CRLF.")
+            raise MalformedRequest(
+                "A chunk of the body is longer than its size, or does not end in CRLF. Use an HTTP client."
+            )
         self._begun = True
         size = _CHUNK_LINE.fullmatch(self._line(MAX_CHUNK_LINE_BYTES))
         if not size:
-            raise MalformedRequest("A chunk of the body should begin with its size in hexadecimal digits and CRLF.")
+            raise MalformedRequest(
+                "A chunk of the body does not begin with its size in hexadecimal digits and CRLF. Use an HTTP client."
+            )
         self._left = int(size[1], 16)
         if not self._left:
             self._read_trailers()
@@ -165,7 +185,8 @@ class ChunkedBody(io.RawIOBase):
             allowed -= len(line)
             if not (allowed and _FIELD.fullmatch(line)):
                 raise MalformedRequest(
-                    f"What follows the last chunk should be fields, of {MAX_TRAILER_BYTES:,} bytes in all, or nothing."
+                    "The last chunk is followed by lines that are not header fields, or by more than "
+                    f"{MAX_TRAILER_BYTES:,} bytes. Send nothing there."
                 )
 
     def _line(self, most: int) -> bytes:

@@ -77,7 +77,22 @@ def filepond_with_the_name_file(content: bytes) -> Form:
     )
 
 
-CLIENTS = [dot_net, react_native_on_ios, react_native_on_android, filepond_with_the_name_file]
+def delphi(content: bytes) -> Form:
+    """Delphi with Indy 10 (IdMultipartFormData.pas): text fields are quoted-printable, names are encoded words."""
+    limit = "--------112726113000123"
+    return f"multipart/form-data; boundary={limit}", b"".join(
+        [
+            f'--{limit}\r\nContent-Disposition: form-data; name="album"\r\nContent-Type: text/plain\r\n'.encode(),
+            b"Content-Transfer-Encoding: quoted-printable\r\n\r\nH=C3=BCtte am See\r\n",
+            f'--{limit}\r\nContent-Disposition: form-data; name="file"; filename="photo.png"\r\n'.encode(),
+            b"Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n",
+            content,
+            f"\r\n--{limit}--\r\n".encode(),
+        ]
+    )
+
+
+CLIENTS = [dot_net, react_native_on_ios, react_native_on_android, filepond_with_the_name_file, delphi]
 
 
 @pytest.mark.parametrize("form", CLIENTS)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from handler.app import create_app
 from handler.settings import Settings
 from handler.storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
+from handler.tokens import mint
 
 from . import samples
 from .direct_client import MIB, DirectClient
+from .test_lambda import SECRET
 from .test_storage import fetch
 from .test_upload import problem
 
@@ -376,6 +378,33 @@ def test_id_of_pending_or_refused_upload_is_unknown(client: FlaskClient, direct:
     problem(direct.complete(refused), 422, "content-mismatch")
     for upload in (pending, refused):
         problem(client.get(f"/upload/{upload['id']}"), 404, "not-found")
+
+
+def test_upload_token_and_an_id_say_that_a_file_was_refused(make_app: Callable[..., Flask]) -> None:
+    """But not why: the reason has the file's name in it."""
+    app = make_app(TOKEN_SECRET=SECRET)
+    holder, anyone = DirectClient(client=app.test_client()), app.test_client()
+    holder.client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {mint(SECRET, expires_seconds=60)}"
+    refused, pending = holder.begun("a.png"), holder.begun("a.png")
+    holder.put(refused, 1, b"<html>")
+    problem(holder.complete(refused), 422, "content-mismatch")
+    url = f"/upload/{refused['id']}"
+    assert holder.client.get(url).json == {"id": refused["id"], "status": "refused"}
+    problem(holder.client.get(f"/upload/{pending['id']}"), 404, "not-found")
+    for token in ("", "x.y.z", mint(SECRET, expires_seconds=60, scopes=["delete"])):
+        problem(anyone.get(url, headers={"Authorization": f"Bearer {token}"}), 404, "not-found")
+
+
+@pytest.mark.parametrize("access", [{"ACCESS": "public"}, {}], ids=["public", "own machine"])
+def test_made_up_token_and_an_id_say_nothing_where_access_needs_none(
+    make_app: Callable[..., Flask], access: dict[str, str]
+) -> None:
+    direct = DirectClient(client=make_app(**access).test_client())
+    refused = direct.begun("a.png")
+    direct.put(refused, 1, b"<html>")
+    problem(direct.complete(refused), 422, "content-mismatch")
+    response = direct.client.get(f"/upload/{refused['id']}", headers={"Authorization": "Bearer x"})
+    problem(response, 404, "not-found")
 
 
 @pytest.mark.parametrize("name", ["0" * 32, "A" * 32, "0" * 31, "a.txt", "%00", "x" * 5000, "..", "é"])

@@ -710,6 +710,15 @@ def test_of_a_large_text_more_is_read() -> None:
     assert inspect("txt", content).ranges == [(0, 4096), (0, 512 * 1024), (len(content) - 4096, 4096)]
 
 
+@pytest.mark.parametrize("extension", ["png", "jpg", "wav", "mp4"])
+def test_file_that_is_searched_whole_is_asked_for_whole(extension: str) -> None:
+    """A storage that has it in memory hands out the whole of it without a copy, but no part of it."""
+    content = BY_EXTENSION[extension] + bytes(3_000_000)
+    ranges = inspect(extension, content).ranges
+    assert ranges[0] == (0, 4096)
+    assert (0, len(content)) in ranges[1:]
+
+
 @pytest.mark.parametrize("size", [10_000, 400_000])
 @pytest.mark.parametrize("extension", ["txt", "csv", "md"])
 def test_a_control_character_in_the_middle_of_a_text_is_seen(extension: str, size: int) -> None:

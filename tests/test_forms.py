@@ -262,3 +262,20 @@ def test_unquoted_boundary_is_taken(client: FlaskClient) -> None:
     body = form(DISPOSITION).replace(b"--xyz", b"--b/Q=e:?")
     response = client.post("/upload", data=body, content_type="multipart/form-data; boundary=b/Q=e:?")
     assert response.status_code == 201, response.text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "value"),
+    [
+        ("", b"H=C3=BCtte"),
+        ("quoted-printable", b"H=3DC3=3DBCt=\r\nte"),
+        ("base64", b"SD1DMz1C\r\nQ3R0ZQ=="),
+    ],
+)
+def test_text_is_decoded(encoding: str, value: bytes) -> None:
+    assert forms.text(iter([value[:9], value[9:]]), encoding) == "H=C3=BCtte"
+
+
+def test_text_that_is_not_base64_is_refused() -> None:
+    with pytest.raises(MalformedRequest, match="base64"):
+        forms.text(iter([b"A"]), "base64")

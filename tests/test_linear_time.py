@@ -387,10 +387,11 @@ TABLE: dict[str, Row | Trusted] = {
         run=read_form,
         size=100_000,
     ),
-    "forms.text": on(lambda size: [b"a"] * size, run=forms.text),
+    "forms.text": on(lambda size: [b"=\r\n"] * (size // 4), run=lambda data: forms.text(data, "quoted-printable")),
     "part_headers.decoded": on(
         *map(repeated, ("%", "%41", "%C3%BC", "%22", "\xff", "\xc3\xbc", "=?utf-8?q?a?=", "=?utf-8?q?a?= ")),
         repeated("=41", start="=?utf-8?q?", end="?="),
+        repeated("=1B$B=1B(B", start="=?iso-2022-jp?q?", end="?="),
         repeated("QQ==", start="=?utf-8?b?", end="?="),
         run=part_headers.decoded,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tomllib
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_no_optional_header_field_is_a_parameter() -> None:
         for field in ("Content-Digest", "Repr-Digest", "Content-MD5"):
             path = "/upload" if method == "post" else "/upload/{name}"
             assert f"`{field}`" in CONTRACT["paths"][path][method]["description"]
+
+
+def test_no_import_announces_a_value_that_it_made_up() -> None:
+    """For a pattern Postman's converter makes up a value that matches: the digest of no file. For other optional values
+    it writes ``<string>``, and the endpoint says what to do."""
+    properties = CONTRACT["components"]["schemas"]["Announcement"]["properties"]
+    queries = [CONTRACT["paths"][f"/upload{token}/s3/params"]["get"]["parameters"] for token in ("", "/t/{token}")]
+    optional = [
+        *(value for name, value in properties.items() if name != "filename"),
+        *(each["schema"] for each in map(resolve, itertools.chain(*queries)) if not each.get("required")),
+    ]
+    assert len(optional) == 5 + 2 * 3
+    for schema in optional:
+        assert not {"pattern", "oneOf", "anyOf", "$ref"} & schema.keys()
 
 
 def test_the_file_of_a_form_is_imported_as_a_file() -> None:

@@ -41,6 +41,11 @@ def file_name(parameters: bytes) -> str | None:
             b"filename*=utf-8''Gr%C3%BC%C3%9Fe.jpg",
             "Grüße.jpg",
         ),
+        # The same, where the program writes quotes around the names
+        (
+            b'Content-Disposition: form-data; name="file"; filename="photo.jpg"; filename*=utf-8\'\'%22photo.jpg%22',
+            "photo.jpg",
+        ),
         # React Native 0.74 to 0.78
         (
             b'content-disposition: form-data; name="file"; filename="photo.jpg"; filename*=utf-8\'\'photo.jpg\r\n'
@@ -77,6 +82,22 @@ def test_names_of_real_clients(header: bytes, name: str) -> None:
     assert part_headers.parse(header) == Part("file", name)
 
 
+@pytest.mark.parametrize("charset", sorted(part_headers._CHARSETS))
+def test_charset_of_a_name_is_read(charset: str) -> None:
+    """Delphi (Indy 10) writes names as encoded words in the charset of its system."""
+    name = {"koi8-r": "фото", "windows-1251": "фото", "shift_jis": "写真", "big5": "照片", "euc-kr": "사진"}.get(
+        charset, "a"
+    )
+    word = base64.b64encode(f"{name}.jpg".encode(charset)).decode()
+    assert file_name(f'filename="=?{charset}?B?{word}?="'.encode()) == f"{name}.jpg"
+
+
+@pytest.mark.parametrize("encoding", ["quoted-printable", "base64"])
+def test_encoding_of_a_text_is_returned(encoding: str) -> None:
+    header = f"Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: {encoding.upper()}"
+    assert part_headers.parse(header.encode()) == Part("a", None, encoding)
+
+
 @pytest.mark.parametrize(
     ("parameters", "name"),
     [
@@ -93,7 +114,8 @@ def test_names_of_real_clients(header: bytes, name: str) -> None:
         (b"filename=a.txt; filename*=b.png", "a.txt"),
         (b"filename*=b.txt", "b.txt"),
         (b"filename*=UTF-8''%E9.txt", "é.txt"),
-        (b"filename*=gb2312''%C3%FB.txt", "Ãû.txt"),
+        (b"filename*=gb2312''%C3%FB.txt", "名.txt"),
+        (b"filename*=idna''%C3%FB.txt", "Ãû.txt"),  # a slow codec of Python's
     ],
 )
 def test_extended_name_is_preferred_if_it_can_be_decoded(parameters: bytes, name: str) -> None:
@@ -242,7 +264,8 @@ def test_escaped_names_come_back_whole(name: str) -> None:
         b"Content-Disposition: form-data; name=file\r\nContent-Type: multipart/mixed; boundary=y",
         b"Content-Disposition: form-data; name=file\r\nContent-Type: a/b\r\ncontent-type: Multipart/X;Boundary=y",
         b"Content-Disposition: form-data; name=file\r\nContent-Type: multipart/form-data;\r\n boundary=y",
-        b"Content-Disposition: form-data; name=file\r\nContent-Transfer-Encoding: base64",
+        b"Content-Disposition: form-data; name=file; filename=a.txt\r\nContent-Transfer-Encoding: base64",
+        b"Content-Disposition: form-data; name=file\r\nContent-Transfer-Encoding: x-uuencode",
         b"Content-Disposition: form-data; name=file\r\nContent-Transfer-Encoding: 8bit\r\n"
         b"Content-Transfer-Encoding: quoted-printable",
         b"Content-Disposition: form-data; name=file\nContent-Type: text/plain",

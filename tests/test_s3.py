@@ -330,6 +330,22 @@ def test_all_files_on_their_way_in_share_what_may_be_in_memory(s3: S3Client) -> 
         tracemalloc.stop()
 
 
+def test_whole_file_in_memory_is_read_without_a_copy(s3: S3Client) -> None:
+    """The check of an image looks at all of it. A copy would take more time than the check, and as much memory."""
+    content = samples.png(100_000)
+    writer = S3Storage(BUCKET, client=s3).open_writer()
+    writer.write(content[:50_000])
+    writer.write(content[50_000:])
+    whole = writer.read(0, len(content))
+    assert whole == content
+    assert writer.read(0, len(content)) is whole
+    assert writer.read(10, 20) == content[10:30]
+    writer.write(b"more")
+    assert whole == content
+    assert writer.read(0, 2**30) == content + b"more"
+    writer.abort()
+
+
 def test_a_disk_that_cannot_be_written(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_module, "MEMORY_BYTES", 0)
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")

@@ -210,7 +210,10 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`POST /upload`, for each file": lambda case: (
         lambda: case.holder.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
     ),
+    "`POST /upload`, with `?filename=`": to("POST", "/upload?filename=a.txt", data=samples.TEXT),
     "`PUT /upload`": to("PUT", "/upload", data=b"x"),
+    "`PUT /upload`, with `?filename=`": to("PUT", "/upload?filename=a.txt", data=samples.TEXT),
+    "`POST /upload/<name>`": to("POST", "/upload/a.txt", data=samples.TEXT),
     "`PUT /upload/<name>`": to("PUT", "/upload/a.txt", data=samples.TEXT),
     "`PUT /upload/<name>`, refused": to("PUT", "/upload/a.png", data=HTML),
     "`PUT /upload/<name>`, without a token": lambda case: lambda: case.anyone.put("/upload/a.txt", data=samples.TEXT),
@@ -218,7 +221,14 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`GET /files/<id>/<name>`, no such file": to("GET", f"/files/{ID}/a.txt"),
     "`DELETE /files/<id>/<name>`": of_stored("DELETE"),
     "`GET /upload/<name>`, a file's id": lambda case: partial(case.anyone.get, f"/upload/{case.stored()['id']}"),
-    "`GET /upload/<name>`, an unknown id": to("GET", f"/upload/{ID}"),
+    "`GET /upload/<name>`, an unknown id": lambda case: partial(case.anyone.get, f"/upload/{ID}"),
+    "`GET /upload/<name>`, a file's id, with a token": lambda case: partial(
+        case.holder.get, f"/upload/{case.stored()['id']}"
+    ),
+    "`GET /upload/<name>`, the id of a refused file, with a token": lambda case: partial(
+        case.holder.get, f"/upload/{judged(case, HTML, filename='a.png')['id']}"
+    ),
+    "`GET /upload/<name>`, an unknown id, with a token": to("GET", f"/upload/{ID}"),
     "`GET /upload/<name>`, neither an id nor an upload id": to("GET", "/upload/a.b.c"),
     "`GET /upload/<name>`, parts that are pending": status_of(lambda case: case.sent(b"x")),
     "`GET /upload/<name>`, parts that are stored": status_of(lambda case: completed(case, samples.TEXT)),
@@ -282,6 +292,26 @@ def test_token_in_the_path_costs_no_call(case: Case) -> None:
     assert case.calls == ["CreateMultipartUpload"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "calls"),
+    [
+        ("GET", "", 200, []),
+        ("POST", "", 201, ["PutObject"]),
+        ("POST", "?filename=a.txt", 201, ["PutObject"]),
+        ("PUT", "?filename=a.txt", 201, ["PutObject"]),
+        ("POST", "/a.txt", 201, ["PutObject"]),
+        ("PUT", "/a.txt", 201, ["PutObject"]),
+    ],
+)
+def test_upload_with_the_token_in_the_path_costs_no_more(
+    case: Case, method: str, path: str, status: int, calls: list[str]
+) -> None:
+    token = jwt.encode({"exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+    body = {"file": (io.BytesIO(samples.TEXT), "a.txt")} if (method, path) == ("POST", "") else samples.TEXT
+    response = case.anyone.open(f"/upload/t/{token}{path}", method=method, data=body)
+    assert (response.status_code, case.calls) == (status, calls)
+
+
 ANYONE = [
     "/",
     "/health",
@@ -293,6 +323,9 @@ ANYONE = [
     "/upload/s3/multipart/x",
     "/upload/s3/multipart/x/1",
     f"/files/{ID}/a.txt",
+    "/upload?filename=a.txt",
+    "/upload/t/x",
+    "/upload/t/x/a.txt",
     "/upload/t/x/s3/params?filename=a.txt",
 ]
 

@@ -129,6 +129,15 @@ def test_it_says_where_files_go_and_takes_one(start: Callable[..., Server]) -> N
     assert back.headers["Content-Disposition"] == 'attachment; filename="photo.jpg"'
 
 
+@pytest.mark.parametrize("target", ["/upload/Grüße.txt", "/upload?filename=Grüße.txt"])
+def test_name_in_raw_utf_8_is_read(start: Callable[..., Server], target: str) -> None:
+    """curl sends an address as it was typed."""
+    request_ = f"PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
+    status, _, body = parse(start().talk(request_.encode()))
+    assert status == 201
+    assert [file["original_name"] for file in json.loads(body)["files"]] == ["Grüße.txt"]
+
+
 def test_ctrl_c_ends_it_in_silence(start: Callable[..., Server]) -> None:
     server = start()
     server.process.send_signal(signal.SIGINT)

@@ -594,10 +594,10 @@ def test_what_comes_in_is_an_event_for_the_promotion_and_what_fails_is_kept() ->
     assert promote["Timeout"] == 15 * 60
     days = 24 * 60 * 60
     assert RESOURCES["IncomingFiles"]["Properties"] == {
-        "VisibilityTimeout": 6 * promote["Timeout"],
+        "VisibilityTimeout": promote["Timeout"] + 60,
         "MessageRetentionPeriod": 2 * days,
         "SqsManagedSseEnabled": True,
-        "RedrivePolicy": {"deadLetterTargetArn": failed, "maxReceiveCount": 3},
+        "RedrivePolicy": {"deadLetterTargetArn": failed, "maxReceiveCount": 5},
     }
     assert RESOURCES["FailedPromotions"]["Properties"] == {
         "MessageRetentionPeriod": 14 * days,

@@ -42,7 +42,7 @@ def header(*fields: tuple[str, str]) -> Message:
         (b"\r\nPUT /upload/a.txt HTTP/1.0\r\n", ("PUT", "/upload/a.txt", "HTTP/1.0")),
         (b"OPTIONS * HTTP/1.2\r\n", ("OPTIONS", "*", "HTTP/1.2")),
         (b"GET http://localhost/a?b HTTP/1.1\r\n", ("GET", "http://localhost/a?b", "HTTP/1.1")),
-        (b"PUT /upload/\xc3\xbc.txt HTTP/1.1\r\n", ("PUT", "/upload/\xc3\xbc.txt", "HTTP/1.1")),
+        (b"PUT /upload/\xc3\xbc%41.txt?\xe9=+ HTTP/1.1\r\n", ("PUT", "/upload/%C3%BC%41.txt?%E9=+", "HTTP/1.1")),
         (b"", None),
         (b"\r\n", None),
     ],
@@ -113,11 +113,17 @@ def test_a_header() -> None:
         b": a\r\n\r\n",
         b"X(: a\r\n\r\n",
         b"Host: b\r\n\r\n",  # a second one
+        b"Content-Type: a/b\r\ncontent-type: a/c\r\n\r\n",
     ],
 )
 def test_what_is_no_header(fields: bytes) -> None:
     with pytest.raises(MalformedRequest):
         wire.read_header(source(b"Host: localhost\r\n" + fields), version="HTTP/1.1")
+
+
+def test_content_type_that_is_sent_twice_is_taken() -> None:
+    twice = b"Host: localhost\r\nContent-Type: a/b\r\ncontent-type: a/b\r\n\r\n"
+    assert wire.read_header(source(twice), version="HTTP/1.1")["Content-Type"] == "a/b"
 
 
 def test_a_host_is_needed_since_http_1_1() -> None:
@@ -186,7 +192,7 @@ def test_the_only_transfer_coding_is_chunked(codings: list[str], problem: type[P
 
 def test_a_length_and_chunks_exclude_each_other() -> None:
     fields = header(("Content-Length", "5"), ("Transfer-Encoding", "chunked"))
-    with pytest.raises(MalformedRequest, match="not both"):
+    with pytest.raises(MalformedRequest, match="only one"):
         wire.is_chunked(fields, version="HTTP/1.1")
 
 

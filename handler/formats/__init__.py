@@ -147,7 +147,10 @@ class File:
         return wanted.offset, data
 
     def _next_range(self, offset: int, end: int) -> Range:
-        """More than was asked for: much more where the check goes on behind the last range or a little further."""
+        """More than was asked for: much more where the check goes on behind the last range or a little further.
+
+        A range of all but the first bytes becomes the whole file: a storage that has it in memory need not copy it.
+        """
         start, least = offset, READ_AHEAD_BYTES
         if self._ranges:
             last_start, last_data = self._ranges[-1]
@@ -157,7 +160,10 @@ class File:
                 self._ahead = min(2 * self._ahead, self._max_ahead)
             else:
                 self._ahead = self._min_ahead
-        return Range(start, min(max(end - start, least), self.size - start))
+        until = min(max(end, start + least), self.size)
+        if until == self.size and start <= READ_AHEAD_BYTES:
+            start = 0
+        return Range(start, until - start)
 
     def need(self, offset: int, length: int) -> Steps[bytes]:
         """Exactly those bytes.

@@ -448,21 +448,22 @@ def _compare_headers(file: File, entries: Sequence[_Entry], end: int) -> Steps[N
 
 def _windows(entries: Sequence[_Entry]) -> Iterator[_Window]:
     """The ranges that hold the headers, and the bytes between their entries."""
-    window = _Window(0, 0, [])
-    before = 0  # where the entry before ends, or a little later: its extra fields may be longer than here
+    start = end = before = 0  # the last: where the entry before ends, or a little later than there (its extra fields)
+    inside: list[_Entry] = []
     for entry in entries:
-        start = before if entry.offset - before <= _MAX_GAP_READ else entry.offset
-        end = entry.header_end + _MAX_EXTRA_BYTES
-        if window.entries and (start - window.end > _MAX_WINDOW_GAP or end - window.start > _MAX_WINDOW_BYTES):
-            yield window
-            window = _Window(start, end, [])
-        elif not window.entries:
-            window = _Window(start, end, [])
-        window = window._replace(end=max(window.end, end))
-        window.entries.append(entry)
-        before = entry.header_end + entry.packed
-    if window.entries:
-        yield window
+        entry_start = before if entry.offset - before <= _MAX_GAP_READ else entry.offset
+        header_end = entry.header_end
+        entry_end = header_end + _MAX_EXTRA_BYTES
+        if inside and (entry_start - end > _MAX_WINDOW_GAP or entry_end - start > _MAX_WINDOW_BYTES):
+            yield _Window(start, end, inside)
+            inside = []
+        if not inside:
+            start = end = entry_start
+        end = max(end, entry_end)
+        inside.append(entry)
+        before = header_end + entry.packed
+    if inside:
+        yield _Window(start, end, inside)
 
 
 def _compare_header(file: File, entry: _Entry, entry_end: int) -> Steps[int]:
@@ -471,19 +472,20 @@ def _compare_header(file: File, entry: _Entry, entry_end: int) -> Steps[int]:
     :param entry_end: where the next entry begins, or the directory.
     :returns: the position behind the entry's content and its data descriptor.
     """
-    header = yield from file.need(entry.offset, _HEADER_BYTES + len(entry.name))
+    name, header_end = entry.name, entry.header_end
+    header = yield from file.need(entry.offset, header_end - entry.offset)
     signature, flags, packed, size, name_length, extra_length = struct.unpack_from("<4s2xH10xIIHH", header)
-    if signature != _HEADER or name_length != len(entry.name) or header[_HEADER_BYTES:] != entry.name:
+    if signature != _HEADER or name_length != len(name) or header[_HEADER_BYTES:] != name:
         raise Unsafe("it has an entry whose own header has another name than the directory")
-    extra = yield from file.need(entry.header_end, extra_length)
-    if any(_ESCAPES.search(path[5:]) for path in _extra_fields(extra, _UNICODE_PATH)):
+    extra = (yield from file.need(header_end, extra_length)) if extra_length else b""
+    if extra and any(_ESCAPES.search(path[5:]) for path in _extra_fields(extra, _UNICODE_PATH)):
         raise Unsafe("it has an entry that would be unpacked elsewhere")
     if _UNKNOWN in (packed, size):
         size, packed = _zip64_values(extra, size, packed)
     # A program that wrote a stream did not know the length yet: it stands behind the content.
     if packed != entry.packed and not flags & _DESCRIPTOR:
         raise Unsafe("it has an entry whose own header has another length than the directory")
-    at: int = entry.header_end + extra_length + entry.packed
+    at: int = header_end + extra_length + entry.packed
     if flags & _DESCRIPTOR and entry_end - at in _DESCRIPTOR_BYTES:
         return entry_end
     return at

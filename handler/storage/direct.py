@@ -201,6 +201,9 @@ class DirectUploads(Protocol):
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
         """Return the verdict on what came in under this id, if there is one."""
 
+    def refusal(self, id: str) -> Mapping[str, Any] | None:  # noqa: A002
+        """Return the reason why it was refused, if it was: the problem as :meth:`refuse` took it."""
+
     def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
         """Write down why it is refused, unless that is written already."""
 

@@ -230,19 +230,23 @@ class LocalDirectUploads:
             for path in (self._folder / "files" / id).glob("*"):
                 if file := self._storage.find(id, path.name):
                     return Verdict(file=file)
-            if refusal := _read_refusal(self._refusal(id)):
+            if refusal := _read_refusal(self._refusal_path(id)):
                 return Verdict(refusal=refusal)
             return Verdict() if self._judged(id).exists() else None
+
+    def refusal(self, id: str) -> Mapping[str, Any] | None:  # noqa: A002
+        with disk_errors():
+            return _read_refusal(self._refusal_path(id))
 
     def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
         with disk_errors(), self._new_directory() as directory:
             written = directory / "refusal"
             write_new(written, dump_refusal(refusal))
             try:
-                os.link(written, self._refusal(id))
+                os.link(written, self._refusal_path(id))
             except FileExistsError:
-                if _read_refusal(self._refusal(id)) is None:  # a damaged one is no verdict
-                    written.replace(self._refusal(id))
+                if _read_refusal(self._refusal_path(id)) is None:  # a damaged one is no verdict
+                    written.replace(self._refusal_path(id))
             sync_directory(self._folder / "refused")
             _mark_judged(self._judged(id))
 
@@ -321,7 +325,7 @@ class LocalDirectUploads:
     def _closed(self, id: str) -> Path:  # noqa: A002
         return self._folder / "incoming" / f"{id}.complete"
 
-    def _refusal(self, id: str) -> Path:  # noqa: A002
+    def _refusal_path(self, id: str) -> Path:  # noqa: A002
         return self._folder / "refused" / f"{id}.json"
 
     def _judged(self, id: str) -> Path:  # noqa: A002

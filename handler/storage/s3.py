@@ -11,12 +11,13 @@ Without ``s3:ListBucket`` S3 answers 403 instead of 404 for an object that is no
 from __future__ import annotations
 
 import base64
+import io
 import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import botocore
@@ -183,7 +184,7 @@ class S3Storage:
                 Bucket=self.bucket, Delete={"Objects": [{"Key": file.key} for file in files], "Quiet": True}
             )
 
-    def put(self, file: StoredFile, body: tempfile.SpooledTemporaryFile[bytes]) -> None:
+    def put(self, file: StoredFile, body: IO[bytes]) -> None:
         """Store the body as that file, never over another.
 
         :raises AlreadyExists: there is another file under its key.
@@ -239,22 +240,26 @@ class S3Writer:
         self._storage = storage
         self._memory = memory
         self._held = 0
-        self._on_disk = False
-        self._body = tempfile.SpooledTemporaryFile()  # noqa: SIM115  (abort does; without a size it stays in memory)
+        self._body: IO[bytes] = io.BytesIO()
 
     def write(self, data: bytes, /) -> None:
         with disk_errors():
-            if not self._on_disk:
+            if isinstance(self._body, io.BytesIO):
                 if self._memory.take(len(data)):
                     self._held += len(data)
                 else:
-                    self._body.rollover()
-                    self._on_disk = True
-                    self._give_back()
+                    self._move_to_disk(self._body.getvalue())
             self._body.write(data)
+
+    def _move_to_disk(self, written: bytes) -> None:
+        self._body = tempfile.TemporaryFile()  # noqa: SIM115  (abort closes it)
+        self._body.write(written)
+        self._give_back()
 
     def read(self, offset: int, length: int, /) -> bytes:
         with disk_errors():
+            if isinstance(self._body, io.BytesIO) and offset == 0 and length >= self._held:
+                return self._body.getvalue()  # without a copy
             self._body.seek(offset)
             data = self._body.read(length)
             self._body.seek(0, os.SEEK_END)

@@ -265,16 +265,21 @@ class S3DirectUploads:
             return Verdict()
         if history.name is not None:
             return Verdict(file=self._storage.find(id, history.name))
+        refusal = self.refusal(id)
+        return None if refusal is None else Verdict(refusal=refusal)
+
+    def refusal(self, id: str) -> Mapping[str, Any] | None:  # noqa: A002
         try:
             with s3_errors():
                 response = self._client.get_object(Bucket=self._bucket, Key=f"refused/{id}.json")
-                return Verdict(refusal=json.loads(require_s3(response, "ETag")["Body"].read()))
+                refusal: Mapping[str, Any] = json.loads(require_s3(response, "ETag")["Body"].read())
         except S3Refused as refused:
             if refused.s3_status == 404:
                 return None
             raise
         except ValueError:
             raise StorageUnavailable(f"refused/{id}.json does not hold what was written there") from None
+        return refusal
 
     def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
         try:

@@ -1,0 +1,82 @@
+"""The stack as it was deployed, here to the emulated AWS that ``.ci/emulated-aws`` starts."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+import requests
+
+from handler.tokens import mint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+STACK = "upload"
+SECONDS = 120
+"""How long a test waits for something that must happen. It ends as soon as it has happened."""
+ENVIRONMENT = dict(os.environ)
+"""As it was before tests/conftest.py empties it for each test. ``emulated-aws env`` prints what is needed."""
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """A deployed stack, and a client that has an upload token.
+
+    :param resources: the physical ids, by the names in template.yaml.
+    :param port: of the emulated AWS, which is behind every host name of AWS.
+    :param token: with the scope ``upload``.
+    """
+
+    resources: Mapping[str, str]
+    port: str
+    token: str
+
+    @property
+    def endpoint(self) -> str:
+        region = ENVIRONMENT["AWS_REGION"]
+        return f"https://{self.resources['Api']}.execute-api.{region}.amazonaws.com/live/upload"
+
+    def aws(self, service: str) -> Any:
+        return boto3.client(service)  # type: ignore[call-overload]
+
+    def send(self, method: str, url: str, **more: Any) -> requests.Response:
+        """Send a request to a host of AWS; to the API with the token."""
+        parts = urlsplit(url)
+        headers = {"Host": parts.netloc}
+        if url.startswith(self.endpoint):
+            headers["Authorization"] = f"Bearer {self.token}"
+        there = parts._replace(netloc=f"127.0.0.1:{self.port}").geturl()
+        return requests.request(method, there, headers=headers, timeout=60, allow_redirects=False, **more)
+
+
+@pytest.fixture
+def deployed(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -> Deployed:
+    if "EMU_PORT" not in ENVIRONMENT:
+        pytest.skip("EMU_PORT does not say where an emulated AWS is; .ci/emulated-aws starts one as root")
+    for name, value in ENVIRONMENT.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    described = boto3.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+    return Deployed(
+        resources={each["LogicalResourceId"]: each.get("PhysicalResourceId", "") for each in described},
+        port=ENVIRONMENT["EMU_PORT"],
+        token=mint(ENVIRONMENT["TOKEN_SECRET"], expires_seconds=600),
+    )
+
+
+def eventually(find: Callable[[], _Found | None]) -> _Found:
+    """Ask again and again until something is found."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        if found := find():
+            return found
+        time.sleep(0.5)
+    pytest.fail(f"{find.__doc__ or find} did not happen in {SECONDS} s")
