@@ -238,7 +238,7 @@ def _part_size(number: int, *, size: int, part_bytes: int | None) -> int:
         part_bytes = MIN_PART_BYTES  # S3 takes a smaller part only as the last, so there is one
     count = max(1, -(-size // part_bytes))
     if number > count:
-        raise MalformedRequest(f"A file of {size:,} bytes in parts of {part_bytes:,} has {count:,} parts.")
+        raise MalformedRequest(f"There is no part {number}. The last part of a file of {size:,} bytes is {count:,}.")
     return min(part_bytes, size - (number - 1) * part_bytes)
 
 

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -685,7 +686,7 @@ def test_a_key_is_not_read_for_every_request(direct: DirectClient) -> None:
 
 # S3 fails, at each of the calls that a verdict takes.
 
-FAULTS = ["throttle", "forbid", "cut off", "cut off after it was done", "garbage", "page"]
+FAULTS = ["throttle", "forbid", "cut off", "cut off after it was done", "garbage", "page", "page with an ETag"]
 PAGE = b"<html><head><title>Sign in to use this network</title></head><body/></html>"
 
 
@@ -696,9 +697,15 @@ class Body(io.BytesIO):
         yield self.read()
 
 
-def page(request: Any, **_: object) -> AWSResponse:
+PAGE_FIELDS = {
+    "page": {"Content-Type": "text/html"},
+    "page with an ETag": {"Content-Type": "application/xhtml+xml", "ETag": '"e"'},
+}
+
+
+def page(request: Any, *, fields: dict[str, str], **_: object) -> AWSResponse:
     """A response that a proxy makes to any request: botocore takes its 200 for S3's."""
-    headers = {"Content-Type": "text/html", "Content-Length": str(len(PAGE))}
+    headers = fields | {"Content-Length": str(len(PAGE))}
     return AWSResponse(request.url, 200, headers, Body(PAGE))  # type: ignore[arg-type]
 
 
@@ -727,12 +734,13 @@ class Faults:
                 self._call(operation, arguments)
             case "garbage":
                 return {"ResponseMetadata": {"HTTPStatusCode": 200}}
-            case "page":
-                self._events.register_first("before-send.s3", page)
+            case "page" | "page with an ETag":
+                answer = partial(page, fields=PAGE_FIELDS[self._fault])
+                self._events.register_first("before-send.s3", answer)
                 try:
                     return self._call(operation, arguments)
                 finally:
-                    self._events.unregister("before-send.s3", page)
+                    self._events.unregister("before-send.s3", answer)
         raise ConnectionClosedError(endpoint_url="https://s3")
 
 
@@ -1166,6 +1174,31 @@ def test_a_part_that_comes_while_the_upload_is_completed(folder: LocalDirectUplo
         folder.take_part(part_ticket(folder, id, 1), [b"late"])
     with pytest.raises(UploadNotFound):
         folder.complete(id, id, listed)
+
+
+def test_aborting_an_upload_while_it_is_completed_comes_too_late(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An abort that found nothing to wait for would say that an upload is forgotten which is then stored."""
+    id = begun(folder)  # noqa: A001
+    folder.take_part(part_ticket(folder, id, 1), [b"bytes"])
+    close, found = LocalDirectUploads._close, []
+
+    def abort() -> None:
+        folder.abort(id, id)
+        found.append(folder.arrived(id))
+
+    thread = threading.Thread(target=abort)
+
+    def close_during_the_abort(self: LocalDirectUploads, id: str, directory: Path) -> bool:  # noqa: A002
+        thread.start()
+        thread.join(timeout=0.3)  # without the lock it ends here
+        return close(self, id, directory)
+
+    monkeypatch.setattr(LocalDirectUploads, "_close", close_during_the_abort)
+    folder.complete(id, id, folder.parts(id, id))
+    thread.join()
+    assert found == [True]
 
 
 def test_a_completion_that_the_disk_refuses_loses_no_part(

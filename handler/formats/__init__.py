@@ -18,7 +18,7 @@ READ_AHEAD_BYTES = 4096
 MIN_SEQUENTIAL_BYTES = 64 * 1024
 MAX_SEQUENTIAL_BYTES = 1024 * 1024
 """A check that asks for the next bytes gets 64 KiB, then twice as much each time, up to 1 MiB."""
-PIECE_BYTES = 8 * 1024 * 1024
+PIECE_BYTES = 4 * 1024 * 1024
 """The read-ahead of a check that looks at the whole file: an ordinary photo is its head and one piece."""
 QUESTION_BYTES = 1024 * 1024
 """Each question counts as at least this many bytes, because a bucket needs about as long for a small range."""

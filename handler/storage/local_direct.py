@@ -154,12 +154,12 @@ class LocalDirectUploads:
         if damaged := self._arrived(id).damaged:
             numbers = ", ".join(map(str, damaged[:10]))
             raise UploadIncomplete(f"Some parts are damaged on the disk. Send them again: {numbers}.")
-        with disk_errors():
-            with self._new_directory() as directory, _not_found_if_missing():
-                os.link(self._open(id) / DECLARATION, directory / DECLARATION)
-                for part in parts:
-                    self._link_part(id, part, directory)
-                self._close(id, directory)  # unless another request has just completed it
+        # The lock lets either this or an abort take the upload, so that an aborted one is never stored.
+        with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(id)):
+            os.link(self._open(id) / DECLARATION, directory / DECLARATION)
+            for part in parts:
+                self._link_part(id, part, directory)
+            self._close(id, directory)  # unless another request has just completed it
             self._remove(self._open(id))
 
     def _close(self, id: str, directory: Path) -> bool:  # noqa: A002
@@ -184,7 +184,7 @@ class LocalDirectUploads:
             raise
 
     def abort(self, id: str, upload: str) -> None:  # noqa: A002, ARG002
-        with disk_errors():
+        with disk_errors(), suppress(FileNotFoundError), locked(self._open(id)):
             self._remove(self._open(id))
 
     def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002

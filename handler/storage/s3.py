@@ -344,6 +344,6 @@ def require_s3(response: _Response, *member: str) -> _Response:
     for name in member:
         found = found.get(name) if isinstance(found, Mapping) else None
     # A page may have an ETag. No object of ours is a page.
-    if found is None or fields.get("content-type", "").startswith("text/html"):
+    if found is None or fields.get("content-type", "").startswith(("text/html", "application/xhtml+xml")):
         raise StorageUnavailable("a 200 that S3 did not send: it has no request id")
     return response
