@@ -93,10 +93,8 @@ def form(token: str | None = None) -> Response:
         return _created(batch, content)
 
 
-@blueprint.put("/upload/<name>")
-@blueprint.post("/upload/<name>")
-@blueprint.put("/upload/t/<token>/<name>")
-@blueprint.post("/upload/t/<token>/<name>")
+@blueprint.route("/upload/<name>", methods=["PUT", "POST"])
+@blueprint.route("/upload/t/<token>/<name>", methods=["PUT", "POST"])
 def body(name: str, token: str | None = None) -> Response:
     """Store the body as a file of that name, as ``curl -T`` and ``wget --post-file`` send it."""
     _check_dialect()

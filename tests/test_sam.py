@@ -273,6 +273,7 @@ def test_the_artifact_holds_what_is_needed_and_nothing_else(artifact: Path) -> N
         shipped = {path.name for path in (function / "handler").iterdir()} - bytecode
         ours = {path.name for path in (ROOT / "handler").iterdir()} - bytecode
         assert shipped == ours - {"Makefile", "__main__.py", "direct_local.py", "server.py", "wire.py"}
+        assert not {"debug", "middleware"} & {path.name for path in (function / "werkzeug").iterdir()}
         # One artifact is good for both values of the parameter Architecture.
         assert {path.name.split("-")[2] for path in function.rglob("*.so")} == {"x86_64", "aarch64"}
 
