@@ -213,6 +213,7 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`POST /upload`, with `?filename=`": to("POST", "/upload?filename=a.txt", data=samples.TEXT),
     "`PUT /upload`": to("PUT", "/upload", data=b"x"),
     "`PUT /upload`, with `?filename=`": to("PUT", "/upload?filename=a.txt", data=samples.TEXT),
+    "`POST /upload/<name>`": to("POST", "/upload/a.txt", data=samples.TEXT),
     "`PUT /upload/<name>`": to("PUT", "/upload/a.txt", data=samples.TEXT),
     "`PUT /upload/<name>`, refused": to("PUT", "/upload/a.png", data=HTML),
     "`PUT /upload/<name>`, without a token": lambda case: lambda: case.anyone.put("/upload/a.txt", data=samples.TEXT),
