@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from handler import filetypes, forms, inspection, settings
-from handler.formats import HEAD_BYTES, MAX_BYTES, PIECE_BYTES, archives, hidden, images, text
+from handler.formats import HEAD_BYTES, MAX_BYTES, archives, hidden, images, text
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -118,7 +118,9 @@ def test_the_limits_are_those_of_the_code() -> None:
     hides = " ".join(DOCUMENT.partition("**A page or a script in an image.**")[2].partition("\n\n")[0].split())
     mib = 1024 * 1024
     assert f"an image of up to {hidden.MAX_IMAGE_BYTES // mib} MiB" in hides
-    assert f"the first {hidden.MAX_IMAGE_HEAD_BYTES // mib} MiB and the last {PIECE_BYTES // mib} MiB" in hides
+    assert (
+        f"the first {hidden.MAX_IMAGE_HEAD_BYTES // mib} MiB and the last {hidden.IMAGE_TAIL_BYTES // mib} MiB" in hides
+    )
     assert f"its first and last {HEAD_BYTES // 1024} KiB" in hides
     assert f"a sound or a film of up to {hidden.MAX_MEDIA_BYTES // mib} MiB" in hides
     assert hidden.MEDIA_TAIL_BYTES // mib == 1

@@ -28,7 +28,8 @@ MAX_RANGES = MAX_BYTES // QUESTION_BYTES
 """The number of questions that follows from :data:`MAX_BYTES`."""
 MAX_PARTS = 100_000
 """A check follows this many parts of a file (chunks, segments, frames, boxes): tiny ones cost time, not bytes."""
-_REMEMBERED_BYTES = 2 * PIECE_BYTES
+_REMEMBERED_BYTES = 4 * PIECE_BYTES
+"""So that the metadata of a photo, which may have 8 MiB, are not read again when they are searched."""
 
 T = TypeVar("T")
 

@@ -11,9 +11,10 @@ import re
 from . import HEAD_BYTES, PIECE_BYTES, Check, Dimensions, File, Range, Steps, T, Unsafe, active, archives
 
 MAX_IMAGE_BYTES = 48 * 1024 * 1024
-"""Every byte of an image up to this size is looked at. Of a larger one the last :data:`PIECE_BYTES` are, and so many
-from its beginning that both make this size."""
-MAX_IMAGE_HEAD_BYTES = MAX_IMAGE_BYTES - PIECE_BYTES
+"""Every byte of an image up to this size is looked at. Of a larger one the last :data:`IMAGE_TAIL_BYTES` are, and so
+many from its beginning that both make this size."""
+IMAGE_TAIL_BYTES = 8 * 1024 * 1024
+MAX_IMAGE_HEAD_BYTES = MAX_IMAGE_BYTES - IMAGE_TAIL_BYTES
 MAX_MEDIA_BYTES = 8 * 1024 * 1024
 """Every byte of a sound or a film up to this size is looked at."""
 MEDIA_TAIL_BYTES = 1024 * 1024
@@ -30,7 +31,7 @@ def image(check: Check) -> Check:
 
     def checked(file: File) -> Steps[Dimensions | None]:
         own = File(file.size, read_ahead=PIECE_BYTES)
-        return (yield from _searched(check, own, MAX_IMAGE_BYTES, MAX_IMAGE_HEAD_BYTES, PIECE_BYTES))
+        return (yield from _searched(check, own, MAX_IMAGE_BYTES, MAX_IMAGE_HEAD_BYTES, IMAGE_TAIL_BYTES))
 
     return checked
 
@@ -78,7 +79,7 @@ def refuse_behind(file: File, end: int) -> Steps[None]:
     known = begins.startswith(b"\xff\xd8\xff") or b"ftyp" in begins[:8] or (yield from file.tail(4)) == b"SEFT"
     if known:  # compressed data, except at its beginning
         yield from refuse_inside(file, at, at + HEAD_BYTES)
-    elif file.size <= MAX_IMAGE_BYTES or at >= file.size - PIECE_BYTES:
+    elif file.size <= MAX_IMAGE_BYTES or at >= file.size - IMAGE_TAIL_BYTES:
         yield from refuse_inside(file, at, file.size)
     else:
         raise Unsafe("it has more behind its end than is looked at")
@@ -98,7 +99,7 @@ def _after_padding(file: File, at: int) -> Steps[int]:
 
 
 def _is_looked_at(file: File, at: int) -> bool:
-    return file.size <= MAX_IMAGE_BYTES or at < MAX_IMAGE_HEAD_BYTES or at >= file.size - PIECE_BYTES
+    return file.size <= MAX_IMAGE_BYTES or at < MAX_IMAGE_HEAD_BYTES or at >= file.size - IMAGE_TAIL_BYTES
 
 
 def _searched(check: Check, file: File, whole: int, head: int, tail: int) -> Steps[Dimensions | None]:
