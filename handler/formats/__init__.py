@@ -141,10 +141,10 @@ class File:
         self._spent += max(wanted.length, QUESTION_BYTES)
         if self._spent > MAX_BYTES:
             raise Unsafe("the parts that show its type are too large, or too far apart, to be looked at")
+        while len(self._ranges) > 1 and sum(len(each) for _, each in self._ranges) + wanted.length > _REMEMBERED_BYTES:
+            del self._ranges[1]  # the oldest but the head, before there is another one in memory
         data = yield wanted
         self._ranges.append((wanted.offset, data))
-        while len(self._ranges) > 2 and sum(len(each) for _, each in self._ranges) > _REMEMBERED_BYTES:
-            del self._ranges[1]  # the oldest but the head
         return wanted.offset, data
 
     def _next_range(self, offset: int, end: int) -> Range:
