@@ -199,7 +199,14 @@ def test_every_route(
     assert (form.status_code, form.headers["Content-Type"]) == (201, "text/html; charset=utf-8")
     url = client.post("/upload", files={"file": ("a.txt", b"hello")}).json()["url"]
     assert client.put("/upload/a.txt", data=b"hello").status_code == 201
+    assert client.post("/upload/a.txt", data=b"hello").status_code == 201
     assert client.put("/upload", data=b"hello").status_code == 400
+    with_token = f"/upload/t/{token}"
+    assert "extensions" in client.get(with_token).json()
+    assert client.post(with_token, files={"file": ("a.txt", b"hello")}).status_code == 201
+    assert client.put(f"{with_token}?filename=a.txt", data=b"hello").status_code == 201
+    for send in (client.post, client.put):
+        assert send(f"{with_token}/a.txt", data=b"hello").status_code == 201
     assert client.get(url).content == b"hello"
     assert client.delete(url).status_code == 204
 
