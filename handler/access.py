@@ -117,9 +117,13 @@ class LoopbackAccess:
     def check_request(self, request: Request) -> None:
         host = urlsplit(f"//{request.host}").hostname
         if not (is_loopback(host) and is_loopback(request.remote_addr)):
-            raise Forbidden("Without ACCESS and TOKEN_SECRET this endpoint answers its own machine alone.")
+            raise Forbidden(
+                "Without ACCESS and TOKEN_SECRET this endpoint answers only its own machine. Set one of them."
+            )
         if any(field in request.headers for field in PROXY_FIELDS):
-            raise Forbidden("This came through a proxy, from who knows where. Set TOKEN_SECRET, or ACCESS=public.")
+            raise Forbidden(
+                "A proxy sent this request, so the client's address is unknown. Set TOKEN_SECRET, or ACCESS=public."
+            )
         origin = request.headers.get("Origin")
         if origin is None and _is_from_another_site(request):
             origin = _referring_origin(request)
