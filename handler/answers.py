@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, render_template, request, url_for
+from flask.globals import request_ctx
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
@@ -55,7 +56,10 @@ def failure(problem: Problem, *, request_id: str, headers: Mapping[str, str] | N
         return in_dialect(dialect.refused(body), headers=headers)
     accepted = _accepted()
     if accepted == HTML:
-        return Response(render_template("problem.html", **body), problem.status, headers, mimetype=HTML)
+        # A page has links. No URL can be made of a Host that is not a host name, such as "a..b".
+        if request_ctx.url_adapter is not None:
+            return Response(render_template("problem.html", **body), problem.status, headers, mimetype=HTML)
+        accepted = PROBLEM_JSON
     return Response(_dump(body), problem.status, headers, mimetype=accepted)
 
 

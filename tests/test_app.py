@@ -11,6 +11,8 @@ from urllib.parse import quote
 import pytest
 from flask import url_for
 from werkzeug.routing import Rule
+from werkzeug.test import create_environ
+from werkzeug.wrappers import Response
 
 from handler.answers import HTML, MAX_ACCEPT_CHARS, PROBLEM_JSON
 from handler.app import create_app
@@ -48,6 +50,16 @@ def test_raw_bytes_in_a_query_are_read_like_encoded_ones(client: FlaskClient, na
 def test_accept_of_more_than_1_kib_counts_as_any_type(client: FlaskClient, length: int, media_type: str) -> None:
     accept = "text/html, x/".ljust(length, "y")
     assert client.get("/nothing", headers={"Accept": accept}).mimetype == media_type
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", "a" * 64 + ".example"])
+@pytest.mark.parametrize("accept", ["text/html", "*/*"])
+def test_host_that_is_no_host_name_is_rejected(make_app: Callable[..., Flask], host: str, accept: str) -> None:
+    # The test client cannot send it.
+    environ = create_environ("/upload", headers={"Accept": accept}) | {"HTTP_HOST": host}
+    response = Response.from_app(make_app(ACCESS="public"), environ)
+    assert response.status_code == 400
+    assert response.mimetype == PROBLEM_JSON
 
 
 @pytest.mark.parametrize(
