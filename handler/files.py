@@ -87,10 +87,12 @@ def _pass_over_what_has_no_meaning(environ: dict[str, Any]) -> None:
     unit, _, ranges = environ.get("HTTP_RANGE", "").partition("=")
     if unit.strip().lower() != "bytes" or "," in ranges:
         environ.pop("HTTP_RANGE", None)
-    # Sections 13.1.3 to 13.1.5: a date that is none. Of a year beyond a C int Werkzeug's parser makes an OverflowError.
+    # Sections 13.1.3 to 13.1.5: an invalid date is ignored. Werkzeug raises OverflowError for a year beyond a C int,
+    # and for a date that is outside the years 1 to 9999 in UTC.
     for name in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"):
         try:
-            parse_date(environ.get(name))
+            if date := parse_date(environ.get(name)):
+                http_date(date)
         except OverflowError:
             del environ[name]
 

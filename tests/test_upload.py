@@ -608,6 +608,16 @@ def test_a_date_that_is_none_is_passed_over(client: FlaskClient, kind: str, fiel
     assert (response.status_code, response.data) == expected
 
 
+@pytest.mark.parametrize("field", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359"])
+def test_date_outside_of_the_calendar_in_utc_is_ignored(client: FlaskClient, kind: str, field: str, date: str) -> None:
+    if kind != "folder":
+        pytest.skip("S3 answers this itself")
+    path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
+    response = client.get(path, headers={field: date})
+    assert (response.status_code, response.data) == (200, samples.TEXT)
+
+
 def test_a_download_on_a_condition(client: FlaskClient, kind: str) -> None:
     if kind != "folder":
         pytest.skip("S3 answers this itself")
