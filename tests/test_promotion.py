@@ -1300,6 +1300,48 @@ def test_form_sent_again_while_the_first_is_judged_is_refused(
     assert not sent_form(folder, form, b"again")
 
 
+def test_status_of_a_file_that_is_deleted_at_this_moment(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = begun(folder)  # noqa: A001
+    directory = folder._folder / "files" / id
+    scandir, listdir = os.scandir, os.listdir
+
+    def list_after_the_delete(function: Callable[..., Any]) -> Callable[..., Any]:
+        def list_(path: Any) -> Any:
+            if Path(path) == directory and directory.exists():
+                directory.rmdir()
+            return function(path)
+
+        return list_
+
+    for ask in (folder.verdict, folder._storage.contains, folder._storage.release):
+        directory.mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", list_after_the_delete(scandir))
+            patch.setattr(os, "listdir", list_after_the_delete(listdir))
+            assert not ask(id)
+        assert not directory.exists()
+
+
+def test_part_of_an_upload_that_is_removed_at_this_moment_is_not_found(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = begun(folder)  # noqa: A001
+    scandir = os.scandir
+
+    def scan_after_the_removal(path: Any) -> Any:
+        if path in (folder._open(id), str(folder._open(id))):
+            monkeypatch.undo()
+            folder.abort(id, id)
+        return scandir(path)
+
+    ticket = part_ticket(folder, id, 1)
+    monkeypatch.setattr(os, "scandir", scan_after_the_removal)
+    with pytest.raises(UploadNotFound):
+        folder.take_part(ticket, [b"bytes"])
+
+
 def test_a_part_that_is_on_its_way_when_the_upload_is_completed(folder: LocalDirectUploads) -> None:
     id = begun(folder)  # noqa: A001
     folder.take_part(part_ticket(folder, id, 1), [b"first"])

@@ -55,7 +55,7 @@ from .durable import (
     write_new,
 )
 from .errors import disk_errors
-from .local import LocalStorage, LocalWriter, last_written
+from .local import LocalStorage, LocalWriter, entries, last_written
 
 RECEIVER = "upload/s3/incoming"
 """Where this endpoint itself takes the bytes, relative to its root."""
@@ -226,7 +226,7 @@ class LocalDirectUploads:
 
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
         with disk_errors():
-            for path in (self._folder / "files" / id).glob("*"):
+            for path in entries(self._folder / "files" / id):
                 if file := self._storage.find(id, path.name):
                     return Verdict(file=file)
             if refusal := _read_refusal(self._refusal_path(id)):
@@ -267,9 +267,9 @@ class LocalDirectUploads:
             if size is not None and arrived != size:
                 raise Forbidden(f"This URL is for a part of {size:,} bytes.")
             name = _name(Part(number=number, etag=etag, size=arrived))
-            # What was there before, and not what comes in at the same moment: else each of two would remove the other.
-            others = [path for path in self._open(id).glob(f"{number}.*") if path.name != name]
             with _not_found_if_missing():
+                # Those from before, and not one that comes in at the same moment: each would remove the other.
+                others = [path for path in self._open(id).glob(f"{number}.*") if path.name != name]
                 (directory / "data").rename(self._open(id) / name)
                 for other in others:
                     other.unlink(missing_ok=True)
