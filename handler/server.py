@@ -106,6 +106,7 @@ class Server(ThreadedWSGIServer):
         self._room = threading.Semaphore(max_connections())
         self._room_seconds: float = ROOM_SECONDS
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
+        self._stop_by: float | None = None
         # Closing one end wakes every thread that waits at the other.
         self.wakes_at_stop, self._stop_signal = socket.socketpair()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -131,14 +132,16 @@ class Server(ThreadedWSGIServer):
     def stop(self) -> None:
         """Accept no more connections and wait until the requests under way have ended.
 
-        A request that still waits for its client is answered with 503, and its upload is cleared away.
+        A request that still waits for its client is answered with 503, and its upload is cleared away. A second call
+        waits no longer than the first: the answer to a client that does not read it may never end.
         """
         self.stopping = True
         self.server_close()
         self._stop_signal.close()
-        deadline = time.monotonic() + STOP_SECONDS
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + STOP_SECONDS
         for thread in self._requests.copy():
-            thread.join(max(0, deadline - time.monotonic()))
+            thread.join(max(0, self._stop_by - time.monotonic()))
         self._close_turned_away()
         self._close_signal()
 

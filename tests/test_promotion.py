@@ -21,12 +21,12 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from handler.intake import Intake
-from handler.problems import StorageUnavailable, UploadIncomplete, UploadNotFound
+from handler.problems import Forbidden, InternalError, StorageUnavailable, UploadIncomplete, UploadNotFound
 from handler.promotion import Promotion
 from handler.storage import direct as direct_module
 from handler.storage import new_id
 from handler.storage import s3_direct as s3_direct_module
-from handler.storage.direct import Declaration, Gone, Part
+from handler.storage.direct import Declaration, Form, Gone, Part
 from handler.storage.durable import locked
 from handler.storage.local import LocalStorage
 from handler.storage.local_direct import LocalDirectUploads, LocalIncoming
@@ -1190,10 +1190,10 @@ def test_aborting_an_upload_while_it_is_completed_comes_too_late(
 
     thread = threading.Thread(target=abort)
 
-    def close_during_the_abort(self: LocalDirectUploads, id: str, directory: Path) -> bool:  # noqa: A002
+    def close_during_the_abort(self: LocalDirectUploads, id: str, directory: Path) -> None:  # noqa: A002
         thread.start()
         thread.join(timeout=0.3)  # without the lock it ends here
-        return close(self, id, directory)
+        close(self, id, directory)
 
     monkeypatch.setattr(LocalDirectUploads, "_close", close_during_the_abort)
     folder.complete(id, id, folder.parts(id, id))
@@ -1211,7 +1211,7 @@ def test_a_completion_that_the_disk_refuses_loses_no_part(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("os.link", "handler.storage.local_direct._renamed"):
+    for name in ("os.link", "handler.storage.local_direct._rename_unless_taken"):
         with monkeypatch.context() as patch:
             patch.setattr(name, full)
             with pytest.raises(StorageUnavailable):
@@ -1219,6 +1219,127 @@ def test_a_completion_that_the_disk_refuses_loses_no_part(
         assert folder.parts(id, id) == listed
     folder.complete(id, id, listed)
     assert folder.incoming(id) is not None
+
+
+def test_parts_left_by_a_killed_completion_count_no_more(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a client could replace them, and would be told that the file with the earlier ones is its own."""
+    id = begun(folder)  # noqa: A001
+    folder.take_part(part_ticket(folder, id, 1), [b"first"])
+
+    remove = LocalDirectUploads._remove
+
+    def killed_after_closing(self: LocalDirectUploads, upload: Path) -> None:
+        if upload.suffix != ".complete":
+            raise SystemExit
+        remove(self, upload)
+
+    listed = folder.parts(id, id)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDirectUploads, "_remove", killed_after_closing)
+        with pytest.raises(SystemExit):
+            folder.complete(id, id, listed)
+    assert not folder.begun(id, id)
+    with pytest.raises(UploadNotFound):
+        folder.take_part(part_ticket(folder, id, 1), [b"second"])
+    with pytest.raises(UploadNotFound):
+        folder.parts(id, id)
+    completed = folder.incoming(id)
+    assert completed is not None
+    assert completed.read(0, 100) == b"first"
+    folder.discard(id)
+    assert not folder.begun(id, id)
+
+
+def sent_form(folder: LocalDirectUploads, form: Form, data: bytes) -> bool:
+    """Send a form; ``False`` if it was sent before."""
+    try:
+        folder.take_form(key=form.fields["key"], policy=form.fields["policy"], chunks=[data])
+    except Forbidden:
+        return False
+    return True
+
+
+def test_of_two_forms_sent_at_once_one_is_taken(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise both would be told that their bytes have arrived, and those of one would be lost."""
+    id = new_id()  # noqa: A001
+    form = folder.form(id, Declaration(original_name="a.txt", max_bytes=100))
+    close, taken = LocalDirectUploads._close, []
+    thread = threading.Thread(target=lambda: taken.append(sent_form(folder, form, b"other")))
+
+    def close_during_the_other(self: LocalDirectUploads, id: str, directory: Path) -> None:  # noqa: A002
+        monkeypatch.undo()
+        thread.start()
+        thread.join(timeout=0.3)  # without the lock it ends here
+        close(self, id, directory)
+
+    monkeypatch.setattr(LocalDirectUploads, "_close", close_during_the_other)
+    assert sent_form(folder, form, b"first")
+    thread.join()
+    assert taken == [False]
+    completed = folder.incoming(id)
+    assert completed is not None
+    assert completed.read(0, 100) == b"first"
+
+
+def test_form_sent_again_while_the_first_is_judged_is_refused(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = new_id()  # noqa: A001
+    form = folder.form(id, Declaration(original_name="a.txt", max_bytes=100))
+    assert sent_form(folder, form, b"first")
+
+    def judged_meanwhile(self: LocalDirectUploads, id: str) -> LocalIncoming | None:  # noqa: A002
+        monkeypatch.undo()
+        self.refuse(id, InternalError().as_dict())
+        self.discard(id)
+        return self.incoming(id)
+
+    monkeypatch.setattr(LocalDirectUploads, "incoming", judged_meanwhile)
+    assert not sent_form(folder, form, b"again")
+
+
+def test_status_of_a_file_that_is_deleted_at_this_moment(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = begun(folder)  # noqa: A001
+    directory = folder._folder / "files" / id
+    scandir, listdir = os.scandir, os.listdir
+
+    def list_after_the_delete(function: Callable[..., Any]) -> Callable[..., Any]:
+        def list_(path: Any) -> Any:
+            if Path(path) == directory and directory.exists():
+                directory.rmdir()
+            return function(path)
+
+        return list_
+
+    for ask in (folder.verdict, folder._storage.contains, folder._storage.release):
+        directory.mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", list_after_the_delete(scandir))
+            patch.setattr(os, "listdir", list_after_the_delete(listdir))
+            assert not ask(id)
+        assert not directory.exists()
+
+
+def test_part_of_an_upload_that_is_removed_at_this_moment_is_not_found(
+    folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = begun(folder)  # noqa: A001
+    scandir = os.scandir
+
+    def scan_after_the_removal(path: Any) -> Any:
+        if path in (folder._open(id), str(folder._open(id))):
+            monkeypatch.undo()
+            folder.abort(id, id)
+        return scandir(path)
+
+    ticket = part_ticket(folder, id, 1)
+    monkeypatch.setattr(os, "scandir", scan_after_the_removal)
+    with pytest.raises(UploadNotFound):
+        folder.take_part(ticket, [b"bytes"])
 
 
 def test_a_part_that_is_on_its_way_when_the_upload_is_completed(folder: LocalDirectUploads) -> None:

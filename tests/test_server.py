@@ -300,6 +300,25 @@ def test_a_request_whose_header_is_under_way_is_answered_503_at_the_end(start: C
         assert parse(connection.makefile("rb").read())[0] == 503
 
 
+def test_stopping_twice_waits_once_for_a_client_that_does_not_read(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waited = 1000.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    class Stuck(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            nonlocal now
+            waited.append(timeout)
+            now += timeout or 0
+
+    server._requests.add(Stuck())
+    server.stop()
+    server.stop()
+    assert waited == [handler.server.STOP_SECONDS, 0]
+    server._requests.clear()
+
+
 def test_a_server_started_with_nohup_ignores_sighup(start: Callable[..., Server]) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
     try:

@@ -83,7 +83,7 @@ class LocalStorage:
     def contains(self, id: str) -> bool:  # noqa: A002
         with disk_errors():
             # An empty directory is the rest of a delete.
-            return is_id(id) and any((self.folder / "files" / id).glob("*"))
+            return is_id(id) and bool(entries(self.folder / "files" / id))
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (one path serves both)
         return self._path(file)
@@ -113,7 +113,7 @@ class LocalStorage:
         """Make an id free again if no whole file has it: a process was killed while it stored one, or the metadata is
         damaged. No other thread and no other server may be storing a file under this id."""
         directory = self.folder / "files" / id
-        if any(self.find(id, path.name) for path in directory.glob("*")):
+        if any(self.find(id, path.name) for path in entries(directory)):
             return
         shutil.rmtree(directory, ignore_errors=True)
         self._metadata(id).unlink(missing_ok=True)
@@ -229,6 +229,18 @@ def _holds_something(directory: Path) -> bool:
     except OSError:  # POSIX, rmdir(): EEXIST or ENOTEMPTY
         return True
     return False
+
+
+def entries(directory: Path) -> list[Path]:
+    """Return all that is in a directory; nothing if the directory is missing, or is removed at this moment, where
+    ``Path.glob()`` of Python 3.11 and 3.12 fails.
+
+    :raises OSError: the directory cannot be read.
+    """
+    try:
+        return list(directory.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def last_written(path: Path) -> float:

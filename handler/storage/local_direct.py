@@ -55,7 +55,7 @@ from .durable import (
     write_new,
 )
 from .errors import disk_errors
-from .local import LocalStorage, LocalWriter, last_written
+from .local import LocalStorage, LocalWriter, entries, last_written
 
 RECEIVER = "upload/s3/incoming"
 """Where this endpoint itself takes the bytes, relative to its root."""
@@ -129,7 +129,8 @@ class LocalDirectUploads:
 
     def begun(self, id: str, upload: str) -> bool:  # noqa: A002, ARG002
         with disk_errors():
-            return _declaration(self._open(id)) is not None
+            # A killed process may have completed it and left its parts here, where they count no more.
+            return _declaration(self._open(id)) is not None and not self.arrived(id)
 
     def arrived(self, id: str) -> bool:  # noqa: A002
         return self.incoming(id) is not None
@@ -144,7 +145,7 @@ class LocalDirectUploads:
         """:raises UploadNotFound: there is no such upload, or it is being removed."""
         with disk_errors(), _not_found_if_missing():
             arrived = _arrived(self._open(id))
-            if _declaration(self._open(id)) is None:
+            if not self.begun(id, id):
                 raise UploadNotFound()
             return arrived
 
@@ -162,17 +163,14 @@ class LocalDirectUploads:
             self._close(id, directory)  # unless another request has just completed it
             self._remove(self._open(id))
 
-    def _close(self, id: str, directory: Path) -> bool:  # noqa: A002
-        """Make a directory the completed upload of that id, durably.
-
-        :returns: ``False`` if there is one already, which is whole.
-        """
+    def _close(self, id: str, directory: Path) -> None:  # noqa: A002
+        """Make a directory the completed upload of that id, durably, unless there is one already, which is whole. The
+        caller holds a lock that keeps others from doing the same."""
         sync_directory(directory)
         if self.incoming(id) is None:  # nothing has come in, or it is damaged
             self._remove(self._closed(id))
-        is_closed = _renamed(directory, self._closed(id))
+        _rename_unless_taken(directory, self._closed(id))
         sync_directory(self._folder / "incoming")
-        return is_closed
 
     def _link_part(self, id: str, part: Part, directory: Path) -> None:  # noqa: A002
         name = _name(part)
@@ -220,6 +218,7 @@ class LocalDirectUploads:
         with disk_errors():
             if self._closed(id).exists():
                 _mark_judged(self._judged(id))  # a verdict that was interrupted may have left this out
+                self._remove(self._open(id))  # a completion that was interrupted may have left it
                 self._remove(self._closed(id))
 
     def end_copies(self, id: str) -> None:  # noqa: A002
@@ -227,7 +226,7 @@ class LocalDirectUploads:
 
     def verdict(self, id: str) -> Verdict | None:  # noqa: A002
         with disk_errors():
-            for path in (self._folder / "files" / id).glob("*"):
+            for path in entries(self._folder / "files" / id):
                 if file := self._storage.find(id, path.name):
                     return Verdict(file=file)
             if refusal := _read_refusal(self._refusal_path(id)):
@@ -268,9 +267,9 @@ class LocalDirectUploads:
             if size is not None and arrived != size:
                 raise Forbidden(f"This URL is for a part of {size:,} bytes.")
             name = _name(Part(number=number, etag=etag, size=arrived))
-            # What was there before, and not what comes in at the same moment: else each of two would remove the other.
-            others = [path for path in self._open(id).glob(f"{number}.*") if path.name != name]
             with _not_found_if_missing():
+                # Those from before, and not one that comes in at the same moment: each would remove the other.
+                others = [path for path in self._open(id).glob(f"{number}.*") if path.name != name]
                 (directory / "data").rename(self._open(id) / name)
                 for other in others:
                     other.unlink(missing_ok=True)
@@ -295,8 +294,11 @@ class LocalDirectUploads:
             etag, size = _write(directory / "data", chunks, most=declaration.max_bytes)
             (directory / "data").rename(directory / _name(Part(number=1, etag=etag, size=size)))
             _write_declaration(directory, declaration)
-            if self._judged(id).exists() or not self._close(id, directory):
-                raise Forbidden("This form was sent before. Ask for another one.")
+            with locked(self._folder / "incoming"):  # of two that are sent at once only one is taken
+                # In this order: a verdict is noted before the file that was judged is removed.
+                if self.incoming(id) is not None or self._judged(id).exists():
+                    raise Forbidden("This form was sent before. Ask for another one.")
+                self._close(id, directory)
         return id, etag
 
     def _read_ticket(self, ticket: str, kind: str) -> list[Any]:
@@ -526,15 +528,13 @@ def _mark_judged(judged: Path) -> None:
     sync_directory(judged.parent)
 
 
-def _renamed(directory: Path, target: Path) -> bool:
+def _rename_unless_taken(directory: Path, target: Path) -> None:
     """Rename a directory that holds something, unless there is such a one already."""
     try:
         directory.rename(target)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # POSIX, rename(): either
             raise
-        return False
-    return True
 
 
 @contextmanager
