@@ -129,8 +129,12 @@ class LocalDirectUploads:
 
     def begun(self, id: str, upload: str) -> bool:  # noqa: A002, ARG002
         with disk_errors():
-            # A killed process may have completed it and left its parts here, where they count no more.
-            return _declaration(self._open(id)) is not None and not self.arrived(id)
+            return self._takes_parts(id)
+
+    def _takes_parts(self, id: str) -> bool:  # noqa: A002
+        """Whether an upload is under way. A killed process may have completed it and left its parts, which count no
+        more."""
+        return _declaration(self._open(id)) is not None and not self.arrived(id)
 
     def arrived(self, id: str) -> bool:  # noqa: A002
         return self.incoming(id) is not None
@@ -145,7 +149,7 @@ class LocalDirectUploads:
         """:raises UploadNotFound: there is no such upload, or it is being removed."""
         with disk_errors(), _not_found_if_missing():
             arrived = _arrived(self._open(id))
-            if not self.begun(id, id):
+            if not self._takes_parts(id):
                 raise UploadNotFound()
             return arrived
 
