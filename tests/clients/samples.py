@@ -38,6 +38,8 @@ MIB = 1024 * 1024
 
 PHOTO = _file("photo.png", _png(320, 240))
 FAKE = _file("fake.png", PAGE)
+FAKE_DOCUMENT = File(name="fake.pdf", mimeType="application/pdf", buffer=PAGE)
+"""For Dropzone, which makes thumbnails: where it cannot make one of a picture, its own words can replace ours."""
 HOSTILE_FAKE = _file("<img src=x onerror=alert(1)>.png", PAGE)
 LARGE_PHOTO = _file("photo.png", _png(4096, 9 * MIB // 4096))
 """More than one part of 8 MiB."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .samples import FAKE, LARGE_FAKE, LARGE_PHOTO, PHOTO, File
+from .samples import FAKE, FAKE_DOCUMENT, LARGE_FAKE, LARGE_PHOTO, PHOTO, File
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +22,9 @@ SECOND_PHOTO: File = {**PHOTO, "mimeType": "image/jpeg"}
 
 def test_dropzone(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("dropzone")
-    client.page.set_input_files("#one input", [PHOTO, FAKE])
+    client.page.set_input_files("#one input", [PHOTO, FAKE_DOCUMENT])
     client.page.wait_for_selector("#one .dz-success")
-    client.wait_for_text("#one .dz-error-message", endpoint.refusal(FAKE))
+    client.wait_for_text("#one .dz-error-message", endpoint.refusal(FAKE_DOCUMENT))
     assert endpoint.new_files() == STORED
 
 
@@ -33,8 +33,8 @@ def test_dropzone_with_several_files_in_one_form(open_client: Callable[..., Clie
     client.page.set_input_files("#several input", [PHOTO, PHOTO])
     client.page.wait_for_selector("#several .dz-success >> nth=1")
     assert endpoint.new_files() == STORED * 2
-    client.page.set_input_files("#several input", [PHOTO, FAKE])
-    client.wait_for_text("#several .dz-error-message", endpoint.refusal(FAKE))
+    client.page.set_input_files("#several input", [PHOTO, FAKE_DOCUMENT])
+    client.wait_for_text("#several .dz-error-message", endpoint.refusal(FAKE_DOCUMENT))
     assert endpoint.new_files() == []
 
 
