@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import requests
 from contenders import Context
 
-from handler.storage.s3 import make_client
-from handler.tokens import mint
-from tests import gateway_events, samples
+from handler.storage.s3.files import make_client
+from handler.web.tokens import mint
+from tests.support import gateway_events, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BAR = 1.6
-EVENT = Path(__file__).parents[1] / "tests/events/sam-rest-api.json"
+EVENT = Path(__file__).parents[1] / "tests/support/events/sam-rest-api.json"
 
 
 class Context:

@@ -26,8 +26,8 @@ from a2wsgi import WSGIMiddleware
 from mangum import Mangum
 
 from handler import gateway
-from tests.gateway_behaviours import BEHAVIOURS, Door
-from tests.gateway_events import SHAPES
+from tests.support.gateway_behaviours import BEHAVIOURS, Door
+from tests.support.gateway_events import SHAPES
 
 Adapter = Callable[..., Any]
 

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import s3_sink
 from contenders import CONTENDERS
 
-from handler.tokens import mint
-from tests import gateway_events, samples
+from handler.web.tokens import mint
+from tests.support import gateway_events, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from werkzeug.routing import Rule
 
-from . import cors, direct, files, logs, openapi, outcome, page, upload
-from .access import UPLOADING, Access, LoopbackAccess, NoAccess, PublicAccess
-from .inspection import Policy
+from . import logs
+from .direct.promotion import Promotion
+from .inspection.policy import Policy
 from .intake import Intake
-from .promotion import Promotion
+from .routes import direct, files, openapi, page, uploads
 from .settings import DEFAULT_FOLDER, Settings, SettingsError
 from .storage import Storage
 from .storage.direct import DirectUploads
+from .web import cors, hooks
+from .web.access import UPLOADING, Access, LoopbackAccess, NoAccess, PublicAccess
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,17 +44,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["intake"] = Intake(app.extensions["storage"], policy=_make_policy(settings))
     app.extensions["promotion"] = Promotion(app.extensions["direct_uploads"], intake=app.extensions["intake"])
     app.register_blueprint(page.blueprint)
-    app.register_blueprint(upload.blueprint)
+    app.register_blueprint(uploads.blueprint)
     if settings.takes_direct_uploads:
         direct.register(app, hurry=settings.on_lambda)
     if settings.takes_direct_uploads and not settings.upload_bucket:
-        from . import direct_local  # noqa: PLC0415  (on AWS S3 takes the bytes, and this module is not there)
+        from .routes import s3_stand_in  # noqa: PLC0415  (on AWS S3 takes the bytes, and this module is not there)
 
-        direct_local.register(app)
+        s3_stand_in.register(app)
     files.register(app, downloads=settings.downloads)
     app.register_blueprint(openapi.blueprint)
     app.add_url_rule("/health", view_func=lambda: {"status": "ok"}, endpoint="health")
-    outcome.register(app)
+    hooks.register(app)
     cors.register(app, allowed_origins=settings.allowed_origins)
     return app
 
@@ -89,7 +91,7 @@ def _make_access(settings: Settings) -> Access:
     match settings.access:
         case "token" | "public" if settings.token_secrets:
             # Imported here: where no token is ever good nobody needs to wait for PyJWT.
-            from .tokens import TokenAccess  # noqa: PLC0415
+            from .web.tokens import TokenAccess  # noqa: PLC0415
 
             return TokenAccess(settings.token_secrets, without=UPLOADING if settings.access == "public" else None)
         case "public":
@@ -103,13 +105,13 @@ def _make_access(settings: Settings) -> Access:
 def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
     if settings.upload_bucket:
         # Imported here: offline nobody needs to wait for botocore, nor to have it.
-        from .storage.s3 import S3Storage  # noqa: PLC0415
-        from .storage.s3_direct import S3DirectUploads  # noqa: PLC0415
+        from .storage.s3.direct import S3DirectUploads  # noqa: PLC0415
+        from .storage.s3.files import S3Storage  # noqa: PLC0415
 
         bucket = S3Storage(settings.upload_bucket, client=_make_client(settings.upload_bucket))
         return bucket, S3DirectUploads(bucket)
-    from .storage.local import LocalStorage  # noqa: PLC0415
-    from .storage.local_direct import LocalDirectUploads  # noqa: PLC0415
+    from .storage.folder.direct import LocalDirectUploads  # noqa: PLC0415
+    from .storage.folder.files import LocalStorage  # noqa: PLC0415
 
     folder = settings.upload_folder or Path(DEFAULT_FOLDER)
     try:
@@ -125,7 +127,7 @@ def _make_client(bucket: str) -> S3Client:
     """The client for S3, unless botocore's own variables have values that cannot work."""
     from botocore.exceptions import BotoCoreError, InvalidRegionError, ProfileNotFound  # noqa: PLC0415
 
-    from .storage.s3 import make_client  # noqa: PLC0415
+    from .storage.s3.files import make_client  # noqa: PLC0415
 
     try:
         client = make_client()

@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 import awsgi
 
 from .problems import InternalError, MalformedRequest, Problem
-from .safe_headers import safe_headers
+from .web.security_headers import safe_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -8,8 +8,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 
-from . import inspection, problems
-from .inspection import FileName, Policy
+from . import problems
+from .inspection import policy as inspection
+from .inspection.policy import FileName, Policy
 from .problems import AlreadyExists, DigestMismatch, Problem, StorageUnavailable
 from .settings import LAMBDA_MAX_BODY_BYTES
 from .storage import Storage, StoredFile, Writer, new_id

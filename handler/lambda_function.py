@@ -14,10 +14,10 @@ import time
 from typing import Any
 
 from .app import create_app
+from .direct.promotion import Promotion
 from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
-from .promotion import Promotion
 
 _app = create_app()
 gc.enable()

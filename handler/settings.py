@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import field_names, filetypes
-from .filetypes import FileType
+from .inspection import filetypes
+from .inspection.filetypes import FileType
+from .web import field_names
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -14,10 +14,10 @@ from moto import mock_aws
 
 from handler.app import create_app
 from handler.settings import Settings
-from handler.storage.local import LocalStorage
-from handler.storage.s3 import S3Storage, make_client
+from handler.storage.folder.files import LocalStorage
+from handler.storage.s3.files import S3Storage, make_client
 
-from . import contract
+from .support import contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,9 @@ from werkzeug.routing import Rule
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Response
 
-from handler.answers import HTML, MAX_ACCEPT_CHARS, PROBLEM_JSON
 from handler.app import create_app
 from handler.settings import Settings, SettingsError
+from handler.web.responses import HTML, MAX_ACCEPT_CHARS, PROBLEM_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug.wsgi import ClosingIterator
 
-from handler.access import SCOPES
-from handler.tokens import mint
+from handler.web.access import SCOPES
+from handler.web.tokens import mint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

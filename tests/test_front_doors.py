@@ -10,13 +10,13 @@ from wsgiref.validate import validator
 
 import pytest
 
-from handler.access import SCOPES
 from handler.gateway import make_handler
-from handler.tokens import mint
+from handler.web.access import SCOPES
+from handler.web.tokens import mint
 
-from . import samples
-from .gateway_behaviours import Context
-from .gateway_events import SHAPES, Reply, Shape
+from .support import samples
+from .support.gateway_behaviours import Context
+from .support.gateway_events import SHAPES, Reply, Shape
 from .test_lambda import SECRET
 
 if TYPE_CHECKING:

@@ -25,16 +25,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import run_wsgi_app
 
-from handler.access import SCOPES
 from handler.app import create_app
 from handler.gateway import UnsupportedEvent, make_handler
 from handler.settings import Settings
-from handler.tokens import mint
+from handler.web.access import SCOPES
+from handler.web.tokens import mint
 
-from . import samples
-from .browser_requests import REQUESTS, FormRequest
-from .gateway_behaviours import Context
-from .gateway_events import SHAPES
+from .support import samples
+from .support.browser_requests import REQUESTS, FormRequest
+from .support.gateway_behaviours import Context
+from .support.gateway_events import SHAPES
 from .test_lambda import SECRET
 
 if TYPE_CHECKING:

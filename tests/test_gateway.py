@@ -17,7 +17,7 @@ from handler import gateway
 from handler.gateway import UnsupportedEvent, make_handler
 from handler.logs import JsonFormatter
 
-from .gateway_events import (
+from .support.gateway_events import (
     CLIENT,
     SHAPES,
     Event,

@@ -6,8 +6,8 @@ import pytest
 
 from handler.gateway import make_handler
 
-from .gateway_behaviours import BEHAVIOURS, Door
-from .gateway_events import SHAPES
+from .support.gateway_behaviours import BEHAVIOURS, Door
+from .support.gateway_events import SHAPES
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)

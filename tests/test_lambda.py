@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handler.access import SCOPES
-from handler.tokens import mint
+from handler.web.access import SCOPES
+from handler.web.tokens import mint
 
-from . import samples
 from .conftest import BUCKET
+from .support import samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,33 +25,27 @@ import pytest
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from handler import (
-    announcements,
-    digests,
-    filetypes,
-    forms,
-    gateway,
-    inspection,
-    part_headers,
-    tokens,
-    upload_ids,
-    wire,
-)
+from handler import gateway
 from handler.app import create_app
-from handler.formats import File, Mismatch
+from handler.direct import declaration, upload_ids
+from handler.inspection import filetypes
+from handler.inspection import policy as inspection
+from handler.inspection.formats import File, Mismatch
+from handler.local import http1
 from handler.problems import Problem
 from handler.settings import Settings
+from handler.web import digests, forms, part_headers, tokens
 
-from . import filetype_samples as made
-from .gateway_behaviours import Context
-from .gateway_events import rest_event
+from .support import filetype_samples as made
+from .support.gateway_behaviours import Context
+from .support.gateway_events import rest_event
 
 if TYPE_CHECKING:
     from flask import Flask
 
 HANDLER = Path(__file__).parents[1] / "handler"
 METHODS = {"finditer", "findall", "fullmatch", "match", "search", "split", "sub", "subn"}
-PARSERS = ("digests", "forms", "part_headers", "tokens", "upload_ids", "wire")
+PARSERS = ("web.digests", "web.forms", "web.part_headers", "web.tokens", "direct.upload_ids", "local.http1")
 """The modules whose public functions each have a row."""
 
 MAX_GROWTH = 6
@@ -134,7 +128,7 @@ def read_form(body: bytes) -> None:
 
 
 def read_chunks(body: bytes) -> None:
-    chunked = wire.ChunkedBody(io.BufferedReader(cast("io.RawIOBase", io.BytesIO(body))))
+    chunked = http1.ChunkedBody(io.BufferedReader(cast("io.RawIOBase", io.BytesIO(body))))
     buffer = bytearray(64 * 1024)
     while chunked.readinto(buffer):
         pass
@@ -231,46 +225,48 @@ BYTES_SPACES = repeated(b" ", start=b"a", end=b"b")
 
 TABLE: dict[str, Row | Trusted] = {
     # Patterns.
-    "__main__._duration.fullmatch": DEPLOYER,
-    "announcements._NUMBER.fullmatch": on(repeated("1")),
-    "announcements._SHA256.fullmatch": on(repeated("a")),
-    "digests._MEMBER.fullmatch": on(
+    "local.cli._duration.fullmatch": DEPLOYER,
+    "direct.declaration._NUMBER.fullmatch": on(repeated("1")),
+    "direct.declaration._SHA256.fullmatch": on(repeated("a")),
+    "web.digests._MEMBER.fullmatch": on(
         repeated("a"), repeated("a=:"), repeated("A", start="a=:"), repeated("=", start="a=:")
     ),
-    "direct._PART_NUMBER.fullmatch": on(repeated("1")),
-    "formats.active._EMBEDDED_ANYWHERE": on(
+    "routes.direct._PART_NUMBER.fullmatch": on(repeated("1")),
+    "inspection.formats.active._EMBEDDED_ANYWHERE": on(
         *(repeated(piece) for piece in (b"<", b"<?", b"<a", b"<body ", b"<script ", b"<img ", b"<!doctype ", b"<a:")),
         *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a", b"<", b'"<', b" <on")),
     ),
-    "formats.active._EMBEDDED_IN_METADATA": on(
+    "inspection.formats.active._EMBEDDED_IN_METADATA": on(
         *(
             repeated(piece)
             for piece in (b"<", b"<?", b"<a", b"<body ", b"<script ", b"<img ", b"<!doctype ", b"<%", b"<style ")
         ),
         *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a", b"<", b'"<', b" <on")),
     ),
-    "formats.hidden._NO_PADDING.search": on(repeated(b"\0"), repeated(b" ")),
-    "formats.images._JPEG_MARKER": on(repeated(b"\xff"), repeated(b"\0"), repeated(b"\xff\0")),
-    "formats.images._JPEG_MARKER_BETWEEN_SCANS": on(repeated(b"\xff"), repeated(b"\0"), repeated(b"\xff\xd0")),
-    "formats.media._MP3_SYNC.finditer": on(repeated(b"\xff\xfb"), repeated(b"\xff")),
-    "formats.media._free_mp3_frames_follow.compile": on(
+    "inspection.formats.hidden._NO_PADDING.search": on(repeated(b"\0"), repeated(b" ")),
+    "inspection.formats.images._JPEG_MARKER": on(repeated(b"\xff"), repeated(b"\0"), repeated(b"\xff\0")),
+    "inspection.formats.images._JPEG_MARKER_BETWEEN_SCANS": on(
+        repeated(b"\xff"), repeated(b"\0"), repeated(b"\xff\xd0")
+    ),
+    "inspection.formats.media._MP3_SYNC.finditer": on(repeated(b"\xff\xfb"), repeated(b"\xff")),
+    "inspection.formats.media._free_mp3_frames_follow.compile": on(
         *(repeated(piece) for piece in (b"\xff\xfb\0\0", b"\xff\xfb\0", b"\xff\xfb\2\0\0")),
         run=check("mp3"),
         size=50_000,
     ),
-    "formats.archives._MACRO_NAME.search": on(
+    "inspection.formats.archives._MACRO_NAME.search": on(
         repeated(b"/vbadata"),
         repeated(b"a", start=b"/vbadata"),
         repeated(b"object "),
         repeated(b"/"),
         repeated(b"/vba"),
     ),
-    "formats.archives._MACRO_TYPE.search": on(repeated("macro"), repeated("vba")),
-    "formats.archives.office.compile": on(
+    "inspection.formats.archives._MACRO_TYPE.search": on(repeated("macro"), repeated("vba")),
+    "inspection.formats.archives.office.compile": on(
         lambda size: made.make_zip({"[Content_Types].xml": b'ContentType="application/vnd' + b".a" * size, "a": b""}),
         run=check("docx"),
     ),
-    "formats.pdf._OBJECT.search": on(
+    "inspection.formats.pdf._OBJECT.search": on(
         repeated(b"\n"),
         repeated(b"\n "),
         repeated(b"\n1"),
@@ -278,36 +274,38 @@ TABLE: dict[str, Row | Trusted] = {
         repeated(b" ", start=b"\n1"),
         repeated(b"1", start=b"\n"),
     ),
-    "formats.runnable._PHP.fullmatch": DEPLOYER,
-    "formats.text._CONTROL.search": on(repeated(b"a"), repeated(b"\x1b(")),
-    "formats.text._UTF_16_CONTROL.search": on(repeated("a")),
-    "inspection._INVISIBLE.sub": on(repeated("\u3164"), repeated("a")),
-    "cors._FIELD_NAME.fullmatch": on(repeated("a")),
-    "outcome._EXTENSION.fullmatch": on(repeated("a")),
+    "inspection.formats.runnable._PHP.fullmatch": DEPLOYER,
+    "inspection.formats.text._CONTROL.search": on(repeated(b"a"), repeated(b"\x1b(")),
+    "inspection.formats.text._UTF_16_CONTROL.search": on(repeated("a")),
+    "inspection.policy._INVISIBLE.sub": on(repeated("\u3164"), repeated("a")),
+    "web.cors._FIELD_NAME.fullmatch": on(repeated("a")),
+    "web.hooks._EXTENSION.fullmatch": on(repeated("a")),
     "Access-Control-Request-Headers": field("ACCESS_CONTROL_REQUEST_HEADERS", *LISTS, method="OPTIONS", path="/upload"),
-    "formats.active._ACTIVE_XML.search": on(
+    "inspection.formats.active._ACTIVE_XML.search": on(
         repeated(b"<"), repeated(b"<a"), repeated(b"a", start=b"<"), repeated(b"//www.")
     ),
-    "formats.active._COMMENT.match": on(
+    "inspection.formats.active._COMMENT.match": on(
         repeated(b"<!--"), repeated(b"-", start=b"<!--"), repeated(b"--", start=b"<!--")
     ),
-    "formats.active._CONTROL.search": on(repeated(b"a")),
-    "formats.active._DOCUMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<"), repeated(b"a:", start=b"<")),
-    "formats.active._HANDLER.match": on(
+    "inspection.formats.active._CONTROL.search": on(repeated(b"a")),
+    "inspection.formats.active._DOCUMENT.match": on(
+        repeated(b"<"), repeated(b"a", start=b"<"), repeated(b"a:", start=b"<")
+    ),
+    "inspection.formats.active._HANDLER.match": on(
         *(repeated(piece, start=b"<a") for piece in (b" ", b"a", b" on", b" onload", b'""', b'"', b"/", b" on='"))
     ),
-    "formats.active._FRAGMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<")),
-    "formats.active.is_active_media_type.fullmatch": DEPLOYER,
-    "formats.archives._ESCAPES.search": on(
+    "inspection.formats.active._FRAGMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<")),
+    "inspection.formats.active.is_active_media_type.fullmatch": DEPLOYER,
+    "inspection.formats.archives._ESCAPES.search": on(
         repeated(b"."), repeated(b"/"), repeated(b"/.."), repeated(b"..", start=b"a")
     ),
-    "formats.isobmff._MP4.fullmatch": on(repeated(b"a"), repeated(b"3g")),
-    "formats.pdf._HEADER.match": on(repeated(b"%PDF-1.7")),
-    "formats.text._JSON.match": on(
+    "inspection.formats.isobmff._MP4.fullmatch": on(repeated(b"a"), repeated(b"3g")),
+    "inspection.formats.pdf._HEADER.match": on(repeated(b"%PDF-1.7")),
+    "inspection.formats.text._JSON.match": on(
         repeated(b" "), repeated(b" ", start=b"{"), repeated(b"["), repeated(b"[ "), repeated(b"1")
     ),
-    "forms._AFTER_END.match": on(repeated(b" "), repeated(b" ", end=b"x")),
-    "forms._BOUNDARY.fullmatch": on(repeated(" "), repeated("a"), repeated("a", end="\xe9")),
+    "web.forms._AFTER_END.match": on(repeated(b" "), repeated(b" ", end=b"x")),
+    "web.forms._BOUNDARY.fullmatch": on(repeated(" "), repeated("a"), repeated("a", end="\xe9")),
     "forms._Body.__init__.compile": on(
         content(repeated(b"\r\n--x")),
         content(repeated(b"\r\n--x ")),
@@ -318,11 +316,13 @@ TABLE: dict[str, Row | Trusted] = {
         run=read_form,
         size=500_000,
     ),
-    "forms._UNFINISHED_LINE.fullmatch": on(repeated(b" "), repeated(b" ", end=b"x"), repeated(b"-"), repeated(b"\r")),
+    "web.forms._UNFINISHED_LINE.fullmatch": on(
+        repeated(b" "), repeated(b" ", end=b"x"), repeated(b"-"), repeated(b"\r")
+    ),
     "gateway.route_path.sub": AWS,
-    "inspection._ACTIVE.search": on(repeated("a"), repeated("x-"), repeated("xml"), repeated("scrip")),
-    "inspection._DEVICE.fullmatch": on(repeated("con"), repeated("com1")),
-    "inspection.clean_name.split": on(
+    "inspection.policy._ACTIVE.search": on(repeated("a"), repeated("x-"), repeated("xml"), repeated("scrip")),
+    "inspection.policy._DEVICE.fullmatch": on(repeated("con"), repeated("com1")),
+    "inspection.policy.clean_name.split": on(
         repeated("/"), repeated("."), repeated("a."), repeated("\u202e"), run=inspection.clean_name
     ),
     "lambda_function._INCOMING_KEY.fullmatch": AWS,
@@ -332,11 +332,11 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("files/" + "0" * 32 + "/"),
         repeated("a", start="files/" + "0" * 32 + "/"),
     ),
-    "part_headers._ENCODED_WORD.match": on(
+    "web.part_headers._ENCODED_WORD.match": on(
         repeated("=?"), repeated("a", start="=?"), repeated("=", start="=?utf-8?q?"), repeated(" ", start="=?a?q?a?=")
     ),
-    "part_headers._FOLD.sub": on(repeated("\r\n"), repeated("\r\n "), repeated(" ", start="\r\n"), repeated(" ")),
-    "part_headers._IN_QUOTES.finditer": on(
+    "web.part_headers._FOLD.sub": on(repeated("\r\n"), repeated("\r\n "), repeated(" ", start="\r\n"), repeated(" ")),
+    "web.part_headers._IN_QUOTES.finditer": on(
         repeated('"'),
         repeated('\\"'),
         repeated("\\"),
@@ -344,10 +344,10 @@ TABLE: dict[str, Row | Trusted] = {
         repeated(" ", start='"', end="a"),
         repeated('";'),
     ),
-    "part_headers._PARAMETER.match": on(
+    "web.part_headers._PARAMETER.match": on(
         repeated(";"), repeated(" "), repeated("a"), SPACES, repeated(" ", start="a=", end="b")
     ),
-    "part_headers._TOKEN.fullmatch": on(repeated("a"), repeated("a", end=" ")),
+    "web.part_headers._TOKEN.fullmatch": on(repeated("a"), repeated("a", end=" ")),
     "settings._BUCKET.fullmatch": DEPLOYER,
     "settings._EXTENSION.fullmatch": DEPLOYER,
     "settings._MEDIA_TYPE.fullmatch": DEPLOYER,
@@ -355,30 +355,30 @@ TABLE: dict[str, Row | Trusted] = {
     "settings._number.fullmatch": DEPLOYER,
     "storage._ID.fullmatch": on(repeated("a")),
     "storage._NAME.fullmatch": on(repeated("a"), repeated(".")),
-    "storage.local_direct._PART.fullmatch": Trusted("reads the names of files that we wrote"),
-    "wire._CHUNK_LINE.fullmatch": on(
+    "storage.folder.direct._PART.fullmatch": Trusted("reads the names of files that we wrote"),
+    "local.http1._CHUNK_LINE.fullmatch": on(
         repeated(b"1"), repeated(b" ", start=b"1"), repeated(b";", start=b"1"), repeated(b"a", start=b"1;")
     ),
-    "wire._FIELD.fullmatch": on(
+    "local.http1._FIELD.fullmatch": on(
         repeated(b"a"), repeated(b"a", start=b"a:"), repeated(b" ", start=b"a:"), repeated(b":")
     ),
-    "wire._LENGTH.fullmatch": on(repeated("1")),
-    "wire._REQUEST_LINE.fullmatch": on(
+    "local.http1._LENGTH.fullmatch": on(repeated("1")),
+    "local.http1._REQUEST_LINE.fullmatch": on(
         repeated(b"a"), repeated(b"/", start=b"GET "), repeated(b"a", start=b"GET a:"), repeated(b" ")
     ),
     # Parsers.
-    "digests.expected_digests": on(
+    "web.digests.expected_digests": on(
         *map(repeated, (",", "sha-256=:", "sha-256=::,", "a=::,", "a=::;", "=", "A")),
         run=lambda text: digests.expected_digests(headers(Repr_Digest=text)),
     ),
-    "forms.boundary_of": on(
+    "web.forms.boundary_of": on(
         *(
             repeated(piece, start="multipart/form-data; boundary=")
             for piece in ("a", " ", ";", '"', '\\"', "a=;", '="')
         ),
         run=forms.boundary_of,
     ),
-    "forms.parts": on(
+    "web.forms.parts": on(
         *(
             form(repeated(piece, end=b"a"))
             for piece in (b'\\"', b'"', b"\\", b'" ', b";", b"a=;", b"%41", b"%C3%BC", b"=?")
@@ -387,20 +387,20 @@ TABLE: dict[str, Row | Trusted] = {
         run=read_form,
         size=100_000,
     ),
-    "forms.text": on(lambda size: [b"=\r\n"] * (size // 4), run=lambda data: forms.text(data, "quoted-printable")),
-    "part_headers.decoded": on(
+    "web.forms.text": on(lambda size: [b"=\r\n"] * (size // 4), run=lambda data: forms.text(data, "quoted-printable")),
+    "web.part_headers.decoded": on(
         *map(repeated, ("%", "%41", "%C3%BC", "%22", "\xff", "\xc3\xbc", "=?utf-8?q?a?=", "=?utf-8?q?a?= ")),
         repeated("=41", start="=?utf-8?q?", end="?="),
         repeated("=1B$B=1B(B", start="=?iso-2022-jp?q?", end="?="),
         repeated("QQ==", start="=?utf-8?b?", end="?="),
         run=part_headers.decoded,
     ),
-    "part_headers.parameters": on(
+    "web.part_headers.parameters": on(
         *(repeated(piece, start='form-data; name="') for piece in ('"', '\\"', "\\", '" ', '";', ";", "a=;", " ")),
         *(repeated(piece, start="form-data;") for piece in (" ", ";", "; ", "=", "a", "a;", "a=;", 'a="";')),
         run=lambda text: list(part_headers.parameters(text)),
     ),
-    "part_headers.parse": on(
+    "web.part_headers.parse": on(
         *(
             repeated(piece, start=b"Content-Disposition: form-data; filename*=")
             for piece in (b"'", b"%", b"%C3%BC", b"UTF-8''")
@@ -408,45 +408,45 @@ TABLE: dict[str, Row | Trusted] = {
         *map(repeated, (b"a:\r\n", b":", b"\r\n ", b"\r", b"Content-Type:multipart/\r\n", b"X:a\r\n")),
         run=part_headers.parse,
     ),
-    "tokens.mint": OURS,
-    "tokens.verify": on(
+    "web.tokens.mint": OURS,
+    "web.tokens.verify": on(
         *map(repeated, (".", "a", "a.", "{", "=")),
         repeated("A", start="eyJhbGciOiJIUzI1NiJ9.", end=".A"),
         run=lambda text: tokens.verify(text, secrets=[SECRET]),
     ),
-    "upload_ids.sign": OURS,
-    "upload_ids.verify": on(
+    "direct.upload_ids.sign": OURS,
+    "direct.upload_ids.verify": on(
         *map(repeated, (".", "a", "a.", "=", ".A")), run=lambda text: upload_ids.verify(text, secret=SECRET.encode())
     ),
-    "wire.is_chunked": on(
+    "local.http1.is_chunked": on(
         *map(repeated, (",", "chunked,", " ", "a ", "1")),
-        run=lambda text: wire.is_chunked(transfer_coded(text), version="HTTP/1.1"),
+        run=lambda text: http1.is_chunked(transfer_coded(text), version="HTTP/1.1"),
     ),
-    "wire.read_header": on(
+    "local.http1.read_header": on(
         *map(repeated, (b"a:\r\n", b"Host:a\r\n", b"a", b":", b"a: \r\n", b"\r")),
         repeated(b" ", start=b"a:"),
-        run=lambda data: wire.read_header(io.BytesIO(data), version="HTTP/1.1"),
+        run=lambda data: http1.read_header(io.BytesIO(data), version="HTTP/1.1"),
     ),
-    "wire.read_line": on(
+    "local.http1.read_line": on(
         *(repeated(piece, start=b"GET /") for piece in (b"/", b"a", b"[", b"@", b"?", b"#", b"%", b"\xff")),
-        run=lambda data: wire.read_line(io.BytesIO(data + b" HTTP/1.1\r\n")),
+        run=lambda data: http1.read_line(io.BytesIO(data + b" HTTP/1.1\r\n")),
     ),
-    "wire.ChunkedBody": on(
+    "local.http1.ChunkedBody": on(
         *map(repeated, (b"1\r\na\r\n", b"1;a=b\r\na\r\n")),
         repeated(b"a:b\r\n", start=b"0\r\n"),
         run=read_chunks,
     ),
-    "inspection.inspect_name": on(
+    "inspection.policy.inspect_name": on(
         *(
             repeated(piece, end=".txt")
             for piece in ("a", ".", "/", " ", "_", "\xe9", "\uff0e", "\u202e", "ﷺ", "a\u0301")
         ),
         run=lambda text: inspection.inspect_name(text, file_types=filetypes.KNOWN),
     ),
-    "announcements.Announcement.of_query": on(
+    "direct.declaration.Announcement.of_query": on(
         lambda size: {f"metadata[{number}]": "" for number in range(size // 8)},
         lambda size: {"filename": "a.txt", "type": "x" * size},
-        run=lambda query: announcements.Announcement.of_query(query, policy=POLICY),
+        run=lambda query: declaration.Announcement.of_query(query, policy=POLICY),
     ),
     "gateway.make_handler": on(
         *(repeated(piece, start="/") for piece in ("/", "a/", "%", "%2F", "{", "{a}")),

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
-from handler.access import SCOPES
 from handler.app import create_app
 from handler.settings import Settings
-from handler.tokens import mint
+from handler.web.access import SCOPES
+from handler.web.tokens import mint
 
-from . import samples
 from .conftest import BUCKET
-from .direct_client import MIB, DirectClient
-from .s3_events import object_created, queued
+from .support import samples
+from .support.direct_client import MIB, DirectClient
+from .support.s3_events import object_created, queued
 from .test_lambda import SECRET, Context
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import requests
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
-from handler.formats import archives
+from handler.inspection.formats import archives
 
-from . import filetype_samples as made
-from . import samples
-from .test_upload import download, json_of, post, post_raw, problem
+from .routes.test_uploads import download, json_of, post, post_raw, problem
+from .support import filetype_samples as made
+from .support import samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,11 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from handler import filetypes, forms, inspection, settings
-from handler.formats import HEAD_BYTES, MAX_BYTES, archives, hidden, images, text
+from handler import settings
+from handler.inspection import filetypes
+from handler.inspection import policy as inspection
+from handler.inspection.formats import HEAD_BYTES, MAX_BYTES, archives, hidden, images, text
+from handler.web import forms
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")

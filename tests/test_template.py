@@ -20,21 +20,22 @@ import pytest
 import requests
 import yaml
 
-from handler.access import SCOPES
 from handler.app import create_app
-from handler.filetypes import KNOWN
+from handler.inspection.filetypes import KNOWN
 from handler.problems import AlreadyExists
 from handler.settings import Settings, SettingsError
-from handler.storage import s3, s3_direct
-from handler.storage.s3 import make_client
-from handler.tokens import mint
+from handler.storage.s3 import direct as s3_direct
+from handler.storage.s3 import files as s3
+from handler.storage.s3.files import make_client
+from handler.web.access import SCOPES
+from handler.web.tokens import mint
 
-from . import samples
 from .conftest import BUCKET
-from .direct_client import DirectClient
+from .storage.test_storage import ID, fetch, file
+from .support import samples
+from .support.direct_client import DirectClient
 from .test_documentation import ROOT, TEMPLATE, all_problems, section
 from .test_lambda import SECRET, Context
-from .test_storage import ID, fetch, file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,7 +164,7 @@ def record(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Record
 
     def record() -> Recorder:
         recorder = Recorder()
-        monkeypatch.setattr("handler.storage.s3.make_client", recorder.make_client)
+        monkeypatch.setattr("handler.storage.s3.files.make_client", recorder.make_client)
         return recorder
 
     return record

@@ -1,7 +1,8 @@
 """Sending bytes straight to the storage: what a storage does that takes them without the app in between.
 
 The bytes come in under ``incoming/<id>``, where nobody can read them. There they are pinned, checked by
-:mod:`handler.promotion`, and copied to ``files/<id>/<name>`` or refused. An id has one verdict, and the first is final.
+:mod:`handler.direct.promotion`, and copied to ``files/<id>/<name>`` or refused. An id has one verdict, and the first
+is final.
 """
 
 from __future__ import annotations

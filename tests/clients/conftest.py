@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-from .. import chromium
+from ..support import chromium
 from .recipes import recipes
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handler.tokens import mint
+from handler.web.tokens import mint
 
 from .conftest import SECRET
 from .samples import FAKE, HOSTILE_FAKE, PHOTO, File

@@ -12,7 +12,7 @@ import boto3
 import pytest
 import requests
 
-from handler.tokens import mint
+from handler.web.tokens import mint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .. import samples
+from ..support import samples
 from .conftest import Deployed, eventually
 
 if TYPE_CHECKING:

@@ -1,0 +1,201 @@
+"""A request as it comes over the wire: its line, its header, and where its body ends (RFC 9112).
+
+As strict as the RFC lets a server be. What two readers of one connection could cut in two places is refused, since
+one of them may have been the one that checked it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import string
+from email.message import Message
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote_from_bytes, urlsplit
+
+from ..problems import HeaderTooLarge, MalformedRequest, TransferCodingNotSupported, UriTooLong, VersionNotSupported
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MAX_LINE_BYTES = 64 * 1024
+"""What the request line may hold, which is all but the address."""
+MAX_HEADER_BYTES = 64 * 1024
+"""What all fields may hold together."""
+MAX_CHUNK_LINE_BYTES = 4 * 1024
+"""What the line before a chunk may hold: its size, and extensions, which nobody sends."""
+MAX_TRAILER_BYTES = 16 * 1024
+"""What may follow the last chunk, in all."""
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+_TEXT = rb"[\t -~\x80-\xff]*"  # RFC 9110, section 5.5
+_TARGET = rb"\*|(?:/|[A-Za-z][A-Za-z0-9+.-]*://)[!-~\x80-\xff]*"  # section 3.2; there is no tunnel to CONNECT to
+_REQUEST_LINE = re.compile(rb"(%s) (%s) HTTP/([0-9])\.([0-9])\r\n" % (_TOKEN, _TARGET))  # section 3
+_FIELD = re.compile(rb"(%s):(%s)\r\n" % (_TOKEN, _TEXT))  # section 5
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;%s)?\r\n" % _TEXT)  # section 7.1
+_LENGTH = re.compile(r"[0-9]{1,19}")  # RFC 9110, section 8.6; int() takes signs, underscores and other digits as well
+
+
+class RequestLine(NamedTuple):
+    """The first line of a request.
+
+    :param target: in ASCII, with a percent sign for each byte that the client left raw (RFC 3986, section 2.1). curl
+        sends an address in UTF-8 as it was typed, and Werkzeug would read each of its bytes as one character.
+    """
+
+    method: str
+    target: str
+    version: str
+
+
+def read_line(source: io.BufferedIOBase) -> RequestLine | None:
+    """Read the first line.
+
+    :param source: the connection, at its beginning.
+    :returns: ``None`` if it ended before anything came.
+    :raises Problem: this is no request, or not one for here.
+    """
+    line = source.readline(MAX_LINE_BYTES)
+    if line == b"\r\n":  # section 2.2
+        line = source.readline(MAX_LINE_BYTES)
+    if not line:
+        return None
+    if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+        raise UriTooLong(f"The address is longer than {MAX_LINE_BYTES:,} bytes. Shorten it.")
+    found = _REQUEST_LINE.fullmatch(line)
+    if not found:
+        raise MalformedRequest("The request does not begin like an HTTP/1.1 request. Use an HTTP client.")
+    method, major, minor = (found[group].decode("ascii") for group in (1, 3, 4))
+    target = quote_from_bytes(found[2], safe=string.punctuation)
+    if major != "1":
+        raise VersionNotSupported("The request has another version than HTTP/1.0 and HTTP/1.1. Use HTTP/1.1.")
+    try:
+        urlsplit(target)
+    except ValueError:
+        raise MalformedRequest("The address of the request is not valid.") from None
+    return RequestLine(method, target, f"HTTP/1.{minor}")
+
+
+def read_header(source: io.BufferedIOBase, *, version: str) -> Message:
+    """Read the fields, up to the body.
+
+    :param source: the connection, behind the first line.
+    :param version: the one that the line names.
+    :raises Problem: they are no header, or longer than one may be.
+    """
+    fields = Message()
+    allowed = MAX_HEADER_BYTES
+    while (line := source.readline(allowed)) != b"\r\n":
+        allowed -= len(line)
+        if not allowed:
+            raise HeaderTooLarge(f"The header is longer than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter fields.")
+        found = _FIELD.fullmatch(line)
+        if not found:  # as is one over several lines (section 5.2), or with a space before its colon (section 5.1)
+            raise MalformedRequest(
+                "A line of the header is not like 'Name: value' with CRLF at its end. Use an HTTP client."
+            )
+        fields[found[1].decode("ascii")] = found[2].decode("latin-1").strip(" \t")
+    if version != "HTTP/1.0" and len(fields.get_all("Host", [])) != 1:  # section 3.2
+        raise MalformedRequest("The request does not have exactly one Host field. Send one.")
+    if len(set(fields.get_all("Content-Type", []))) > 1:  # RFC 9110, section 5.3: two readers could take two of them
+        raise MalformedRequest("The request has two different Content-Type fields. Send only one.")
+    return fields
+
+
+def is_chunked(fields: Message, *, version: str) -> bool:
+    """Whether the body comes in chunks; else it has a ``Content-Length``, or there is none.
+
+    :raises Problem: it cannot be known for sure where the body ends, or what it is.
+    """
+    lengths = fields.get_all("Content-Length", [])
+    if "Transfer-Encoding" not in fields:
+        # Twice the same length could be taken for one, or refused (RFC 9110, section 8.6).
+        if len(lengths) > 1 or any(not _LENGTH.fullmatch(length) for length in lengths):
+            raise MalformedRequest(
+                "The Content-Length is not a single number in digits. Send one, such as 'Content-Length: 5'."
+            )
+        return False
+    if lengths:  # section 6.1: that may be an attempt to smuggle a request
+        raise MalformedRequest("The request has a Content-Length and a Transfer-Encoding. Send only one of them.")
+    if version == "HTTP/1.0":  # section 6.1: whoever passed it on cannot have understood it
+        raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
+    codings = [coding.strip(" \t").lower() for coding in ",".join(fields.get_all("Transfer-Encoding", [])).split(",")]
+    if codings[-1] != "chunked" or "chunked" in codings[:-1]:  # section 6.3, item 4
+        raise MalformedRequest(
+            "The Transfer-Encoding does not end in one 'chunked', so the length is unknown. Send a Content-Length."
+        )
+    if len(codings) > 1:  # section 6.1
+        raise TransferCodingNotSupported("The body has a transfer coding that is not supported. Use only 'chunked'.")
+    return True
+
+
+class ChunkedBody(io.RawIOBase):
+    """What chunks hold, one after the other. Extensions and trailers are read over, as section 7.1 allows.
+
+    :param source: the connection, at the line of the first chunk.
+    """
+
+    def __init__(self, source: io.BufferedIOBase) -> None:
+        self._source = source
+        self._left = 0
+        self._begun = False
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer, or as much of it as there is.
+
+        :raises MalformedRequest: these are no chunks, or the connection ended before they did.
+        """
+        view = memoryview(buffer)
+        filled = 0
+        while filled < len(view) and self._has_more():
+            count = self._source.readinto(view[filled : filled + self._left])
+            if not count:
+                raise _cut_off()
+            filled += count
+            self._left -= count
+        return filled
+
+    def _has_more(self) -> bool:
+        """Whether there are more bytes; if so, the source is in the middle of a chunk."""
+        if self._left or self._ended:
+            return not self._ended
+        if self._begun and self._line(2) != b"\r\n":
+            raise MalformedRequest(
+                "A chunk of the body is longer than its size, or does not end in CRLF. Use an HTTP client."
+            )
+        self._begun = True
+        size = _CHUNK_LINE.fullmatch(self._line(MAX_CHUNK_LINE_BYTES))
+        if not size:
+            raise MalformedRequest(
+                "A chunk of the body does not begin with its size in hexadecimal digits and CRLF. Use an HTTP client."
+            )
+        self._left = int(size[1], 16)
+        if not self._left:
+            self._read_trailers()
+            self._ended = True
+        return not self._ended
+
+    def _read_trailers(self) -> None:
+        allowed = MAX_TRAILER_BYTES
+        while (line := self._line(allowed)) != b"\r\n":
+            allowed -= len(line)
+            if not (allowed and _FIELD.fullmatch(line)):
+                raise MalformedRequest(
+                    "The last chunk is followed by lines that are not header fields, or by more than "
+                    f"{MAX_TRAILER_BYTES:,} bytes. Send nothing there."
+                )
+
+    def _line(self, most: int) -> bytes:
+        """The next line, or what of it is allowed."""
+        line = self._source.readline(most)
+        if not line.endswith(b"\n") and len(line) < most:
+            raise _cut_off()
+        return line
+
+
+def _cut_off() -> MalformedRequest:
+    return MalformedRequest("The connection ended before the last chunk of the body. Send it again.")

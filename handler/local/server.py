@@ -1,0 +1,416 @@
+"""The local server: it listens, hands requests to the app, and stops without leaving unfinished uploads behind.
+
+It is written by hand because of how it treats requests that are malformed or cut off. Over 23 such requests it handles
+all 23 as intended; gunicorn handles 15, waitress 11, cheroot 9, and Werkzeug's own server 7. gunicorn and cheroot store
+5 of 1,000 announced bytes and answer 201. waitress reads the whole body before the app sees the request. The threads,
+the sockets and the WSGI environment come from Werkzeug; the reading of requests is in ``http1.py``.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import resource
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from email.message import Message
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from ..logs import logger
+from ..problems import Problem, ServerUnavailable
+from ..web import hooks
+from . import http1
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from _typeshed.wsgi import WSGIEnvironment
+
+BACKLOG = 2048
+"""How many connections may wait to be accepted. The system may allow fewer (on Linux ``net.core.somaxconn``)."""
+MAX_CONNECTIONS = 2048
+"""How many connections are served at once, where the limit of open files allows that many."""
+FILES_PER_CONNECTION = 4
+"""How many open files one request may need: its socket, a file, a directory to sync, a connection to S3."""
+SPARE_FILES = 48
+"""How many open files are left to the rest of the process: the log, modules, connections that are turned away."""
+ROOM_SECONDS = 1
+"""How long a connection waits for another one to end, before the server begins to turn connections away."""
+MAX_TURNED_AWAY = 16
+"""How many connections that were turned away may stay open, so that their clients can read the answer."""
+TURNED_AWAY_SECONDS = 2
+"""How long each of them may stay open."""
+ACCEPT_PAUSE_SECONDS = 0.1
+"""How long the server waits when the system has no more open files for it."""
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A connection whose client has vanished ends after two minutes: 60 s of silence and four unanswered probes."""
+STOP_SECONDS = 5
+"""How long requests that no longer wait for their client may take to end, when the server stops."""
+MAX_DRAIN_BYTES = 6 * 1024**3
+"""How much of a refused body is read and dropped: more than a file of the default limit."""
+DRAIN_SECONDS = 30
+"""How long that may take in all."""
+DRAIN_SILENT_SECONDS = 5
+"""How long the client may send nothing meanwhile."""
+DRAIN_STOPPING_SECONDS = 1
+"""How long that may take when the server stops."""
+DRAIN_READ_BYTES = 64 * 1024
+
+_OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def raise_file_limit() -> None:
+    """Raise this process's limit of open files to what :data:`MAX_CONNECTIONS` needs, as far as the system allows.
+
+    Many shells set it to 1,024 and macOS to 256, for programs that use ``select()``.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS * FILES_PER_CONNECTION + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def max_connections() -> int:
+    """Return how many connections can be served at once under the limit of open files (``ulimit -n``)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, (soft - SPARE_FILES) // FILES_PER_CONNECTION))
+
+
+Source = io.BufferedReader | http1.ChunkedBody
+
+
+class Server(ThreadedWSGIServer):
+    """A server that listens from the moment it is made.
+
+    :param host: the address to listen on.
+    :param port: the port, or 0 for any that is free; :attr:`port` has the one in use.
+    :raises OSError: the server cannot listen there.
+    """
+
+    stopping = False
+    """Whether the server should stop. Signal handlers set this; an exception would interrupt a request half begun."""
+
+    def __init__(self, host: str, port: int, app: Flask) -> None:
+        self._requests: set[threading.Thread] = set()
+        self._room = threading.Semaphore(max_connections())
+        self._room_seconds: float = ROOM_SECONDS
+        self._turned_away: deque[tuple[float, socket.socket]] = deque()
+        self._stop_by: float | None = None
+        # Closing one end wakes every thread that waits at the other.
+        self.wakes_at_stop, self._stop_signal = socket.socketpair()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            # Bind first: Werkzeug explains a busy port in three lines and ends the process itself.
+            with socket.create_server((host, port), family=family, backlog=BACKLOG) as bound:
+                super().__init__(host, bound.getsockname()[1], app, RequestHandler, fd=bound.fileno())  # copies it
+        except BaseException:
+            self._close_signal()
+            raise
+
+    def serve_forever(self, poll_interval: float = 0.2) -> None:
+        """Serve until :attr:`stopping`.
+
+        :param poll_interval: how often to look, in seconds.
+        """
+        self.timeout = poll_interval
+        while not self.stopping:
+            self.handle_request()
+            self._close_turned_away()
+        self.stop()
+
+    def stop(self) -> None:
+        """Accept no more connections and wait until the requests under way have ended.
+
+        A request that still waits for its client is answered with 503, and its upload is cleared away. A second call
+        waits no longer than the first: the answer to a client that does not read it may never end.
+        """
+        self.stopping = True
+        self.server_close()
+        self._stop_signal.close()
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + STOP_SECONDS
+        for thread in self._requests.copy():
+            thread.join(max(0, self._stop_by - time.monotonic()))
+        self._close_turned_away()
+        self._close_signal()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            connection, address = super().get_request()
+        except OSError as error:
+            if error.errno in _OUT_OF_FILES:
+                time.sleep(ACCEPT_PAUSE_SECONDS)  # the connection stays in the queue, and the loop would spin
+            raise
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        return connection, address
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Hand the connection to a thread of its own, or turn it away if there are too many."""
+        if not (self._has_room() and self._start_thread(request, client_address)):
+            self._turn_away(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._forget(threading.current_thread())
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        logger.exception("fault")
+
+    def _start_thread(self, connection: socket.socket, address: Any) -> bool:
+        """Serve the connection in a thread; ``False`` if the system has no more threads."""
+        thread = threading.Thread(target=self.process_request_thread, args=(connection, address), daemon=True)
+        self._requests.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._forget(thread)
+            return False
+        return True
+
+    def _forget(self, thread: threading.Thread) -> None:
+        self._requests.discard(thread)
+        self._room.release()
+
+    def _has_room(self) -> bool:
+        """Take one of the places for connections.
+
+        A burst waits in the listening socket's queue for a moment. When that was in vain, the next connections are
+        turned away at once until one has ended. Otherwise each of them would wait that long.
+        """
+        has_room = self._room.acquire(timeout=self._room_seconds)
+        self._room_seconds = ROOM_SECONDS if has_room else 0
+        return has_room
+
+    def _turn_away(self, connection: socket.socket, address: Any) -> None:
+        """Answer 503 without a thread, and without waiting for the client."""
+        connection.setblocking(False)
+        with suppress(OSError):
+            TurnAwayHandler(connection, address, self)
+            connection.shutdown(socket.SHUT_WR)
+        self._turned_away.append((time.monotonic() + TURNED_AWAY_SECONDS, connection))
+        self._close_turned_away()
+
+    def _close_turned_away(self) -> None:
+        """Close connections that were turned away, when their client has closed them or had the time to."""
+        kept = []
+        for deadline, connection in self._turned_away:
+            if self.stopping or time.monotonic() > deadline or _has_closed(connection):
+                self.close_request(connection)
+            else:
+                kept.append((deadline, connection))
+        for _, connection in kept[:-MAX_TURNED_AWAY]:
+            self.close_request(connection)
+        self._turned_away = deque(kept[-MAX_TURNED_AWAY:])
+
+    def _close_signal(self) -> None:
+        self.wakes_at_stop.close()
+        self._stop_signal.close()
+
+
+class RequestHandler(WSGIRequestHandler):
+    """Reads one request and lets the app answer it, even if it cannot be read: all answers look alike, and the app logs
+    every one, without its path."""
+
+    server: Server
+    rfile: io.BufferedReader
+    _refusal: Problem | None = None
+    _is_chunked = False
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._incoming = _Incoming(self.connection, self.server)
+        self.rfile = io.BufferedReader(self._incoming)
+        # Stands for a request that could not be read: no route matches it.
+        self.command, self.path, self.request_version = "", "*", "HTTP/1.1"
+        self.headers = Message()
+
+    def handle_one_request(self) -> None:
+        try:
+            line = http1.read_line(self.rfile)
+            if line is None:
+                return
+            self.command, self.path, self.request_version = line
+            header = http1.read_header(self.rfile, version=line.version)
+            self._is_chunked = http1.is_chunked(header, version=line.version)
+            self.headers = header
+        except Problem as problem:
+            self._refusal = problem
+        self.run_wsgi()
+        self._drain()
+
+    def run_wsgi(self) -> None:
+        """Let the app answer (PEP 3333). Flask calls ``start_response`` once, before it returns the content.
+
+        Werkzeug's own method sends ``100 Continue`` before the app has seen the request, and does not let the client go
+        before it has read 10 MB or the client's end.
+        """
+        head = b""
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
+            nonlocal head
+            head = self._head(status, headers)
+            return self.wfile.write
+
+        content = self.server.app(self.make_environ(), start_response)
+        try:
+            for data in content:
+                self.wfile.write(head + data)
+                head = b""
+            if head:
+                self.wfile.write(head)
+        finally:
+            if hasattr(content, "close"):
+                content.close()
+
+    def make_environ(self) -> WSGIEnvironment:
+        environ = super().make_environ()
+        if self._refusal:
+            environ[hooks.REFUSAL] = self._refusal
+        # Werkzeug's own, on Python 3.11, hands out memory that nobody wrote to where the client goes in mid-chunk.
+        body: Source = http1.ChunkedBody(self.rfile) if self._is_chunked else self.rfile
+        environ["wsgi.input"] = _Body(body, go_ahead=self._go_ahead if self._client_waits() else None)
+        return environ
+
+    def _client_waits(self) -> bool:
+        """Whether the client sends its body only when it is told to (RFC 9110, section 10.1.1)."""
+        expectation = self.headers.get("Expect", "").strip(" \t").lower()
+        return expectation == "100-continue" and self.request_version != "HTTP/1.0"
+
+    def _go_ahead(self) -> None:
+        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _head(self, status: str, headers: list[tuple[str, str]]) -> bytes:
+        """The status line and the header fields of the answer."""
+        fields = [("Server", self.version_string()), *headers, ("Connection", "close")]
+        if not any(name.lower() == "date" for name, _ in headers):
+            fields.append(("Date", self.date_time_string()))
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields)]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def _drain(self) -> None:
+        """Tell the client that the answer is complete, then read on until the client closes the connection.
+
+        Closing a connection while its client still sends resets it, and the client may lose the answer (RFC 9112,
+        section 9.6). A client that reads to the end of the connection waits for ours.
+        """
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            buffer = bytearray(DRAIN_READ_BYTES)
+            began = time.monotonic()
+            bytes_left = MAX_DRAIN_BYTES
+            while bytes_left > 0:
+                seconds = DRAIN_STOPPING_SECONDS if self.server.stopping else DRAIN_SECONDS
+                seconds_left = min(began + seconds - time.monotonic(), DRAIN_SILENT_SECONDS)
+                if seconds_left <= 0 or not self._incoming.wait(seconds_left):
+                    break
+                with suppress(BlockingIOError):  # not the client woke it
+                    count = self.connection.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+                    if not count:
+                        break
+                    bytes_left -= count
+
+
+class TurnAwayHandler(RequestHandler):
+    """Answers 503 to a connection that there is no room for, without reading from it."""
+
+    def handle_one_request(self) -> None:
+        self._refusal = ServerUnavailable("Too many connections are open. Send the request again in a moment.")
+        self.run_wsgi()
+
+
+class _Incoming(io.RawIOBase):
+    """The bytes that come in on a connection. They end when the server stops.
+
+    Shutting down the socket is not enough: that misses a connection whose thread has just begun, and a client may send
+    faster than the server reads.
+    """
+
+    def __init__(self, connection: socket.socket, server: Server) -> None:
+        self._connection = connection
+        self._server = server
+        self._has_begun = False
+        self._stop_signal: int | None = server.wakes_at_stop.fileno()
+        self._news = select.poll()
+        self._news.register(connection, select.POLLIN)
+        self._news.register(self._stop_signal, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer with what has arrived, and wait if there is nothing.
+
+        :raises ServerUnavailable: the server stops while a request comes in.
+        """
+        while not self._server.stopping:
+            try:
+                count = self._connection.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self.wait()
+            else:
+                self._has_begun = True
+                return count
+        if self._has_begun:
+            raise ServerUnavailable(
+                "The server is stopping, so nothing was stored. Send the request again in a moment."
+            )
+        return 0
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until bytes arrive, the client closes the connection, or the server stops; ``False`` if none does."""
+        if self._server.stopping and self._stop_signal is not None:
+            self._news.unregister(self._stop_signal)  # it stays readable from now on
+            self._stop_signal = None
+        return bool(self._news.poll(None if seconds is None else seconds * 1000))
+
+
+class _Body(io.RawIOBase):
+    """The body of a request. The first read tells the client to go ahead, if the client waits for that.
+
+    :param source: the connection, at the beginning of the body.
+    :param go_ahead: tells the client; ``None`` if it does not wait.
+    """
+
+    def __init__(self, source: Source, *, go_ahead: Callable[[], None] | None) -> None:
+        self._source = source
+        self._go_ahead = go_ahead
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        if self._go_ahead:
+            self._go_ahead()
+            self._go_ahead = None
+        return self._source.readinto(buffer)
+
+
+def _has_closed(connection: socket.socket) -> bool:
+    """Whether the client has closed a connection that does not block. Drops what has arrived on it."""
+    try:
+        for _ in range(16):  # not for as long as a fast client sends
+            if not connection.recv(DRAIN_READ_BYTES):
+                return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,557 @@
+"""Bytes that clients send straight to a folder: what S3 does for a bucket, done here.
+
+::
+
+    incoming/<id>/              an upload in parts: declaration.json, and <number>.<etag>.<size> for each part
+    incoming/<id>.complete/     the same after it was completed: nothing can be added
+    refused/<id>.json           why an upload was refused
+    judged/<id>                 there was a verdict: this outlives a deleted file, as a bucket's delete marker does
+    secret                      the key that upload ids and URLs are signed with
+
+Parts are written in ``tmp/`` and renamed into the upload's directory; nothing is ever written twice. Completing an
+upload links its parts into another directory, where no late part can take their places.
+
+Every file and every directory entry is synced before the request is answered, so a power loss takes nothing back. A
+part whose size is not the one in its name has not arrived: the disk is damaged, or an earlier version stored the part.
+
+An upload exists while its declaration is there. Removing an upload begins with the declaration, and only removes: that
+works on a full disk. The declaration is therefore looked for *after* its parts are listed, because a list that was made
+while they were being removed is not whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from itsdangerous import BadSignature
+
+from ...problems import AlreadyExists, FileTooLarge, Forbidden, UploadIncomplete, UploadNotFound, from_dict
+from ...signing import TimedSigner
+from .. import StoredFile
+from ..direct import MAX_PART_BYTES, MIB, MIN_PART_BYTES, Declaration, Form, Gone, Part, Verdict, dump_refusal
+from .durable import (
+    locked,
+    log_damaged,
+    make_directory,
+    read_object,
+    read_record,
+    sync_directory,
+    sync_file,
+    write_new,
+)
+from .errors import disk_errors
+from .files import LocalStorage, LocalWriter, entries, last_written
+
+RECEIVER = "upload/s3/incoming"
+"""Where this endpoint itself takes the bytes, relative to its root."""
+URL_SECONDS = 60 * 60
+INCOMING_STALE_SECONDS = 24 * 60 * 60
+REFUSED_STALE_SECONDS = 7 * 24 * 60 * 60
+SWEEP_SECONDS = 60 * 60
+CHUNK_BYTES = MIB
+DECLARATION = "declaration.json"
+SECRET_BYTES = 32
+
+_PART = re.compile(r"([0-9]{1,5})\.([0-9a-f]{32})(?:\.([0-9]{1,20}))?")
+"""The name of a part. Earlier versions wrote no size."""
+_CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
+"""Errors of ``link(2)`` on file systems without hard links, or for a file with too many."""
+
+
+class LocalDirectUploads:
+    """Bytes that clients send to a folder by way of this endpoint's own URLs.
+
+    :param storage: where the files that passed are kept.
+    """
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+        self._folder = storage.folder
+        for name in ("incoming", "refused", "judged"):
+            make_directory(self._folder / name)
+        self._swept = 0.0
+        self._sweep()
+        self._finish_interrupted_removals()
+
+    def secret(self) -> bytes:
+        with disk_errors():
+            secret = self._read_secret()
+            if secret is None:
+                with locked(self._folder):  # of two servers one makes it
+                    secret = self._read_secret() or self._make_secret()
+            return secret
+
+    def _read_secret(self) -> bytes | None:
+        """The key, unless it is missing or damaged: an empty one would let anyone sign."""
+        try:
+            secret = (self._folder / "secret").read_bytes()
+        except FileNotFoundError:
+            return None
+        if len(secret) == SECRET_BYTES and any(secret):  # a damaged file system may leave only zeros
+            return secret
+        log_damaged(self._folder / "secret")
+        return None
+
+    def _make_secret(self) -> bytes:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        with self._new_directory() as directory:
+            write_new(directory / "secret", secret, mode=0o600)
+            (directory / "secret").replace(self._folder / "secret")  # all of it at once
+        sync_directory(self._folder)
+        return secret
+
+    def origins(self) -> list[str]:
+        return []  # the endpoint itself takes them
+
+    def begin(self, id: str, declaration: Declaration) -> str:  # noqa: A002
+        with disk_errors(), self._new_directory() as directory:
+            self._sweep()
+            _write_declaration(directory, declaration)
+            sync_directory(directory)
+            directory.rename(self._open(id))
+            sync_directory(self._folder / "incoming")
+        return id
+
+    def begun(self, id: str, upload: str) -> bool:  # noqa: A002, ARG002
+        with disk_errors():
+            return self._takes_parts(id)
+
+    def _takes_parts(self, id: str) -> bool:  # noqa: A002
+        """Whether an upload is under way. A killed process may have completed it and left its parts, which count no
+        more."""
+        return _declaration(self._open(id)) is not None and not self.arrived(id)
+
+    def arrived(self, id: str) -> bool:  # noqa: A002
+        return self.incoming(id) is not None
+
+    def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002, ARG002
+        return f"{RECEIVER}/{self._tickets().sign(['part', id, number, size])}"
+
+    def parts(self, id: str, upload: str) -> list[Part]:  # noqa: A002, ARG002
+        return self._arrived(id).whole
+
+    def _arrived(self, id: str) -> _Arrived:  # noqa: A002
+        """:raises UploadNotFound: there is no such upload, or it is being removed."""
+        with disk_errors(), _not_found_if_missing():
+            arrived = _arrived(self._open(id))
+            if not self._takes_parts(id):
+                raise UploadNotFound()
+            return arrived
+
+    def complete(self, id: str, upload: str, parts: Sequence[Part]) -> None:  # noqa: A002, ARG002
+        if any(part.size < MIN_PART_BYTES for part in parts[:-1]):
+            raise UploadIncomplete(f"A part is smaller than {MIN_PART_BYTES:,} bytes, and only the last one may be.")
+        if damaged := self._arrived(id).damaged:
+            numbers = ", ".join(map(str, damaged[:10]))
+            raise UploadIncomplete(f"Some parts are damaged on the disk. Send them again: {numbers}.")
+        # The lock lets either this or an abort take the upload, so that an aborted one is never stored.
+        with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(id)):
+            os.link(self._open(id) / DECLARATION, directory / DECLARATION)
+            for part in parts:
+                self._link_part(id, part, directory)
+            self._close(id, directory)  # unless another request has just completed it
+            self._remove(self._open(id))
+
+    def _close(self, id: str, directory: Path) -> None:  # noqa: A002
+        """Make a directory the completed upload of that id, durably, unless there is one already, which is whole. The
+        caller holds a lock that keeps others from doing the same."""
+        sync_directory(directory)
+        if self.incoming(id) is None:  # nothing has come in, or it is damaged
+            self._remove(self._closed(id))
+        _rename_unless_taken(directory, self._closed(id))
+        sync_directory(self._folder / "incoming")
+
+    def _link_part(self, id: str, part: Part, directory: Path) -> None:  # noqa: A002
+        name = _name(part)
+        try:
+            os.link(self._open(id) / name, directory / name)
+        except FileNotFoundError:
+            if self.begun(id, id):
+                raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
+            raise
+
+    def abort(self, id: str, upload: str) -> None:  # noqa: A002, ARG002
+        with disk_errors(), suppress(FileNotFoundError), locked(self._open(id)):
+            self._remove(self._open(id))
+
+    def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
+        with disk_errors():
+            self._sweep()
+        return Form(
+            url=RECEIVER,
+            fields={"key": f"incoming/{id}", "policy": self._tickets().sign(["form", id, asdict(declaration)])},
+        )
+
+    def incoming(self, id: str, version: str | None = None) -> LocalIncoming | None:  # noqa: A002, ARG002
+        directory = self._closed(id)
+        try:
+            with disk_errors(), _gone_if_missing():
+                arrived = _arrived(directory)
+                declaration = _declaration(directory)
+        except Gone:
+            return None
+        if declaration is None:
+            return None
+        if arrived.damaged or not arrived.whole:
+            log_damaged(directory, parts=arrived.damaged)
+            return None
+        return LocalIncoming(
+            directory=directory,
+            declaration=declaration,
+            parts=arrived.whole,
+            storage=self._storage,
+            judged=self._judged(id),
+        )
+
+    def discard(self, id: str, version: str | None = None) -> None:  # noqa: A002, ARG002
+        with disk_errors():
+            if self._closed(id).exists():
+                _mark_judged(self._judged(id))  # a verdict that was interrupted may have left this out
+                self._remove(self._open(id))  # a completion that was interrupted may have left it
+                self._remove(self._closed(id))
+
+    def end_copies(self, id: str) -> None:  # noqa: A002
+        pass  # they take turns, and the next one finds the verdict
+
+    def verdict(self, id: str) -> Verdict | None:  # noqa: A002
+        with disk_errors():
+            for path in entries(self._folder / "files" / id):
+                if file := self._storage.find(id, path.name):
+                    return Verdict(file=file)
+            if refusal := _read_refusal(self._refusal_path(id)):
+                return Verdict(refusal=refusal)
+            return Verdict() if self._judged(id).exists() else None
+
+    def refusal(self, id: str) -> Mapping[str, Any] | None:  # noqa: A002
+        with disk_errors():
+            return _read_refusal(self._refusal_path(id))
+
+    def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
+        with disk_errors(), self._new_directory() as directory:
+            written = directory / "refusal"
+            write_new(written, dump_refusal(refusal))
+            try:
+                os.link(written, self._refusal_path(id))
+            except FileExistsError:
+                if _read_refusal(self._refusal_path(id)) is None:  # a damaged one is no verdict
+                    written.replace(self._refusal_path(id))
+            sync_directory(self._folder / "refused")
+            _mark_judged(self._judged(id))
+
+    # What S3 does at the URLs that it is asked for.
+
+    def take_part(self, ticket: str, chunks: Iterable[bytes]) -> str:
+        """Take what was sent to the URL of a part.
+
+        :returns: its ETag.
+        :raises Forbidden: the URL is not one of ours, or has expired, or it is for a part of another length.
+        :raises FileTooLarge: no part may be that large.
+        :raises UploadNotFound: the upload has ended.
+        """
+        id, number, size = self._read_ticket(ticket, "part")  # noqa: A001
+        if not self.begun(id, id):
+            raise UploadNotFound()
+        with disk_errors(), self._new_directory() as directory:
+            etag, arrived = _write(directory / "data", chunks, most=MAX_PART_BYTES if size is None else size)
+            if size is not None and arrived != size:
+                raise Forbidden(f"This URL is for a part of {size:,} bytes.")
+            name = _name(Part(number=number, etag=etag, size=arrived))
+            with _not_found_if_missing():
+                # Those from before, and not one that comes in at the same moment: each would remove the other.
+                others = [path for path in self._open(id).glob(f"{number}.*") if path.name != name]
+                (directory / "data").rename(self._open(id) / name)
+                for other in others:
+                    other.unlink(missing_ok=True)
+                sync_directory(self._open(id))
+            if not self.begun(id, id):  # it was removed meanwhile, and this part would be left
+                self._remove(self._open(id))
+                raise UploadNotFound()
+        return etag
+
+    def take_form(self, *, key: str, policy: str, chunks: Iterable[bytes]) -> tuple[str, str]:
+        """Take what was sent with a form.
+
+        :returns: the id of the file that it is to become, and the ETag.
+        :raises Forbidden: the form is not one of ours, was changed or sent before, or has expired.
+        :raises FileTooLarge: the file is larger than was agreed.
+        """
+        id, declared = self._read_ticket(policy, "form")  # noqa: A001
+        declaration = Declaration(**declared)
+        if key != f"incoming/{id}":
+            raise Forbidden("The form was changed: it is for another key.")
+        with disk_errors(), self._new_directory() as directory:
+            etag, size = _write(directory / "data", chunks, most=declaration.max_bytes)
+            (directory / "data").rename(directory / _name(Part(number=1, etag=etag, size=size)))
+            _write_declaration(directory, declaration)
+            with locked(self._folder / "incoming"):  # of two that are sent at once only one is taken
+                # In this order: a verdict is noted before the file that was judged is removed.
+                if self.incoming(id) is not None or self._judged(id).exists():
+                    raise Forbidden("This form was sent before. Ask for another one.")
+                self._close(id, directory)
+        return id, etag
+
+    def _read_ticket(self, ticket: str, kind: str) -> list[Any]:
+        try:
+            found: object
+            rest: list[Any]
+            found, *rest = self._tickets().verify(ticket, max_seconds=URL_SECONDS)
+        except (BadSignature, TypeError, ValueError):
+            found, rest = None, []
+        if found != kind:
+            raise Forbidden("This URL or form is not one of ours, or it has expired. Ask for a new one.")
+        return rest
+
+    @contextmanager
+    def _new_directory(self) -> Iterator[Path]:
+        """A directory in ``tmp/``. It may be renamed to elsewhere; what is left of it goes."""
+        directory = Path(tempfile.mkdtemp(dir=self._folder / "tmp"))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _open(self, id: str) -> Path:  # noqa: A002
+        return self._folder / "incoming" / id
+
+    def _closed(self, id: str) -> Path:  # noqa: A002
+        return self._folder / "incoming" / f"{id}.complete"
+
+    def _refusal_path(self, id: str) -> Path:  # noqa: A002
+        return self._folder / "refused" / f"{id}.json"
+
+    def _judged(self, id: str) -> Path:  # noqa: A002
+        return self._folder / "judged" / id
+
+    def _remove(self, upload: Path) -> None:
+        """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed: a
+        full disk must not prevent it."""
+        try:
+            (upload / DECLARATION).unlink(missing_ok=True)
+            sync_directory(upload)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(upload, ignore_errors=True)  # a part may come in at this moment; the next sweep removes it
+
+    def _tickets(self) -> TimedSigner:
+        return TimedSigner(self.secret(), purpose="url")
+
+    def _sweep(self) -> None:
+        """Remove what was never completed, and old refusals: now and then, as a bucket's lifecycle rules do."""
+        now = time.time()
+        if now < self._swept + SWEEP_SECONDS:
+            return
+        self._swept = now
+        self._storage.sweep()  # what it found at its start may have been too young
+        for place, seconds in (
+            ("incoming", INCOMING_STALE_SECONDS),
+            ("judged", INCOMING_STALE_SECONDS),
+            ("refused", REFUSED_STALE_SECONDS),
+        ):
+            for path in (self._folder / place).iterdir():
+                with suppress(FileNotFoundError):  # another server on this folder was faster
+                    if last_written(path) < now - seconds:
+                        self._remove(path) if path.is_dir() else path.unlink()
+
+    def _finish_interrupted_removals(self) -> None:
+        """Remove uploads that a killed process was removing, and those whose file it had stored: otherwise that file
+        would come back after it is deleted."""
+        for path in (self._folder / "incoming").iterdir():
+            if not path.is_dir():
+                continue
+            is_stored = path.suffix == ".complete" and (self._folder / "files" / path.stem).exists()
+            if is_stored:
+                with suppress(OSError):  # a full disk has room for no mark, and must not prevent a start
+                    _mark_judged(self._judged(path.stem))
+            if is_stored or not (path / DECLARATION).exists():
+                self._remove(path)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalIncoming:
+    """The parts of a completed upload, one after the other.
+
+    :param directory: where they are.
+    :param judged: the file that says that there is a verdict.
+    """
+
+    directory: Path
+    declaration: Declaration
+    parts: list[Part]
+    storage: LocalStorage
+    judged: Path
+    version: str = ""  # a form is taken once, so there is only one
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        ends = list(accumulate(part.size for part in self.parts))
+        index = bisect_right(ends, offset)
+        skipped = offset - (ends[index - 1] if index else 0)
+        found = b""
+        for part in self.parts[index:]:
+            with disk_errors(), _gone_if_missing(), self._path(part).open("rb") as file:
+                file.seek(skipped)
+                found += file.read(length - len(found))
+            if len(found) >= length:
+                break
+            skipped = 0
+        return found
+
+    def chunks(self) -> Iterator[bytes]:
+        for part in self.parts:
+            with disk_errors(), _gone_if_missing(), self._path(part).open("rb") as file:
+                while data := file.read(CHUNK_BYTES):
+                    if self.judged.exists():  # nobody needs the rest
+                        raise Gone
+                    yield data
+
+    def publish(self, file: StoredFile, /) -> None:
+        # The lock comes before the copy: of several completions at once only the first copies anything.
+        with disk_errors(), _gone_if_missing(), locked(self.directory):
+            if self.judged.exists():
+                raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
+            self.storage.release(file.id)
+            writer = self._copied()
+            try:
+                writer.commit(file)
+                _mark_judged(self.judged)
+            finally:
+                writer.abort()
+
+    def _copied(self) -> LocalWriter:
+        """Return a writer that holds all bytes. Parts never change, so a single one only gets a second name."""
+        if len(self.parts) == 1:
+            try:
+                return self.storage.open_writer(linked_to=self._path(self.parts[0]))
+            except OSError as error:
+                if error.errno not in _CANNOT_LINK:
+                    raise
+        writer = self.storage.open_writer()
+        try:
+            for part in self.parts:
+                writer.append(self._path(part), size=part.size)
+        except BaseException:
+            writer.abort()
+            raise
+        return writer
+
+    def _path(self, part: Part) -> Path:
+        return self.directory / _name(part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrived:
+    """The parts in a directory.
+
+    :param whole: by number.
+    :param damaged: numbers of parts of another size than their names say, or of an earlier version, which gave no size.
+    """
+
+    whole: list[Part]
+    damaged: list[int]
+
+
+def _arrived(directory: Path) -> _Arrived:
+    """Look at each part. If two requests left two parts with one number, the later one counts."""
+    whole: dict[int, Part] = {}
+    entries = []
+    for path in directory.iterdir():
+        if match := _PART.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # another one has just taken its place
+                entries.append((path.stat(), match))
+    for stat, match in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+        if match[3] is not None and int(match[3]) == stat.st_size:
+            whole[int(match[1])] = Part(number=int(match[1]), etag=match[2], size=stat.st_size)
+    damaged = {int(match[1]) for _, match in entries} - whole.keys()
+    return _Arrived(whole=[whole[number] for number in sorted(whole)], damaged=sorted(damaged))
+
+
+def _name(part: Part) -> str:
+    return f"{part.number}.{part.etag}.{part.size}"
+
+
+def _write(path: Path, chunks: Iterable[bytes], *, most: int) -> tuple[str, int]:
+    """Write a new file, and sync its bytes.
+
+    :returns: the ETag, an MD5 as S3's is, and the size.
+    """
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with path.open("xb") as file:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > most:
+                raise FileTooLarge(f"No more than {most:,} bytes may be sent here.", max_bytes=most)
+            digest.update(chunk)
+            file.write(chunk)
+        sync_file(file)
+    return digest.hexdigest(), size
+
+
+def _write_declaration(directory: Path, declaration: Declaration) -> None:
+    write_new(directory / DECLARATION, json.dumps(asdict(declaration)).encode())
+
+
+def _declaration(directory: Path) -> Declaration | None:
+    return read_record(directory / DECLARATION, Declaration)
+
+
+def _read_refusal(path: Path) -> Mapping[str, Any] | None:
+    """The problem object that a file holds; ``None`` if the file is missing, or damaged, which is logged."""
+    refusal = read_object(path)
+    if refusal is None:
+        return None
+    try:
+        from_dict(refusal)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        log_damaged(path)
+        return None
+    return refusal
+
+
+def _mark_judged(judged: Path) -> None:
+    """Note durably that there is a verdict."""
+    if not judged.exists():
+        judged.touch()
+    sync_directory(judged.parent)
+
+
+def _rename_unless_taken(directory: Path, target: Path) -> None:
+    """Rename a directory that holds something, unless there is such a one already."""
+    try:
+        directory.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # POSIX, rename(): either
+            raise
+
+
+@contextmanager
+def _not_found_if_missing() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise UploadNotFound() from None
+
+
+@contextmanager
+def _gone_if_missing() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise Gone from None

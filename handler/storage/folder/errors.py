@@ -1,0 +1,18 @@
+"""Turns what the disk says into our own error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...problems import StorageUnavailable
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise :class:`~handler.problems.StorageUnavailable` for an ``OSError``: its text holds paths, so it is for the
+    log."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(repr(error)) from None

@@ -1,0 +1,316 @@
+"""HTML, scripts and programs under an allowed name are refused; honest files that look a little like them are not."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from handler.inspection import filetypes
+from handler.inspection import policy as inspection
+from handler.problems import ContentMismatch
+from handler.settings import DEFAULT_EXTENSIONS, Settings, SettingsError
+
+from ..support import filetype_samples as made
+from ..support import samples
+
+DECLARED = "bin=application/octet-stream log=text/x-log jfif=image/jpeg ico=image/x-icon gpx=application/octet-stream"
+
+
+def inspect(name: str, content: bytes) -> None:
+    file_types = Settings.from_environ(
+        {"ALLOWED_EXTENSIONS": f"{DEFAULT_EXTENSIONS} md json mp3 {DECLARED}"}
+    ).file_types
+    file_name = inspection.inspect_name(name, file_types=file_types)
+    steps = inspection.inspect_content(file_name, size=len(content), max_image_pixels=10**6)
+    inspection.run(steps, lambda offset, length: content[offset : offset + length])
+
+
+PAGES = [
+    b"<!DOCTYPE html><title>x</title>",
+    b"<html>",
+    b"<HTML lang=en>",
+    b"<head>",
+    b"<body onload=alert(1)>",
+    b"<script>alert(1)</script>",
+    b"<SCRIPT SRC=//example.org/x.js></SCRIPT>",
+    b"<script\n>alert(1)</script>",
+    b"<script/x>alert(1)</script>",
+    b"<iframe src=javascript:alert(1)>",
+    b"<style>*{}</style>",
+    b"<svg onload=alert(1)>",
+    b"<svg/onload=alert(1)>",
+    b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+    b"<math><mtext></mtext></math>",
+    b"<object data=x>",
+    b"<embed src=x>",
+    b"<meta http-equiv=refresh content=0>",
+    b"<link rel=stylesheet href=x>",
+    b"<base href=//example.org>",
+    b"<form action=//example.org>",
+    b"<svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>",
+    b"<?php system($_GET['c']); ?>",
+    b"<?= `id` ?>",
+    b"<jsp:include page='x'/>",
+    b"<cfexecute name='id'>",
+    b"<% Response.Write(1) %>",
+    b"#!/bin/sh\nid\n",
+    b"#! /usr/bin/env python3\n",
+]
+"""What is a page or a script, wherever it begins."""
+FRAGMENTS = [
+    b"<!-- x --><script>alert(1)</script>",
+    b"<img src=x onerror=alert(1)>",
+    b"<p>hello",
+    b"<a href=javascript:alert(1)>x</a>",
+    b"<b>x</b>",
+    b"<br>",
+    b"<div>x</div>",
+    b"<table><tr><td>",
+    b"<h1>x</h1>",
+    b"<font size=7>",
+    b"<video src=x onerror=alert(1)>",
+    b"<details open ontoggle=alert(1)>",
+]
+"""What a browser takes for HTML where it is told nothing (WHATWG MIME Sniffing, section 7.1), or what runs there."""
+XML = b'<?xml version="1.0"?>\n'
+BEFORE = [b"", b"\n\n", b" \t\r\n\f", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.md", "a.json", "a.bin", "a.log"])
+@pytest.mark.parametrize("content", [*PAGES, XML + b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_page_or_a_script_is_refused_as_text(name: str, content: bytes, before: bytes) -> None:
+    with pytest.raises(ContentMismatch):
+        inspect(name, before + content)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.json", "a.bin", "a.log"])
+@pytest.mark.parametrize("content", FRAGMENTS)
+@pytest.mark.parametrize("before", BEFORE)
+def test_what_a_browser_takes_for_html_is_refused_as_text(name: str, content: bytes, before: bytes) -> None:
+    with pytest.raises(ContentMismatch):
+        inspect(name, before + content)
+
+
+@pytest.mark.parametrize("before", [*BEFORE, b"<!-- a -->\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<img src=x onerror=alert(1)>",
+        b"<IMG\nSRC=x\nONERROR = alert(1)>",
+        b"<img/src=x/onerror=alert(1)>",
+        b"<img alt='>' src=x onerror=alert(1)>",
+        b"<details open ontoggle=alert(1)>",
+        b"<a href=x onclick=alert(1)>x</a>",
+    ],
+)
+def test_an_element_with_an_event_handler_is_refused_in_markdown(content: bytes, before: bytes) -> None:
+    with pytest.raises(ContentMismatch):
+        inspect("a.md", before + content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.md", "a.json", "a.bin"])
+def test_a_page_in_utf_16_is_refused_as_text(name: str, encoding: str) -> None:
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    with pytest.raises(ContentMismatch):
+        inspect(name, mark + "  <html><script>alert('ü')</script>".encode(encoding))
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.txt"])
+def test_a_script_behind_comments_is_refused_in_markdown(name: str) -> None:
+    for comments in (b"<!-- a -->", b"<!-- a -->\n<!--\n<p>\n-->\n"):
+        with pytest.raises(ContentMismatch):
+            inspect(name, comments + b"<script>alert(1)</script>")
+
+
+PE = b"MZ\x90\x00\x03\x00\x00\x00" + bytes(52) + b"\x80\x00\x00\x00" + bytes(64) + b"PE\x00\x00" + bytes(200)
+PROGRAMS = {
+    "Windows": PE,
+    "DOS": b"MZ" + struct.pack("<13H", 1, 1, 0, 2, 0, 0xFFFF, 0, 0, 0, 0, 0, 28, 0) + bytes(100),
+    "ELF": b"\x7fELF\x02\x01\x01\x00" + bytes(56),
+    "Mach-O, 32 bits": b"\xfe\xed\xfa\xce" + bytes(24),
+    "Mach-O, 64 bits": b"\xcf\xfa\xed\xfe\x07\x00\x00\x01" + bytes(24),
+    "Mach-O, universal": b"\xca\xfe\xba\xbe\x00\x00\x00\x02" + bytes(40),
+    "Java class": b"\xca\xfe\xba\xbe\x00\x00\x00\x41" + bytes(40),
+    "WebAssembly": b"\x00asm\x01\x00\x00\x00",
+    "Dalvik": b"dex\n035\x00" + bytes(100),
+    "shortcut": b"L\x00\x00\x00\x01\x14\x02\x00" + bytes(68),
+    "Flash": b"CWS\x0a\x00\x01\x00\x00" + bytes(20),
+    "compiled help": b"ITSF\x03\x00\x00\x00" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=list(PROGRAMS))
+def test_a_program_is_refused_under_any_name(program: bytes) -> None:
+    file_types = {**filetypes.KNOWN, "bin": filetypes.declared("bin", "application/octet-stream")}
+    for extension in file_types:
+        name = inspection.inspect_name(f"a.{extension}", file_types=file_types)
+        steps = inspection.inspect_content(name, size=len(program), max_image_pixels=10**6)
+        with pytest.raises(ContentMismatch):
+            inspection.run(steps, lambda offset, length: program[offset : offset + length])
+
+
+README = b"""<!-- badges -->
+<p align="center">
+  <img src="logo.png" width="300" alt="Logo"><br>
+  <a href="https://example.org"><b>Docs</b></a>
+</p>
+
+# Title
+
+Put `<script src="x.js"></script>` into your page, or `<?php echo 1 ?>`.
+
+```html
+<!DOCTYPE html>
+<html></html>
+```
+"""
+HONEST = {
+    "README.md": README,
+    "div.md": b'<div align="center">\n\n# Title\n\n</div>\n',
+    "h1.md": b'<h1 align="center">Title</h1>\n',
+    "details.md": b"<details><summary>More</summary>\n\nText\n</details>\n",
+    "turned-on.md": b'<p align="center">\n<b>Set onload = x</b>, <i class="on">on=1</i>\n</p>\n',
+    "front.md": b"---\ntitle: x\n---\n\n<script>\n",
+    "autolink.md": b"<https://example.org> is a link\n",
+    "open-comment.md": b"<!-- " + b"x" * 5000 + b" -->\n",
+    "umlauts.csv": "Name;Größe\r\nMüller;<5 €\r\n".encode("cp1252"),
+    "angle.csv": b'"<5","<b>x</b>",">7"\r\n<3,4,5\r\n',
+    "excel.csv": "Name\tGröße\r\nMüller\t1,5\r\n".encode("utf-16"),
+    "excel-marked.csv": "Name;Größe\r\n".encode("utf-8-sig"),
+    "russian.csv": "имя;размер\r\n".encode("cp1251"),
+    "japanese.txt": "こんにちは\r\n".encode("shift_jis"),
+    "mail.txt": "こんにちは\r\n".encode("iso2022_jp"),
+    "chinese.txt": "你好\n".encode("gb18030"),
+    "dos.txt": "Größe\r\n".encode("cp850"),
+    "mac.txt": "Größe\r".encode("mac_roman"),
+    "blank-first-line.txt": b"\n\n   \nhello\n",
+    "blank.txt": b" ",
+    "quote.txt": b"<ada@example.org> wrote:\n> hello\n",
+    "less.txt": b"<5 apples\n",
+    "stdin.txt": b"<stdin>:1: warning\n",
+    "heart.txt": b"<3\n",
+    "parts.txt": b"MZ-01 is a part number; so is FWS-2\n",
+    "pk.txt": b"PK is the sign of a zip\n",
+    "id3.txt": b"ID3 tags explained\n",
+    "hash.txt": b"# a comment\n#hashtag!\n",
+    "page-break.txt": b"one\x0ctwo\n",
+    "slide.txt": b"title\x0bsubtitle\n",
+    "tutorial.txt": b"Write <html> first, then <script>.\n",
+    "cut-emoji-1.txt": b"x" * 4095 + "😀".encode() * 2000,
+    "cut-emoji-2.txt": b"x" * 4094 + "😀".encode() * 2001,
+    "cut-emoji-3.txt": b"x" * 4093 + "😀".encode() * 2002 + b"x",
+    "cut-marked.txt": b"\xef\xbb\xbf" + "😀".encode() * 3000 + b"xx",
+    "cut-utf-16.txt": ("x" + "😀" * 5000).encode("utf-16"),
+    "cut-utf-16-be.txt": b"\xfe\xff" + ("x" + "😀" * 5000 + "y").encode("utf-16-be"),
+    "tag.json": b'{"html": "<script>alert(1)</script>"}',
+    "track.gpx": XML + b'<gpx version="1.1" xmlns="http://www.topografix.com/GPX/1/1"><name>p</name></gpx>',
+    "solid.bin": b"solid cube\n facet normal 0 0 1\n",
+    "archive.bin": made.BY_EXTENSION["zip"],
+    "parts.bin": b"MZ-01 is a part number",
+    "icon.ico": b"\x00\x00\x01\x00\x01\x00\x10\x10" + bytes(50),
+    "a.log": b"12:00 <html> was sent\n",
+    "a.jfif": samples.JPEG,
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_file_passes(name: str) -> None:
+    inspect(name, HONEST[name])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        XML + b"<!-- c --><html xmlns='http://www.w3.org/1999/xhtml'/>",
+        XML + b"<x:script xmlns:x='http://www.w3.org/1999/xhtml'>alert(1)</x:script>",
+        XML + b"<gpx xmlns:h='http://www.w3.org/1999/xhtml'><h:body/></gpx>",
+        XML + b"<?xml-stylesheet href='x.xsl'?><gpx/>",
+        b"\xef\xbb\xbf" + XML + b"<svg/>",
+    ],
+)
+def test_xml_of_an_unknown_type_may_not_be_a_page(content: bytes) -> None:
+    with pytest.raises(ContentMismatch, match="XML that a browser runs"):
+        inspect("a.gpx", content)
+
+
+def test_a_declared_extension_of_a_known_type_is_checked_as_that() -> None:
+    for name, content in (("a.jfif", b"GIF89a"), ("a.log", b"a\0b"), ("a.ico", b"\0\0\1\0<?php system(1)")):
+        with pytest.raises(ContentMismatch):
+            inspect(name, content)
+
+
+RUN = """
+    html htm xhtml shtml svg svgz xml xsl php php5 phtml phar asp aspx jsp js mjs hta exe dll com bat cmd scr ps1 vbs
+    sh py pl jar class msi lnk url swf htaccess docm xlsm pptm so apk mhtml
+    """
+
+
+@pytest.mark.parametrize("extension", RUN.split())
+def test_an_extension_that_is_run_cannot_be_declared(extension: str) -> None:
+    with pytest.raises(SettingsError, match=f"'{extension}' is not accepted as an extension"):
+        Settings.from_environ({"ALLOWED_EXTENSIONS": f"pdf {extension}=application/octet-stream"})
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "text/html",
+        "application/xhtml+xml",
+        "image/svg+xml",
+        "text/xml",
+        "application/xml",
+        "application/gpx+xml",
+        "text/xsl",
+        "text/javascript",
+        "application/javascript",
+        "application/x-javascript",
+        "text/ecmascript",
+        "text/vbscript",
+        "application/postscript",
+        "application/x-httpd-php",
+        "application/x-php",
+        "text/x-php",
+        "application/x-sh",
+        "text/x-python",
+        "application/x-msdownload",
+        "application/vnd.microsoft.portable-executable",
+        "application/java-archive",
+        "application/x-shockwave-flash",
+        "application/hta",
+        "application/wasm",
+        "text/cache-manifest",
+        "multipart/related",
+        "message/rfc822",
+        "application/vnd.ms-word.document.macroenabled.12",
+    ],
+)
+def test_a_media_type_that_is_run_cannot_be_declared(media_type: str) -> None:
+    with pytest.raises(SettingsError, match="is not accepted as a media type") as caught:
+        Settings.from_environ({"ALLOWED_EXTENSIONS": f"foo={media_type.upper()}"})
+    assert repr(media_type) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "stl=model/stl",
+        "ico=image/x-icon",
+        "epub=application/epub+zip",
+        "rtf=application/rtf",
+        "ics=text/calendar",
+        "log=text/plain",
+        "ts=video/mp2t",
+        "cer=application/pkix-cert",
+        "bin=application/octet-stream",
+        "gpx=application/octet-stream",
+        "shp=application/x-shapefile",
+        "psd=image/vnd.adobe.photoshop",
+    ],
+)
+def test_what_is_not_run_can_be_declared(declaration: str) -> None:
+    extension, media_type = declaration.split("=")
+    file_type = Settings.from_environ({"ALLOWED_EXTENSIONS": declaration}).file_types[extension]
+    assert (file_type.extension, file_type.media_type) == (extension, media_type)

@@ -1,0 +1,93 @@
+"""Whatever the bytes are, a check ends with a yes or one of three problems, and reads no more than it may."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.inspection import filetypes, formats
+from handler.inspection import policy as inspection
+from handler.problems import ContentMismatch, EmptyFile, ImageTooLarge
+
+from ..support.filetype_samples import BY_EXTENSION, VARIANTS
+
+FILE_TYPES = {
+    **filetypes.KNOWN,
+    "bin": filetypes.declared("bin", "application/octet-stream"),
+    "ico": filetypes.declared("ico", "image/x-icon"),
+    "log": filetypes.declared("log", "text/x-log"),
+}
+SAMPLES = [(made_as, content) for made_as, content in [*BY_EXTENSION.items(), *VARIANTS.values()]]
+
+
+def passes(extension: str, content: bytes) -> bool:
+    """Whether it does; anything but a refusal is a fault, and so is reading more than is allowed."""
+    ranges: list[int] = []
+
+    def read(offset: int, length: int) -> bytes:
+        assert 0 <= offset < offset + length <= len(content)
+        ranges.append(length)
+        assert len(ranges) <= formats.MAX_RANGES
+        assert sum(ranges) <= formats.MAX_BYTES
+        return content[offset : offset + length]
+
+    name = inspection.inspect_name(f"a.{extension}", file_types=FILE_TYPES)
+    try:
+        inspection.run(inspection.inspect_content(name, size=len(content), max_image_pixels=10**8), read)
+    except (ContentMismatch, EmptyFile, ImageTooLarge):
+        return False
+    return True
+
+
+@given(extension=st.sampled_from(sorted(FILE_TYPES)), content=st.binary(max_size=300))
+def test_any_bytes(extension: str, content: bytes) -> None:
+    passes(extension, content)
+
+
+@given(
+    sample=st.sampled_from(SAMPLES),
+    edits=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4
+    ),
+    cut=st.floats(0, 1),
+)
+def test_any_change_of_an_honest_file(
+    sample: tuple[str, bytes], edits: list[tuple[float, bytes, int]], cut: float
+) -> None:
+    extension, content = sample
+    for place, new, gone in edits:
+        at = int(place * len(content))
+        content = content[:at] + new + content[at + gone :]
+    passes(extension, content)
+    passes(extension, content[: int(cut * len(content))])
+
+
+@pytest.mark.parametrize("extension", sorted(BY_EXTENSION))
+def test_every_single_byte_of_a_header(extension: str) -> None:
+    content = BY_EXTENSION[extension]
+    for at in range(min(len(content), 200)):
+        for byte in (0x00, 0x01, 0x7F, 0x80, 0xFF, content[at] ^ 1):
+            passes(extension, content[:at] + bytes([byte]) + content[at + 1 :])
+
+
+@pytest.mark.parametrize("extension", sorted(set(BY_EXTENSION) - {"gz"}))
+def test_random_bytes_pass_as_nothing(extension: str) -> None:
+    chance = random.Random(extension)
+    for size in (5, 50, 500, 5000, 50_000):
+        for _ in range(20):
+            content = chance.randbytes(size)
+            if size > 100 or extension not in ("txt", "csv", "md"):
+                assert not passes(extension, content)
+
+
+@pytest.mark.parametrize(
+    "unit", [b"\x00", b"\xff", b"\x00\x00\x00\x08free", b"!\xfe\x00", b"\x01", b"PK\x05\x06", b"[", b"<"]
+)
+@pytest.mark.parametrize("extension", sorted(BY_EXTENSION))
+def test_a_megabyte_of_the_same_behind_a_header(extension: str, unit: bytes) -> None:
+    content = BY_EXTENSION[extension]
+    for keep in (12, 24, 40, len(content)):
+        passes(extension, content[:keep] + unit * (1_000_000 // len(unit)))

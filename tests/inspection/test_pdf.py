@@ -1,0 +1,60 @@
+"""PDF: forms of the header that readers take, and pages that hide before the first object."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..support import samples
+from .test_filetypes import inspect, refusal, sentences
+
+PAGE = b"<html><script>alert(1)</script></html>"
+OBJECT = b"1 0 obj<</Type/Catalog>>endobj\n"
+
+
+@pytest.mark.parametrize(
+    "before", [b"\xef\xbb\xbf", b"\n", b"\r\n\r\n", b"   \t\f\x00", b"\xef\xbb\xbf\r\n ", b" " * 1000]
+)
+def test_byte_order_mark_and_white_space_before_the_header_are_accepted(before: bytes) -> None:
+    inspect("pdf", before + samples.PDF)
+
+
+@pytest.mark.parametrize("before", [b"x", b"\n<html>", PAGE, b"/*", b"#!/bin/sh\n", b"GIF89a", b"%\n", b"\xff\xfe"])
+def test_anything_else_before_the_header_is_refused(before: bytes) -> None:
+    assert refusal("pdf", before + samples.PDF) == "it does not begin with a PDF header"
+
+
+def test_refusal_of_a_late_header_says_so() -> None:
+    late = "Save the document as PDF again: something else stands before the header."
+    assert sentences("pdf", b"GPL Ghostscript 10.02.0\n" + samples.PDF).endswith(
+        f"It does not begin with a PDF header. {late}"
+    )
+    assert late not in sentences("pdf", b"Dear Sir")
+
+
+def test_header_without_a_minor_version_is_accepted() -> None:
+    inspect("pdf", b"%PDF-1.\n" + OBJECT)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"% obj",
+        b"% 1 0 obj",
+        b"%1 0 obj\n%",
+        b"%\n% 1 0 obj\r%",
+        b"obj",
+        b"x 1 0 obj",
+        b"1 0 object",
+        b"%" + b"x" * 5000 + b"\n%",
+        b"%" + b"x" * 60_000 + b"\n%",
+    ],
+)
+def test_page_before_the_first_object_is_refused(comment: bytes) -> None:
+    content = b"%PDF-1.7\n" + comment + b" " + PAGE + b"\n" + OBJECT
+    assert refusal("pdf", content) == "it has a page or a script inside"
+
+
+@pytest.mark.parametrize("before", [b"\n", b"\r", b"\r\n", b"\n% a comment\n", b"\n  ", b"\n%" + b"x" * 6000 + b"\n"])
+@pytest.mark.parametrize("first", [b"1 0 obj", b"0012 0\nobj", b"4294967295  00000\tobj"])
+def test_page_in_an_object_is_accepted(before: bytes, first: bytes) -> None:
+    inspect("pdf", b"%PDF-1.7" + before + first + b"(" + PAGE + b")endobj\n")

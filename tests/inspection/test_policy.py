@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from handler.inspection import filetypes
+from handler.inspection import policy as inspection
+from handler.problems import FileTooLarge, TypeNotAllowed
+
+
+def inspect_name(name: str) -> inspection.FileName:
+    return inspection.inspect_name(name, file_types=filetypes.KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("client_name", "safe", "original"),
+    [
+        ("photo.jpg", "photo.jpg", "photo.jpg"),
+        ("PHOTO.JPG", "PHOTO.jpg", "PHOTO.JPG"),
+        ("my holiday photo.jpg", "my_holiday_photo.jpg", "my holiday photo.jpg"),
+        ("日本語.png", "file.png", "日本語.png"),
+        ("Grüße.txt", "Grue.txt", "Grüße.txt"),
+        (".png", "file.png", ".png"),
+        ("...png", "file.png", "...png"),
+        ("CON.txt", "file_CON.txt", "CON.txt"),
+        ("lpt1.txt", "file_lpt1.txt", "lpt1.txt"),
+        ("COM¹.txt", "file_COM1.txt", "COM¹.txt"),
+        ("console.txt", "console.txt", "console.txt"),
+        ("a.php.jpg", "a_php.jpg", "a.php.jpg"),
+        ("a\uff0ephp.jpg", "a_php.jpg", "a\uff0ephp.jpg"),
+        ("\u2024htaccess\u2026.jpg", "htaccess.jpg", "\u2024htaccess\u2026.jpg"),
+        ("a.php\0.jpg", "a_php.jpg", "a.php.jpg"),
+        ("report.v1.2.pdf", "report_v1_2.pdf", "report.v1.2.pdf"),
+        ("../../etc/passwd.txt", "passwd.txt", "passwd.txt"),
+        (r"C:\Users\ada\photo.jpg", "photo.jpg", "photo.jpg"),
+        ("evil\u202egnp.jpg", "evilgnp.jpg", "evilgnp.jpg"),
+        ("zero\u200bwidth.txt", "zerowidth.txt", "zerowidth.txt"),
+        ("line\r\nbreak.txt", "linebreak.txt", "linebreak.txt"),
+        (" padded.txt ", "padded.txt", "padded.txt"),
+        ("lone\ud800surrogate.txt", "lonesurrogate.txt", "lonesurrogate.txt"),
+        ("-rf.txt", "rf.txt", "-rf.txt"),
+    ],
+)
+def test_names(client_name: str, safe: str, original: str) -> None:
+    name = inspect_name(client_name)
+    assert (name.safe, name.original) == (safe, original)
+
+
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0), and what looks blank.
+IGNORABLE = """
+    AD 34F 61C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 FE00-FE0F FEFF FFA0 FFF0-FFF8
+    1BCA0-1BCA3 1D173-1D17A E0000-E0FFF 2800 16FE4 1D159
+    """
+
+
+@pytest.mark.parametrize("characters", IGNORABLE.split())
+def test_invisible_characters_are_removed(characters: str) -> None:
+    first, _, last = characters.partition("-")
+    for code in range(int(first, 16), int(last or first, 16) + 1):
+        assert inspection.clean_name(f"a{chr(code)}b{chr(code)}.p{chr(code)}ng{chr(code)}") == "ab.png", hex(code)
+
+
+@pytest.mark.parametrize(
+    ("client_name", "original"),
+    [
+        ("❤\ufe0f.png", "❤.png"),
+        ("👍🏽.png", "👍🏽.png"),
+        ("👩\u200d🚀 1\ufe0f\u20e3.png", "👩🚀 1\u20e3.png"),
+        ("한글 देवनागरी ไทย ᠮᠣᠩᠭᠣᠯ.png", "한글 देवनागरी ไทย ᠮᠣᠩᠭᠣᠯ.png"),
+        ("\u2800\u3164.png", ".png"),
+    ],
+)
+def test_visible_characters_stay(client_name: str, original: str) -> None:
+    assert inspection.clean_name(client_name) == original
+
+
+def test_a_long_name_keeps_its_extension() -> None:
+    name = inspect_name("x" * 1000 + ".jpeg")
+    assert name.safe == "x" * 80 + ".jpeg"
+    assert name.original == "x" * 145 + ".jpeg"
+
+
+def test_a_long_name_without_an_extension_is_shown_as_far_as_any_other() -> None:
+    assert inspection.clean_name("x" * 1000) == "x" * 150
+    assert inspection.clean_name("x." + "y" * 1000) == "x." + "y" * 20
+
+
+@pytest.mark.parametrize("name", ["Screenshot at 9.41.00\u202fAM.exe", "日本\u3000語.exe", 'it\'s "b".exe'])
+def test_a_refusal_calls_the_file_as_its_owner_does(name: str) -> None:
+    with pytest.raises(TypeNotAllowed) as refusal:
+        inspect_name(name)
+    assert refusal.value.detail.startswith(f"'{name}': files of type .exe are not allowed.")
+
+
+@pytest.mark.parametrize("client_name", ["...", "", ".", "photo", "photo.", "png", "shell.php", "x.jpg.exe", "a.jpg/b"])
+def test_names_without_an_allowed_extension_are_refused(client_name: str) -> None:
+    with pytest.raises(TypeNotAllowed, match="Allowed are: txt, csv,"):
+        inspect_name(client_name)
+
+
+def test_a_file_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    name = inspect_name("a.txt")
+    inspection.inspect_size(name, size=1000, max_file_bytes=1000)
+    with pytest.raises(FileTooLarge, match="1,000 bytes"):
+        inspection.inspect_size(name, size=1001, max_file_bytes=1000)

@@ -1,0 +1,796 @@
+"""What a client might try with the URLs, forms, ids and tokens that it is given: over the folder and an S3 that checks,
+and over moto where it checks too."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import jwt
+import pytest
+import requests
+from itsdangerous import TimestampSigner
+
+from handler.direct import upload_ids
+from handler.direct.upload_ids import UploadId
+from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
+from handler.storage.s3.direct import S3Incoming
+from handler.web.access import SCOPES
+from handler.web.tokens import mint
+
+from ..support import samples
+from ..support.direct_client import MIB, DirectClient, Sent
+from ..test_lambda import SECRET
+from .test_direct import content_of
+from .test_uploads import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+    from mypy_boto3_s3 import S3Client
+
+STRICT = pytest.param("strict_s3", marks=pytest.mark.strict_s3)
+WHERE_IT_IS_CHECKED = pytest.mark.parametrize("kind", ["folder", STRICT])
+"""moto looks at no signature and at no form's policy."""
+
+# Two blocks with one MD5 (X. Wang, D. Feng, X. Lai, H. Yu: "Collisions for Hash Functions MD4, MD5, HAVAL-128 and
+# RIPEMD", 2004): they differ in the highest bit of six bytes.
+COLLIDING = bytes.fromhex(
+    "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f89"
+    "55ad340609f4b30283e488832571415a085125e8f7cdc99fd91dbdf280373c5b"
+    "d8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
+    "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
+)
+COLLIDED = bytes(byte ^ (0x80 if place in (19, 45, 59, 83, 109, 123) else 0) for place, byte in enumerate(COLLIDING))
+BINARY = {"ALLOWED_EXTENSIONS": "txt png bin=application/x-test"}
+SCRIPT = b"<script>alert(1)</script>"
+
+
+@pytest.fixture
+def direct(make_app: Callable[..., Flask]) -> DirectClient:
+    return DirectClient(client=make_app(**BINARY).test_client())
+
+
+@pytest.fixture
+def incoming(kind: str, destination: dict[str, str], request: pytest.FixtureRequest) -> Callable[[], list[str]]:
+    """Lists all that has come in and is not judged: every version, and uploads in parts that were not completed."""
+
+    def found() -> list[str]:
+        if kind == "folder":
+            return sorted(path.name for path in Path(destination["UPLOAD_FOLDER"], "incoming").iterdir())
+        s3: S3Client = request.getfixturevalue(kind)
+        bucket = destination["UPLOAD_BUCKET"]
+        versions = s3.list_object_versions(Bucket=bucket, Prefix="incoming/").get("Versions", [])
+        uploads = s3.list_multipart_uploads(Bucket=bucket, Prefix="incoming/").get("Uploads", [])
+        return sorted([each["Key"] for each in versions] + [each["Key"] for each in uploads])
+
+    return found
+
+
+def judge(direct: DirectClient, id: str) -> Any:  # noqa: A002
+    """As S3's event has it done."""
+    return direct.client.application.extensions["promotion"].judge(id)
+
+
+def formed(direct: DirectClient, filename: str, **query: Any) -> dict[str, Any]:
+    response = direct.form(filename, **query)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json or {}
+    return answer
+
+
+def stored(direct: DirectClient, id: str) -> bytes:  # noqa: A002
+    answer: Any = direct.status(id).json
+    assert answer["status"] == "stored", answer
+    return content_of(direct, answer["file"]["url"])
+
+
+def part_url(direct: DirectClient, upload: dict[str, Any], number: int) -> str:
+    url: str = (direct.part_url(upload, number).json or {})["url"]
+    return url
+
+
+def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[[], object]) -> None:
+    """Do something once: when a file has passed every check, and just before it is copied."""
+    incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
+    publish = incoming_type.publish
+
+    def act_and_publish(self: Any, file: Any) -> None:
+        monkeypatch.setattr(incoming_type, "publish", publish)
+        act()
+        publish(self, file)
+
+    monkeypatch.setattr(incoming_type, "publish", act_and_publish)
+
+
+@contextlib.contextmanager
+def earlier(seconds: int) -> Iterator[None]:
+    """What is signed now was signed then."""
+    then = time.time() - seconds
+    moment = datetime.datetime.fromtimestamp(then, datetime.UTC).replace(tzinfo=None)  # as botocore has it
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TimestampSigner, "get_timestamp", lambda _: int(then))
+        for module in ("auth", "signers"):
+            patch.setattr(f"botocore.{module}.get_current_datetime", lambda **_: moment)
+        yield
+
+
+# Overwrite a file, or write where one does not belong.
+
+
+@WHERE_IT_IS_CHECKED
+def test_what_is_signed_is_for_one_key(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
+    victim = direct.send("a.txt", b"the victim").json or {}
+    kept = stored_keys()
+    id = victim["files"][0]["id"]  # noqa: A001
+    upload = direct.begun("b.txt")
+    url = part_url(direct, upload, 1)
+    for key in (f"files/{id}/a.txt", f"incoming/{id}", "secrets/upload-ids", f"refused/{id}.json"):
+        assert direct.put_to(url.replace(upload["key"], key), b"other bytes").status in (200, 403)
+    form = formed(direct, "b.txt")
+    for key in (
+        f"files/{id}/a.txt",
+        f"files/{form['id']}/b.txt",
+        f"incoming/{id}",
+        "secrets/upload-ids",
+        "${filename}",
+    ):
+        assert direct.post(form, b"other bytes", key=key).status == 403
+    direct.abort(upload)
+    assert stored_keys() == kept
+    assert content_of(direct, victim["location"]) == b"the victim"
+
+
+@pytest.mark.strict_s3
+@pytest.mark.parametrize("kind", [STRICT])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("partNumber=1&", "partNumber=2&"),
+        ("X-Amz-Expires=3600", "X-Amz-Expires=36000"),
+        ("uploadId=", "uploads=&x="),
+        ("partNumber=1&", ""),
+    ],
+)
+def test_a_part_url_is_signed_as_a_whole(direct: DirectClient, old: str, new: str) -> None:
+    upload = direct.begun("b.txt")
+    url = part_url(direct, upload, 1)
+    assert old in url
+    assert direct.put_to(url.replace(old, new), b"bytes").status == 403
+    assert direct.parts(upload).json == []
+
+
+@pytest.mark.strict_s3
+@pytest.mark.parametrize("kind", [STRICT])
+def test_a_part_url_is_for_putting_the_parts_bytes_alone(direct: DirectClient, destination: dict[str, str]) -> None:
+    upload = direct.begun("b.txt")
+    url = part_url(direct, upload, 1)
+    # With this field S3 would copy the key that upload ids are signed with into the client's own file.
+    source = {"x-amz-copy-source": f"{destination['UPLOAD_BUCKET']}/secrets/upload-ids"}
+    assert requests.put(url, headers=source, timeout=10).status_code == 403
+    for method in ("GET", "HEAD", "POST", "DELETE"):
+        assert requests.request(method, url, timeout=10).status_code == 403
+    assert direct.parts(upload).json == []
+
+
+@pytest.mark.strict_s3
+@pytest.mark.parametrize("kind", [STRICT])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("x-amz-meta-original-name", "page.html"),
+        ("x-amz-meta-max-bytes", "1000000"),
+    ],
+)
+def test_a_form_is_taken_as_it_was_signed(
+    direct: DirectClient, field: str, value: str, incoming: Callable[[], list[str]]
+) -> None:
+    assert direct.post(formed(direct, "b.txt"), b"bytes", **{field: value}).status == 403
+    assert incoming() == []
+
+
+@WHERE_IT_IS_CHECKED
+def test_a_second_completion_changes_nothing(direct: DirectClient, incoming: Callable[[], list[str]]) -> None:
+    upload = direct.begun("a.txt")
+    url = part_url(direct, upload, 1)
+    sent = direct.put_to(url, b"the first")
+    answer = direct.complete(upload, [sent])
+    assert direct.put_to(url, b"the second").status == 404
+    assert direct.complete(upload, [Sent(status=200, etag=hashlib.md5(b"the second").hexdigest())]).json == answer.json
+    assert stored(direct, upload["id"]) == b"the first"
+    assert incoming() == []
+
+
+# Send a form again.
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_form_sent_again_does_not_replace_what_is_stored(
+    direct: DirectClient, kind: str, times: int, incoming: Callable[[], list[str]]
+) -> None:
+    form = formed(direct, "a.txt")
+    assert direct.post(form, b"the first").status == 204
+    judge(direct, form["id"])
+    for _ in range(times):
+        assert direct.post(form, b"another").status == (403 if kind == "folder" else 204)
+    judge(direct, form["id"])
+    assert stored(direct, form["id"]) == b"the first"
+    assert incoming() == []
+
+
+@pytest.mark.parametrize("asked_in_between", [True, False])
+@pytest.mark.parametrize(("first", "second", "verdict"), [(b"good", SCRIPT, "stored"), (SCRIPT, b"good", "refused")])
+def test_the_first_bytes_have_the_only_verdict(
+    direct: DirectClient,
+    *,
+    first: bytes,
+    second: bytes,
+    verdict: str,
+    asked_in_between: bool,
+    incoming: Callable[[], list[str]],
+    stored_keys: Callable[[], list[str]],
+) -> None:
+    form = formed(direct, "a.txt")
+    direct.post(form, first)
+    if asked_in_between:
+        judge(direct, form["id"])
+    direct.post(form, second)
+    judge(direct, form["id"])
+    judge(direct, form["id"])
+    assert (direct.status(form["id"]).json or {})["status"] == verdict
+    assert incoming() == []
+    files = [key for key in stored_keys() if key.startswith("files/")]
+    assert files == ([f"files/{form['id']}/a.txt"] if verdict == "stored" else [])
+    if verdict == "stored":
+        assert stored(direct, form["id"]) == first
+
+
+@pytest.mark.parametrize("second", [b"the first", b"another", SCRIPT])
+def test_a_form_sent_again_does_not_bring_a_deleted_file_back(
+    direct: DirectClient, second: bytes, incoming: Callable[[], list[str]], stored_keys: Callable[[], list[str]]
+) -> None:
+    form = formed(direct, "a.txt")
+    direct.post(form, b"the first")
+    status: Any = direct.status(form["id"]).json
+    assert direct.client.delete(status["file"]["url"]).status_code == 204
+    direct.post(form, second)
+    judge(direct, form["id"])
+    problem(direct.status(form["id"]), 404, "not-found")
+    assert incoming() == []
+    assert not [key for key in stored_keys() if key.startswith(("files/", "refused/"))]
+
+
+def test_a_completion_repeated_does_not_bring_a_deleted_file_back(
+    direct: DirectClient, stored_keys: Callable[[], list[str]]
+) -> None:
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    answer: Any = direct.complete(upload).json
+    assert direct.client.delete(answer["location"]).status_code == 204
+    assert direct.complete(upload).status_code == 404
+    assert direct.status(upload["id"]).status_code == 404
+    assert not [key for key in stored_keys() if key.startswith("files/")]
+
+
+# Swap the bytes after the check.
+
+
+def test_the_colliding_blocks_collide() -> None:
+    assert COLLIDING != COLLIDED
+    assert hashlib.md5(COLLIDING).digest() == hashlib.md5(COLLIDED).digest()
+
+
+@pytest.mark.parametrize(("first", "second"), [(COLLIDING, COLLIDED), (COLLIDING, SCRIPT)])
+def test_a_form_sent_again_between_check_and_copy(
+    direct: DirectClient,
+    *,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    first: bytes,
+    second: bytes,
+    incoming: Callable[[], list[str]],
+) -> None:
+    form = formed(direct, "a.bin")
+    answers: list[int] = []
+    before_publishing(monkeypatch, kind, lambda: answers.append(direct.post(form, second).status))
+    direct.post(form, first)
+    judge(direct, form["id"])
+    assert answers == [403 if kind == "folder" else 204]
+    assert stored(direct, form["id"]) == first
+    judge(direct, form["id"])  # as the event of the second does
+    assert stored(direct, form["id"]) == first
+    assert incoming() == []
+
+
+@WHERE_IT_IS_CHECKED
+def test_a_part_sent_again_between_check_and_copy(
+    direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = direct.begun("a.bin")
+    url = part_url(direct, upload, 1)
+    answers: list[int] = []
+    before_publishing(monkeypatch, kind, lambda: answers.append(direct.put_to(url, COLLIDED).status))
+    assert direct.put_to(url, COLLIDING).status == 200
+    assert direct.complete(upload).status_code == 200
+    assert answers == [404]
+    assert stored(direct, upload["id"]) == COLLIDING
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_a_part_with_the_same_md5_that_comes_while_an_upload_is_completed(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder knows parts by their MD5, and for a moment the directory that takes them is still there."""
+    upload = direct.begun("a.bin")
+    url = part_url(direct, upload, 1)
+    direct.put_to(url, COLLIDING)
+    remove = LocalDirectUploads._remove
+    answers: list[int] = []
+
+    def put_and_remove(self: LocalDirectUploads, path: Path) -> None:
+        monkeypatch.setattr(LocalDirectUploads, "_remove", remove)
+        answers.append(direct.put_to(url, COLLIDED).status)
+        remove(self, path)
+
+    monkeypatch.setattr(LocalDirectUploads, "_remove", put_and_remove)
+    assert direct.complete(upload).status_code == 200
+    assert answers == [200]
+    assert stored(direct, upload["id"]) == COLLIDING
+
+
+# Send more than was agreed.
+
+
+@WHERE_IT_IS_CHECKED
+@pytest.mark.parametrize(("number", "size"), [(1, 5 * MIB + 1), (1, 5 * MIB - 1), (1, 0), (2, MIB + 1), (2, MIB - 1)])
+def test_a_part_of_another_length_than_was_signed(direct: DirectClient, number: int, size: int) -> None:
+    upload = direct.begun("a.bin", size=6 * MIB, partSize=5 * MIB)
+    assert direct.put(upload, number, bytes(size)).status in (403, 413)
+    assert direct.parts(upload).json == []
+    problem(direct.part_url(upload, 3), 400, "malformed-request")
+
+
+@pytest.mark.strict_s3
+@pytest.mark.parametrize("kind", [STRICT])
+def test_a_part_without_a_length(direct: DirectClient) -> None:
+    upload = direct.begun("a.bin", size=10, partSize=10)
+    assert requests.put(part_url(direct, upload, 1), data=iter([bytes(10)]), timeout=10).status_code in (403, 411)
+    assert direct.parts(upload).json == []
+
+
+@WHERE_IT_IS_CHECKED
+@pytest.mark.parametrize(("said", "setting"), [({}, "1000"), ({"size": "1000"}, "100000")])
+def test_a_form_larger_than_was_agreed(
+    make_app: Callable[..., Flask], said: dict[str, str], setting: str, incoming: Callable[[], list[str]]
+) -> None:
+    direct = DirectClient(client=make_app(MAX_FILE_BYTES=setting).test_client())
+    form = formed(direct, "a.txt", **said)
+    assert direct.post(form, b"x" * 1001).status in (400, 413)
+    assert incoming() == []
+    assert direct.post(form, b"x" * 1000).status == 204
+    assert len(stored(direct, form["id"])) == 1000
+
+
+@pytest.mark.parametrize("says", ["complete", "sign"])
+def test_parts_of_unsigned_lengths_that_are_too_much_together(
+    make_app: Callable[..., Flask], says: str, incoming: Callable[[], list[str]]
+) -> None:
+    direct = DirectClient(client=make_app(**BINARY, MAX_FILE_BYTES=str(6 * MIB)).test_client())
+    upload = direct.begun("a.bin")
+    urls = [part_url(direct, upload, number) for number in (1, 2)]
+    assert direct.put_to(urls[0], bytes(5 * MIB)).status == 200
+    assert direct.put_to(urls[1], bytes(2 * MIB)).status == 200
+    response = direct.complete(upload) if says == "complete" else direct.part_url(upload, 2)
+    refusal = problem(response, 413, "file-too-large")
+    assert refusal["max_bytes"] == 6 * MIB
+    problem(direct.parts(upload), 404, "upload-not-found")
+    assert incoming() == []
+    status: Any = direct.status(upload["id"]).json
+    assert status["status"] == "refused"
+    assert status["problem"]["detail"] == refusal["detail"]
+    assert problem(direct.complete(upload), 413, "file-too-large")["detail"] == refusal["detail"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(1, 200), (100, 200), (101, 400), (1025, 413), (0, 400), (10_001, 400), (10**15, 400)]
+)
+def test_numbers_of_parts_whose_lengths_are_not_signed(direct: DirectClient, number: int, status: int) -> None:
+    upload = direct.begun("a.bin")  # up to 5 GiB: 1,024 parts of 5 MiB
+    assert direct.part_url(upload, number).status_code == status
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "1.0", "٣", "1" * 17, "1 ", "0x1"])
+def test_what_is_no_number_of_a_part(direct: DirectClient, number: Any) -> None:
+    problem(direct.part_url(direct.begun("a.bin"), number), 400, "malformed-request")
+
+
+def test_more_than_was_said_by_metadata_that_lies(direct: DirectClient) -> None:
+    """A client's own fields are not what travels with the bytes."""
+    size = 6 * MIB
+    upload = direct.begun("a.bin", metadata={"size": size, "max-bytes": 10**9})
+    direct.put(upload, 1, bytes(size))
+    direct.put(upload, 2, bytes(1))
+    assert problem(direct.complete(upload), 413, "file-too-large")["max_bytes"] == size
+
+
+@WHERE_IT_IS_CHECKED
+@pytest.mark.parametrize("said", [{"size": 10}, {"metadata": {"size": 10}}])
+def test_only_part_of_small_file_is_signed_for_its_size(direct: DirectClient, said: dict[str, Any]) -> None:
+    upload = direct.begun("a.bin", **said)
+    url = part_url(direct, upload, 1)
+    for length in (9, 11, 5 * MIB):
+        assert direct.put_to(url, bytes(length)).status in (403, 413)
+    assert direct.parts(upload).json == []
+    problem(direct.part_url(upload, 2), 400, "malformed-request")
+    assert direct.put_to(url, bytes(10)).status == 200
+    assert direct.complete(upload).status_code == 200
+
+
+@pytest.mark.parametrize("size", [5 * MIB + 1, 10**9])
+def test_part_of_unknown_length_is_not_signed(direct: DirectClient, size: int) -> None:
+    upload = direct.begun("a.bin", size=size)
+    refusal = problem(direct.part_url(upload, 1), 400, "malformed-request")
+    assert "'partSize'" in refusal["detail"]
+    assert direct.part_url(direct.begun("a.bin", size=size, partSize=upload["partSize"]), 1).status_code == 200
+
+
+# Read what nobody has checked.
+
+
+def test_what_comes_in_can_be_read_by_nobody(direct: DirectClient) -> None:
+    upload = direct.begun("a.txt")
+    etag = direct.put(upload, 1, SCRIPT).etag.strip('"')
+    id = upload["id"]  # noqa: A001
+    for path in (
+        f"/files/{id}/a.txt",
+        f"/files/{id}/{id}",
+        f"/incoming/{id}",
+        f"/incoming/{id}/1.{etag}",
+        f"/files/../incoming/{id}",
+        f"/files/%2e%2e/incoming/{id}",
+        f"/files/..%2fincoming/{id}",
+        f"/files/{id}/..%2f..%2fincoming%2f{id}%2f1.{etag}",
+        f"/files/..%2f..%2fincoming%2f{id}/1.{etag}",
+        f"/files/incoming/{id}",
+        f"/files//incoming/{id}",
+        "/files/../secret",
+        "/secrets/upload-ids",
+        f"/upload/s3/incoming/{id}",
+        f"/upload/{id}/..%2fincoming",
+    ):
+        response = direct.client.get(path)
+        assert response.status_code in (404, 405), path
+        assert SCRIPT not in response.data
+
+
+@pytest.mark.strict_s3
+@pytest.mark.parametrize("kind", [STRICT])
+def test_a_download_is_for_no_other_key(direct: DirectClient) -> None:
+    answer: Any = direct.send("a.txt", b"bytes").json
+    url = direct.client.get(answer["location"]).headers["Location"]
+    path = urlsplit(url).path.partition("files/")[2]
+    upload = direct.begun("b.txt")
+    direct.put(upload, 1, SCRIPT)
+    for key in (upload["key"], f"files/../{upload['key']}", "secrets/upload-ids"):
+        assert requests.get(url.replace(f"files/{path}", key), timeout=10).status_code == 403
+
+
+# Go on with another's upload.
+
+
+def changed(upload: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return upload | changes
+
+
+def every_call(direct: DirectClient, upload: dict[str, Any]) -> list[Any]:
+    return [direct.part_url(upload, 1), direct.parts(upload), direct.complete(upload), direct.abort(upload)]
+
+
+def test_an_upload_id_that_was_changed(direct: DirectClient) -> None:
+    upload, other = direct.begun("a.txt"), direct.begun("b.txt")
+    direct.put(upload, 1, b"bytes")
+    payload, stamp, signature = upload["uploadId"].rsplit(".", 2)
+    fake = base64.urlsafe_b64encode(json.dumps({"id": upload["id"], "upload": "x", "max_bytes": 1}).encode()).decode()
+    for forged in (
+        upload["uploadId"][:-1],
+        upload["uploadId"] + "A",
+        f"{payload}.{stamp}.{other['uploadId'].rpartition('.')[2]}",
+        f"{other['uploadId'].rsplit('.', 2)[0]}.{stamp}.{signature}",
+        f"{fake.rstrip('=')}.{stamp}.{signature}",
+        f"{payload}.{stamp}.",
+        f"{payload}..{signature}",
+        upload["id"],
+        "A" * 5000,
+        "%00",
+        "..",
+    ):
+        for response in every_call(direct, changed(upload, uploadId=forged)):
+            assert response.status_code in (404, 405), forged
+    assert direct.client.get(f"/upload/{upload['uploadId'][:-1]}").status_code == 404
+    assert len(direct.parts(upload).json or []) == 1
+
+
+def test_an_upload_id_with_another_key(direct: DirectClient) -> None:
+    upload, other = direct.begun("a.txt"), direct.begun("b.txt")
+    direct.put(upload, 1, b"bytes")
+    for key in (other["key"], "", f"files/{upload['id']}/a.txt", upload["id"]):
+        for response in every_call(direct, changed(upload, key=key)):
+            problem(response, 404, "upload-not-found")
+    assert len(direct.parts(upload).json or []) == 1
+
+
+def test_the_upload_id_of_a_form_is_for_asking_alone(direct: DirectClient) -> None:
+    form = formed(direct, "a.txt")
+    upload_id = urlsplit(form["status"]).path.rpartition("/")[2]
+    direct.post(form, b"bytes")
+    for response in every_call(direct, {"uploadId": upload_id, "key": f"incoming/{form['id']}"}):
+        problem(response, 404, "upload-not-found")
+    assert stored(direct, upload_id) == b"bytes"
+
+
+def test_an_upload_id_of_another_storage(direct: DirectClient) -> None:
+    upload = direct.begun("a.txt")
+    signed = upload_ids.sign(UploadId(id=upload["id"], upload="x", max_bytes=10**9), secret=bytes(32))
+    for response in every_call(direct, changed(upload, uploadId=signed)):
+        problem(response, 404, "upload-not-found")
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+def test_what_is_signed_for_one_thing_is_not_good_for_another(direct: DirectClient) -> None:
+    """Upload ids, parts' URLs and forms of the folder are signed with one key."""
+    upload, form = direct.begun("a.txt"), formed(direct, "a.txt")
+    url = part_url(direct, upload, 1)
+    ticket = url.rpartition("/")[2]
+    assert direct.put_to(url.replace(ticket, form["fields"]["policy"]), b"bytes").status == 403
+    assert direct.put_to(url.replace(ticket, upload["uploadId"]), b"bytes").status == 403
+    assert direct.post(form, b"bytes", policy=ticket).status == 403
+    assert direct.post(form, b"bytes", policy=upload["uploadId"]).status == 403
+    for response in every_call(direct, changed(upload, uploadId=ticket)):
+        problem(response, 404, "upload-not-found")
+
+
+def token(**claims: Any) -> str:
+    return jwt.encode({"exp": int(time.time()) + 600, **claims}, SECRET, algorithm="HS256")
+
+
+def with_token(client: Any, token: str) -> DirectClient:
+    return DirectClient(client=client, prefix=f"/upload/t/{token}/s3")
+
+
+@pytest.mark.parametrize("other", [{"sub": "eve"}, {}, {"sub": ""}])
+def test_an_upload_that_a_token_with_another_sub_began(make_app: Callable[..., Flask], other: dict[str, str]) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    ada, eve = (with_token(client, token(**claims)) for claims in ({"sub": "ada"}, other))
+    upload = ada.begun("a.txt")
+    assert ada.put(upload, 1, b"bytes").status == 200
+    for response in every_call(eve, upload):
+        problem(response, 403, "forbidden")
+    assert "ada" not in str(base64.b64decode(upload["uploadId"].partition(".")[0] + "==", altchars=b"-_"))
+    assert with_token(client, token(sub="ada", jti="a new one")).complete(upload).status_code == 200
+
+
+def test_a_long_sub_makes_no_long_upload_id(make_app: Callable[..., Flask]) -> None:
+    direct = with_token(make_app(TOKEN_SECRET=SECRET).test_client(), token(sub="ä" * 300))
+    upload = direct.begun("a.txt")
+    assert len(upload["uploadId"]) < 1000
+    direct.put(upload, 1, b"bytes")
+    assert direct.complete(upload).status_code == 200
+
+
+# Use what has expired.
+
+
+@WHERE_IT_IS_CHECKED
+@pytest.mark.parametrize(("age", "status"), [(3500, 200), (3601, 403)])
+def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status: int) -> None:
+    upload = direct.begun("a.txt")
+    known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
+    with earlier(age):
+        url = direct.client.application.extensions["direct_uploads"].part_url(known.id, known.upload, 1, size=None)
+    url = url if "://" in url else f"http://localhost/{url}"
+    assert direct.put_to(url, b"bytes").status == status
+    assert len(direct.parts(upload).json or []) == (1 if status == 200 else 0)
+
+
+@WHERE_IT_IS_CHECKED
+@pytest.mark.parametrize(("age", "status"), [(3500, 204), (3601, 403)])
+def test_a_form_is_good_for_an_hour(
+    direct: DirectClient, age: int, status: int, incoming: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct.client.application.extensions["promotion"], "judge", lambda _: None)
+    with earlier(age):
+        form = formed(direct, "a.txt")
+    assert direct.post(form, b"bytes").status == status
+    assert len(incoming()) == (1 if status == 204 else 0)
+
+
+def secret_of(direct: DirectClient) -> bytes:
+    secret: bytes = direct.client.application.extensions["direct_uploads"].secret()
+    return secret
+
+
+@pytest.mark.parametrize(("age", "status"), [(24 * 3600 - 60, 200), (24 * 3600 + 1, 404)])
+def test_an_upload_id_is_good_for_a_day(direct: DirectClient, age: int, status: int) -> None:
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
+    with earlier(age):
+        old = changed(upload, uploadId=upload_ids.sign(known, secret=secret_of(direct)))
+    assert direct.complete(old).status_code == status
+    assert direct.client.get(f"/upload/{old['uploadId']}").status_code == status
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(1, 200), (28, 200), (40, 404)])
+def test_upload_id_signed_by_clock_that_is_ahead(direct: DirectClient, ahead: int, status: int) -> None:
+    """By that of another function, for example. Tokens have the same leeway."""
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
+    with earlier(-ahead):
+        other = changed(upload, uploadId=upload_ids.sign(known, secret=secret_of(direct)))
+    assert direct.complete(other).status_code == status
+    assert direct.client.get(f"/upload/{other['uploadId']}").status_code == status
+
+
+def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    upload = with_token(client, token()).begun("a.txt")
+    late = with_token(client, token(exp=int(time.time()) - 3600))
+    for response in (late.begin("a.txt"), late.form("a.txt"), *every_call(late, upload)):
+        problem(response, 401, "invalid-token")
+
+
+# Store what is not allowed under a name that is.
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.png", b"<!doctype html><html><script>alert(1)</script></html>"),
+        ("a.png", samples.JPEG),
+        ("a.txt", SCRIPT),
+        ("a.txt", b"#!/bin/sh\nrm -rf ~\n"),
+        ("a.txt", b"MZ\x90\x00\x03\x00\x00\x00"),
+        ("a.txt", samples.PDF),
+        ("a.png", samples.png() + b"<script>alert(1)</script>"),
+        ("a.bin", b"<html><body onload=alert(1)>"),
+        ("a.txt", b""),
+    ],
+)
+@pytest.mark.parametrize("way", ["parts", "form"])
+def test_content_that_its_name_does_not_tell(
+    direct: DirectClient,
+    *,
+    name: str,
+    content: bytes,
+    way: str,
+    stored_keys: Callable[[], list[str]],
+    incoming: Callable[[], list[str]],
+) -> None:
+    if way == "parts":
+        upload = direct.begun(name)
+        direct.put(upload, 1, content)
+        assert direct.complete(upload).status_code == 422
+        id = upload["id"]  # noqa: A001
+    else:
+        form = formed(direct, name)
+        assert direct.post(form, content).status == 204
+        id = form["id"]  # noqa: A001
+    assert (direct.status(id).json or {})["status"] == "refused"
+    assert not [key for key in stored_keys() if key.startswith(("files/", "metadata/"))]
+    assert incoming() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.html", {}),
+        ("a.svg", {"type": "image/png"}),
+        ("a", {}),
+        ("a.png.exe", {}),
+        ("a.txt", {"type": "text/html"}),
+        ("a.png", {"type": "image/svg+xml"}),
+        ("a.txt", {"type": "text/javascript"}),
+    ],
+)
+def test_what_is_refused_before_a_byte(
+    direct: DirectClient, name: str, said: dict[str, Any], incoming: Callable[[], list[str]]
+) -> None:
+    problem(direct.begin(name, **said), 415, "type-not-allowed")
+    problem(direct.form(name, **said), 415, "type-not-allowed")
+    assert incoming() == []
+
+
+# Tokens in paths.
+
+
+def test_without_a_token(make_app: Callable[..., Flask], incoming: Callable[[], list[str]]) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    upload = with_token(client, token()).begun("a.txt")
+    direct = DirectClient(client=client)
+    for response in (direct.begin("a.txt"), direct.form("a.txt"), *every_call(direct, upload)):
+        problem(response, 401, "token-required")
+    for wrong in ("x", token()[:-2], jwt.encode({"exp": 2**33}, "another secret, which is long enough", "HS256")):
+        direct = with_token(client, wrong)
+        for response in (direct.begin("a.txt"), direct.form("a.txt"), *every_call(direct, upload)):
+            problem(response, 401, "invalid-token")
+    assert len(incoming()) == 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({}, 200),
+        ({"scope": "upload"}, 200),
+        ({"scope": "upload delete"}, 403),
+        ({"scope": "delete"}, 403),
+        ({"scope": ""}, 403),
+        ({"exp": int(time.time()) + 3600}, 200),
+        ({"exp": int(time.time()) + 2 * 3600}, 403),
+    ],
+)
+def test_what_a_token_in_a_path_may_be(
+    make_app: Callable[..., Flask], claims: dict[str, Any], status: int, incoming: Callable[[], list[str]]
+) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    direct = with_token(client, token(**claims))
+    assert direct.begin("a.txt").status_code == status
+    assert direct.form("a.txt").status_code == status
+    assert len(incoming()) == (1 if status == 200 else 0)
+
+
+def test_a_token_in_a_header_may_be_good_for_longer(make_app: Callable[..., Flask]) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    bearer = {"Authorization": f"Bearer {mint(SECRET, expires_seconds=10**6, scopes=SCOPES)}"}
+    response = client.post("/upload/s3/multipart", json={"filename": "a.txt"}, headers=bearer)
+    assert response.status_code == 200
+
+
+def test_what_a_token_narrows_stays_narrow(
+    make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], kind: str
+) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    direct = with_token(client, token(max_bytes=100, extensions=["txt"]))
+    problem(direct.begin("a.png"), 415, "type-not-allowed")
+    problem(direct.form("a.png"), 415, "type-not-allowed")
+    problem(direct.begin("a.txt", size=101), 413, "file-too-large")
+    problem(direct.form("a.txt", size=101), 413, "file-too-large")
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"x" * 101)
+    # A token that allows more does not make more of an upload that was begun with less.
+    assert problem(with_token(client, token()).complete(upload), 413, "file-too-large")["max_bytes"] == 100
+    form = formed(direct, "a.txt")
+    assert direct.post(form, b"x" * 101).status == (204 if kind == "s3" else 413 if kind == "folder" else 400)
+    if kind == "s3":  # moto has let it in
+        assert (direct.status(form["id"]).json or {})["problem"]["max_bytes"] == 100
+    assert not [key for key in stored_keys() if key.startswith("files/")]
+
+
+def test_a_token_is_in_no_answer_and_in_no_line_of_the_log(
+    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret_token = token(sub="ada")
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    direct = with_token(client, secret_token)
+    upload = direct.begun("a.txt")
+    direct.put(upload, 1, b"bytes")
+    answers = [direct.parts(upload), direct.part_url(upload, 1), direct.part_url(upload, 0), direct.complete(upload)]
+    answers += [direct.abort(upload), direct.form("a.txt"), direct.form("a.exe"), direct.begin("a.txt", size="?")]
+    answers += [client.get(f"/upload/t/{secret_token}"), client.get(f"/upload/t/{secret_token}/s3/nothing")]
+    answers += [
+        client.put(f"/upload/t/{secret_token}/s3/params"),
+        client.post(f"/upload/t/{secret_token}/s3/multipart"),
+    ]
+    for answer in answers:
+        assert secret_token not in answer.text + str(answer.headers)
+    log = capsys.readouterr().out
+    assert log.count('"event": "request"') >= len(answers)
+    assert secret_token not in log

@@ -1,0 +1,262 @@
+"""There is an answer of ours before API Gateway gives one of its own, however S3 behaves. No test waits for it: time is
+the tests' own, and passes only where something waits."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError
+
+from handler import intake
+from handler.app import create_app
+from handler.direct.upload_ids import UploadId, sign
+from handler.settings import LAMBDA_MAX_BODY_BYTES, Settings
+from handler.storage import deadline
+from handler.storage.s3.direct import SECRET_BYTES
+from handler.storage.s3.files import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
+
+from ..conftest import BUCKET
+from ..support import samples
+from .test_storage import ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botocore.awsrequest import AWSPreparedRequest
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
+
+GATEWAY_SECONDS = 29
+ADDRESSES = 8
+"""As many as S3's name has."""
+
+
+class Clock:
+    """Each thread has a time of its own. The main one waits for the others, so it has the latest."""
+
+    def __init__(self) -> None:
+        self._times: dict[threading.Thread, float] = {}
+
+    def now(self) -> float:
+        if threading.current_thread() is threading.main_thread():
+            self._times[threading.main_thread()] = max(self._times.values(), default=0)
+        return self._times.setdefault(threading.current_thread(), self._times[threading.main_thread()])
+
+    def wait(self, seconds: float) -> None:
+        self._times[threading.current_thread()] = self.now() + seconds
+
+
+class S3:
+    """Stands where botocore sends: behaviours by method, each of which says how long it takes and what comes of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.behaviours: dict[str, Callable[[AWSPreparedRequest], AWSResponse]] = {}
+        self.body = b""
+        self.began: list[str] = []
+        self._round = threading.Barrier(intake.STORED_AT_ONCE, timeout=10)
+
+    def send(self, request: AWSPreparedRequest) -> AWSResponse:
+        method = str(request.method)
+        self.began.append(method)
+        return self.behaviours[method](request)
+
+    def hangs(self, request: AWSPreparedRequest) -> AWSResponse:
+        self._clock.wait(1 + READ_SECONDS)  # a second to send
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+    def connects_late_and_hangs(self, request: AWSPreparedRequest) -> AWSResponse:
+        self._clock.wait(CONNECT_SECONDS)
+        return self.hangs(request)
+
+    def takes_no_connection(self, request: AWSPreparedRequest) -> AWSResponse:
+        self._clock.wait(CONNECT_SECONDS * ADDRESSES)
+        raise ConnectTimeoutError(endpoint_url=request.url)
+
+    def cuts_off_late(self, request: AWSPreparedRequest) -> AWSResponse:
+        self._clock.wait(READ_SECONDS)
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+    def is_slow(self, request: AWSPreparedRequest) -> AWSResponse:
+        self._clock.wait(READ_SECONDS - 1)
+        if threading.current_thread() is not threading.main_thread():
+            self._round.wait()  # or a thread whose time has passed could take the file of one that has yet to start
+        return self.is_good(request)
+
+    def is_good(self, request: AWSPreparedRequest) -> AWSResponse:
+        return self._answer(request, 200, self.body)
+
+    def throttles(self, request: AWSPreparedRequest) -> AWSResponse:
+        return self._answer(request, 503, b"<Error><Code>SlowDown</Code></Error>")
+
+    def has_something_there(self, request: AWSPreparedRequest) -> AWSResponse:
+        self._clock.wait(READ_SECONDS - 1)
+        return self._answer(request, 412)
+
+    def _answer(self, request: AWSPreparedRequest, status: int, body: bytes = b"") -> AWSResponse:
+        fields = {
+            "ETag": '"e"',
+            "Content-Type": "text/plain",
+            "Content-Length": str(len(body)),
+            "x-amz-request-id": "1",
+        }
+        headers = HTTPHeaders.from_dict(fields)
+        return AWSResponse(request.url, status, headers, _Raw(body))
+
+
+class _Raw(io.BytesIO):
+    def stream(self, **_: Any) -> Any:
+        yield self.read()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    clock.now()
+    monkeypatch.setattr(deadline, "monotonic", clock.now)
+    monkeypatch.setattr("botocore.endpoint.time.sleep", clock.wait)
+    # The longest pauses that botocore may make: 1 s, 2 s, …
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", _longest_pause)
+    return clock
+
+
+def _longest_pause(_self: object, context: Any) -> float:
+    pause: float = 2 ** (context.attempt_number - 1)
+    return pause
+
+
+@pytest.fixture
+def s3(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> S3:
+    s3 = S3(clock)
+    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", lambda _, request: s3.send(request))
+    return s3
+
+
+def client(**environ: str) -> FlaskClient:
+    return create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, **environ})).test_client()
+
+
+def upload(count: int = 1) -> TestResponse:
+    return client().post("/upload", data={"file": [(io.BytesIO(samples.TEXT), "a.txt") for _ in range(count)]})
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+@pytest.mark.parametrize(
+    "put", ["hangs", "connects_late_and_hangs", "takes_no_connection", "cuts_off_late", "has_something_there"]
+)
+def test_an_s3_that_fails_slowly(s3: S3, clock: Clock, put: str, count: int) -> None:
+    s3.behaviours = {"PUT": getattr(s3, put), "HEAD": s3.hangs, "POST": s3.takes_no_connection}
+    response = upload(count)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert clock.now() < GATEWAY_SECONDS - 2
+    assert s3.began.count("POST") == 1, "the take-back is one attempt"
+
+
+def test_slow_files_are_stored_as_long_as_there_is_time(s3: S3, clock: Clock) -> None:
+    s3.behaviours = {"PUT": s3.is_slow, "POST": s3.is_good}
+    assert upload(2 * intake.STORED_AT_ONCE).status_code == 201
+    assert set(s3.began) == {"PUT"}
+    assert clock.now() == 2 * (READ_SECONDS - 1)
+
+
+def test_more_slow_files_than_there_is_time_for_are_taken_back(s3: S3, clock: Clock) -> None:
+    s3.behaviours = {"PUT": s3.is_slow, "POST": s3.is_good}
+    assert upload(100).status_code == 503
+    assert s3.began == ["PUT"] * 2 * intake.STORED_AT_ONCE + ["POST"]
+    assert clock.now() < GATEWAY_SECONDS - 2
+
+
+@pytest.mark.parametrize("behaviour", ["throttles", "hangs"])
+def test_what_fails_fast_is_tried_again_to_the_last_and_what_fails_slowly_is_not(s3: S3, behaviour: str) -> None:
+    s3.behaviours = {"PUT": getattr(s3, behaviour), "POST": s3.is_good}
+    assert upload().status_code == 503
+    assert s3.began.count("PUT") == (ATTEMPTS if behaviour == "throttles" else 2)
+
+
+def test_a_take_back_that_is_turned_away_at_once_is_tried_again(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.5)
+    s3.behaviours = {"PUT": s3.hangs, "POST": s3.throttles}
+    assert upload().status_code == 503
+    assert s3.began == ["PUT", "PUT", "POST", "POST"]
+
+
+@pytest.mark.parametrize("delete", ["hangs", "takes_no_connection", "cuts_off_late"])
+@pytest.mark.parametrize("head", ["is_slow", "hangs", "takes_no_connection"])
+def test_deleting(s3: S3, clock: Clock, head: str, delete: str) -> None:
+    s3.behaviours = {"HEAD": getattr(s3, head), "DELETE": getattr(s3, delete)}
+    assert client().delete(f"/files/{ID}/a.txt").status_code == 503
+    assert clock.now() < GATEWAY_SECONDS - 2
+
+
+@pytest.mark.parametrize("head", ["hangs", "takes_no_connection", "cuts_off_late"])
+def test_downloading(s3: S3, clock: Clock, head: str) -> None:
+    s3.behaviours = {"HEAD": getattr(s3, head)}
+    assert client().get(f"/files/{ID}/a.txt").status_code == 503
+    assert clock.now() < GATEWAY_SECONDS - 2
+
+
+UPLOAD_ID = sign(UploadId(id=ID, upload="u", max_bytes=10**9), secret=bytes(SECRET_BYTES))
+UPLOADS = "/upload/s3/multipart"
+
+
+@pytest.mark.parametrize("first", ["is_slow", "hangs_once", "hangs"])
+@pytest.mark.parametrize("then", ["hangs", "takes_no_connection", "cuts_off_late"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", UPLOADS),
+        ("GET", "/upload/s3/params?filename=a.txt"),
+        ("GET", f"{UPLOADS}/{UPLOAD_ID}"),
+        ("GET", f"{UPLOADS}/{UPLOAD_ID}/1"),
+        ("POST", f"{UPLOADS}/{UPLOAD_ID}/complete"),
+        ("DELETE", f"{UPLOADS}/{UPLOAD_ID}"),
+        ("GET", f"/upload/{UPLOAD_ID}"),
+        ("GET", f"/upload/{ID}"),
+    ],
+)
+def test_straight_to_the_storage(
+    s3: S3, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, method: str, path: str, first: str, then: str
+) -> None:
+    """The first call, most often for the key of the upload ids, takes its time, and then comes another one."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "upload")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    behaviours = [s3.hangs] * (first == "hangs_once") + [s3.hangs if first == "hangs" else s3.is_slow]
+
+    def behave(request: AWSPreparedRequest) -> AWSResponse:
+        return (behaviours.pop(0) if behaviours else getattr(s3, then))(request)
+
+    s3.behaviours = dict.fromkeys(("GET", "HEAD", "PUT", "POST", "DELETE"), behave)
+    s3.body = bytes(SECRET_BYTES)
+    json = {"filename": "a.txt"} if method == "POST" else None
+    response = client(ACCESS="public", AWS_LAMBDA_FUNCTION_NAME="upload").open(path, method=method, json=json)
+    assert response.status_code == 503 or "params" in path, "to sign a form takes no call of its own"
+    assert clock.now() < GATEWAY_SECONDS - 2
+
+
+def test_what_is_larger_than_what_fits_through_lambda_has_more_time(
+    s3: S3, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "LAMBDA_MAX_BODY_BYTES", LAMBDA_MAX_BODY_BYTES // 2**20)
+    s3.behaviours = {"PUT": s3.is_slow}
+    assert upload(100).status_code == 201
+    assert clock.now() > GATEWAY_SECONDS
+
+
+def test_an_earlier_deadline_stays(clock: Clock) -> None:
+    with deadline.nothing_new_after(5):
+        with deadline.nothing_new_after(9):
+            clock.wait(5)
+            assert deadline.is_over()
+        with deadline.nothing_new_after(1):
+            assert deadline.is_over()
+    assert not deadline.is_over()
+
+
+def test_outside_a_request_there_is_no_deadline(clock: Clock) -> None:
+    clock.wait(1_000_000)
+    assert not deadline.is_over()

@@ -1,0 +1,103 @@
+"""What ``handler/openapi.json`` says about an answer, and whether the answer is like that."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from openapi_schema_validator import OAS31Validator
+from werkzeug.exceptions import HTTPException
+
+from handler.routes.openapi import CONTRACT as PATH
+from handler.web import dialects
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+    from flask import Flask
+    from werkzeug.test import TestResponse
+
+CONTRACT: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    """What a reference stands for; anything else as it is."""
+    while "$ref" in node:
+        keys = node["$ref"].removeprefix("#/").split("/")
+        node = CONTRACT
+        for key in keys:
+            node = node[key]
+    return node
+
+
+def check(app: Flask, response: TestResponse) -> None:
+    """Assert that an answer is a documented one: its status, its header fields, its media type and its body.
+
+    Every test's client calls this, so that the contract is held to all that the tests make the app answer.
+    """
+    request = response.request
+    if request.method == "OPTIONS" and response.status_code == 200:
+        return
+    if dialects.find(parse_qs(request.query_string.decode("latin-1")).get("for", [""])[0]):
+        return  # in that client's own shape: see test_dialects.py
+    template, responses = _documented(app, path=request.path, method=request.method)
+    where = f"{request.method} {template}: {response.status_code}"
+    assert str(response.status_code) in responses, f"{where} is not documented"
+    documented = resolve(responses[str(response.status_code)])
+    for name, reference in documented["headers"].items():
+        header = resolve(reference)
+        assert name in response.headers or not header.get("required"), f"{where} lacks {name}"
+        if name in response.headers:
+            value: str | int = response.headers[name]
+            if header["schema"].get("type") == "integer":
+                value = int(value)
+            errors = [error.message for error in OAS31Validator(header["schema"]).iter_errors(value)]
+            assert not errors, f"{where} has {name}: {errors}"
+    if "content" not in documented:
+        assert response.data == b"", f"{where} has a body"
+        assert "Content-Type" not in response.headers or response.status_code == 302, where
+    elif request.method != "HEAD":
+        content = documented["content"]
+        assert response.mimetype in content or "*/*" in content, f"{where} as {response.mimetype} is not documented"
+        if response.mimetype in content and response.is_json:
+            schema = content[response.mimetype]["schema"]
+            errors = [error.message for error in _validator(schema.get("$ref", "")).iter_errors(response.json)]
+            assert not errors, f"{where}: {errors}"
+
+
+def check_refusal(status: int, headers: Message, body: bytes) -> None:
+    """Assert that an answer to what is no request is one that every upload may get."""
+    responses = CONTRACT["paths"]["/upload/{name}"]["put"]["responses"]
+    documented = resolve(responses[str(status)])
+    assert set(documented["headers"]) <= set(headers)
+    reference = documented["content"][headers.get_content_type()]["schema"]["$ref"]
+    assert [error.message for error in _validator(reference).iter_errors(json.loads(body))] == []
+
+
+def _documented(app: Flask, *, path: str, method: str) -> tuple[str, dict[str, Any]]:
+    """The path as the contract has it, and what may be answered there."""
+    try:
+        rule, _ = app.url_map.bind("localhost").match(path, method, return_rule=True)
+    except HTTPException as error:
+        name = {404: "NotFound", 405: "MethodNotAllowed"}[error.code or 0]
+        # Loopback access looks at where a request comes from before it looks at the path.
+        responses = {str(error.code): CONTRACT["components"]["responses"][name]}
+        return path, responses | {"403": CONTRACT["components"]["responses"]["Forbidden"]}
+    template = rule.rule.replace("<", "{").replace(">", "}")
+    if method == "OPTIONS":  # no operation of the document: it is answered everywhere, but for whom nothing is
+        return template, {"403": CONTRACT["components"]["responses"]["Forbidden"]}
+    operation = CONTRACT["paths"][template]["get" if method == "HEAD" else method.lower()]
+    return template, operation["responses"]
+
+
+@cache
+def _validator(reference: str) -> OAS31Validator:
+    """Takes a schema of the components' strictly: no member may be there that it does not name."""
+    components = copy.deepcopy(CONTRACT["components"])
+    for name, schema in components["schemas"].items():
+        if schema.get("type") == "object" or "allOf" in schema:
+            schema["unevaluatedProperties"] = name in ("ProblemCore", "Problem")  # to which others add
+    return OAS31Validator({"$ref": reference, "components": components} if reference else {})
