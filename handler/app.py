@@ -93,7 +93,7 @@ def _make_access(settings: Settings) -> Access:
             # Imported here: where no token is ever good nobody needs to wait for PyJWT.
             from .web.tokens import TokenAccess  # noqa: PLC0415
 
-            return TokenAccess(settings.token_secrets, without=UPLOADING if settings.access == "public" else None)
+            return TokenAccess(settings.token_secrets, anonymous=UPLOADING if settings.access == "public" else None)
         case "public":
             return PublicAccess()
         case "loopback":

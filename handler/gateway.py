@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 import awsgi
 
 from .problems import InternalError, MalformedRequest, Problem
-from .web.security_headers import safe_headers
+from .web.security_headers import security_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -669,7 +669,7 @@ def failure(problem: Problem, *, request_id: str | None) -> WSGIApplication:
     status_line = f"{problem.status} {HTTPStatus(problem.status).phrase}"
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(status_line, headers + safe_headers(over_tls=environ["wsgi.url_scheme"] == "https"))
+        start_response(status_line, headers + security_headers(over_tls=environ["wsgi.url_scheme"] == "https"))
         return [body]
 
     return app

@@ -37,10 +37,10 @@ class Intake:
         """Begin a batch: files that are stored together or not at all. Use it in a ``with`` statement."""
         return Batch(self.storage, self.policy)
 
-    def admit(self, id: str, incoming: Incoming) -> StoredFile:  # noqa: A002
+    def accept(self, file_id: str, incoming: Incoming) -> StoredFile:
         """Check what was sent straight to the storage, and make it readable.
 
-        :param id: the id that it came in under, which it keeps.
+        :param file_id: the id that it came in under, which it keeps.
         :raises Problem: it is refused, or could not be stored.
         :raises Gone: it was removed meanwhile.
         """
@@ -52,8 +52,8 @@ class Intake:
         _inspect_content(name, size=incoming.size, policy=self.policy, read=incoming.read)
         if agreed.sha256 is not None:
             _verify(name, incoming, sha256=agreed.sha256)
-        file = _stored_file(id, name, size=incoming.size, sha256=agreed.sha256)
-        incoming.publish(file)
+        file = _stored_file(file_id, name, size=incoming.size, sha256=agreed.sha256)
+        incoming.copy_to_files(file)
         return file
 
 
@@ -68,9 +68,9 @@ def _inspect_content(name: FileName, *, size: int, policy: Policy, read: Callabl
     inspection.run(steps, read)
 
 
-def _stored_file(id: str, name: FileName, *, size: int, sha256: str | None) -> StoredFile:  # noqa: A002
+def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None) -> StoredFile:
     return StoredFile(
-        id=id,
+        id=file_id,
         name=name.safe,
         original_name=name.original,
         size=size,
@@ -157,7 +157,7 @@ class Batch:
             with nothing_new_after(_seconds_for(files)):
                 _side_by_side([partial(store, *each) for each in zip(self._files, files, strict=True)])
         except BaseException:
-            self._storage.take_back(list(ours.values()))
+            self._storage.delete_best_effort(list(ours.values()))
             raise
         return files
 

@@ -67,7 +67,7 @@ def _promote(created: Any, context: object) -> None:
     promotion: Promotion = _app.extensions["promotion"]
     request_id = getattr(context, "aws_request_id", None)
     try:
-        verdict = promotion.judge(key[1], version=version or None)
+        verdict = promotion.promote(key[1], version=version or None)
     except Exception as error:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
         logger.error("promotion failed", extra={"request_id": request_id, "id": key[1], "reason": reason})

@@ -83,7 +83,7 @@ class Case:
 
     def posted(self, *contents: bytes, filename: str = "a.txt", **query: Any) -> dict[str, Any]:
         """A form that was sent, once for each content."""
-        form: dict[str, Any] = self.direct.form(filename, **query).json or {}
+        form: dict[str, Any] = self.direct.presigned_post(filename, **query).json or {}
         for content in contents:
             assert self.direct.post(form, content).status == 204
         return form
@@ -217,9 +217,9 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`PUT /upload/<name>`": to("PUT", "/upload/a.txt", data=samples.TEXT),
     "`PUT /upload/<name>`, refused": to("PUT", "/upload/a.png", data=HTML),
     "`PUT /upload/<name>`, without a token": lambda case: lambda: case.anyone.put("/upload/a.txt", data=samples.TEXT),
-    "`GET /files/<id>/<name>`": of_stored("GET"),
-    "`GET /files/<id>/<name>`, no such file": to("GET", f"/files/{ID}/a.txt"),
-    "`DELETE /files/<id>/<name>`": of_stored("DELETE"),
+    "`GET /files/<file_id>/<name>`": of_stored("GET"),
+    "`GET /files/<file_id>/<name>`, no such file": to("GET", f"/files/{ID}/a.txt"),
+    "`DELETE /files/<file_id>/<name>`": of_stored("DELETE"),
     "`GET /upload/<name>`, a file's id": lambda case: partial(case.anyone.get, f"/upload/{case.stored()['id']}"),
     "`GET /upload/<name>`, an unknown id": lambda case: partial(case.anyone.get, f"/upload/{ID}"),
     "`GET /upload/<name>`, a file's id, with a token": lambda case: partial(

@@ -195,8 +195,12 @@ def promote(record: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch) -> 
     sys.modules.pop("handler.lambda_function", None)
     module = importlib.import_module("handler.lambda_function")
 
-    def promote(id: str) -> Recorder:  # noqa: A002
-        event = {"source": "aws.s3", "detail-type": "Object Created", "detail": {"object": {"key": f"incoming/{id}"}}}
+    def promote(file_id: str) -> Recorder:
+        event = {
+            "source": "aws.s3",
+            "detail-type": "Object Created",
+            "detail": {"object": {"key": f"incoming/{file_id}"}},
+        }
         module.promote_handler(event, Context())
         return recorder
 
@@ -205,20 +209,20 @@ def promote(record: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch) -> 
 
 def send(direct: DirectClient, name: str, content: bytes) -> dict[str, Any]:
     """Send a file with a form, and tell nobody."""
-    form: Any = direct.form(name).json
+    form: Any = direct.presigned_post(name).json
     assert direct.post(form, content).status == 204
     return dict(form)
 
 
-def lose_a_race(uploads: Any, id: str) -> None:  # noqa: A002
+def lose_a_race(uploads: Any, file_id: str) -> None:
     """Publish what came in, three times, as two that judge it at once would, and a third when it was deleted."""
-    incoming = uploads.incoming(id)
-    incoming.publish(file(id=id))
+    incoming = uploads.open_incoming(file_id)
+    incoming.copy_to_files(file(id=file_id))
     with pytest.raises(AlreadyExists):
-        incoming.publish(file(id=id))
-    make_client().delete_object(Bucket=BUCKET, Key=file(id=id).key)  # which is not the function's own
+        incoming.copy_to_files(file(id=file_id))
+    make_client().delete_object(Bucket=BUCKET, Key=file(id=file_id).key)  # which is not the function's own
     with pytest.raises(AlreadyExists):
-        incoming.publish(file(id=id))
+        incoming.copy_to_files(file(id=file_id))
 
 
 def test_the_function_that_answers_http_may_do_what_it_does_and_no_more(app: Flask, client: FlaskClient) -> None:
@@ -226,7 +230,7 @@ def test_the_function_that_answers_http_may_do_what_it_does_and_no_more(app: Fla
     url = client.put("/upload/a.txt", data=samples.TEXT).json["url"]  # type: ignore[index]
     assert fetch(client.get(url).headers["Location"]) == samples.TEXT
     assert client.delete(url).status_code == 204
-    app.extensions["storage"].take_back([file()])
+    app.extensions["storage"].delete_best_effort([file()])
 
     stored = send(direct, "a.txt", samples.TEXT)
     assert direct.status(stored["id"]).json["status"] == "stored"  # type: ignore[index]
@@ -980,7 +984,7 @@ def test_a_page_from_anywhere_may_send_a_part_and_a_form(strict_s3: S3Client, st
     client = create_app(Settings.from_environ({"UPLOAD_BUCKET": strict_bucket, "ACCESS": "public"})).test_client()
     direct = DirectClient(client=client)
     part: Any = direct.part_url(direct.begun("a.txt"), 1).json
-    form: Any = direct.form("a.txt").json
+    form: Any = direct.presigned_post("a.txt").json
     origin = {"Origin": "https://example.com"}
     for method, url in (("PUT", part["url"]), ("POST", form["url"])):
         asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}

@@ -34,9 +34,9 @@ class Promotion:
         self._uploads = uploads
         self._intake = intake
 
-    def judge(
+    def promote(
         self,
-        id: str,  # noqa: A002
+        file_id: str,
         *,
         version: str | None = None,
         undecided: bool = False,
@@ -55,35 +55,35 @@ class Promotion:
         :raises NotInTime: that would take too long.
         :raises StorageUnavailable: there is no verdict yet; try again.
         """
-        if not undecided and (verdict := self._uploads.verdict(id)) is not None:
-            self._uploads.discard(id, version)
+        if not undecided and (verdict := self._uploads.find_verdict(file_id)) is not None:
+            self._uploads.discard(file_id, version)
             return verdict
         try:
-            incoming = self._uploads.incoming(id, version)
+            incoming = self._uploads.open_incoming(file_id, version)
         except SentAgain:
-            self._uploads.discard(id, version)  # the event of the first is on its way, or at work
+            self._uploads.discard(file_id, version)  # the event of the first is on its way, or at work
             return None
         if incoming is None:
-            return self._uploads.verdict(id)  # somebody else may have decided, and discarded it, in between
+            return self._uploads.find_verdict(file_id)  # somebody else may have decided, and discarded it, in between
         limit = max_read_bytes if incoming.declaration.sha256 else max_copy_bytes
         if limit is not None and incoming.size > limit:
             raise NotInTime
-        verdict = self._decide(id, incoming)
-        self._uploads.discard(id, incoming.version)
+        verdict = self._check_and_copy(file_id, incoming)
+        self._uploads.discard(file_id, incoming.version)
         if verdict.refusal is None:
-            self._uploads.end_copies(id)
+            self._uploads.end_copies(file_id)
         return verdict
 
-    def _decide(self, id: str, incoming: Incoming) -> Verdict:  # noqa: A002
+    def _check_and_copy(self, file_id: str, incoming: Incoming) -> Verdict:
         try:
-            return Verdict(file=self._intake.admit(id, incoming))
+            return Verdict(file=self._intake.accept(file_id, incoming))
         except StorageUnavailable:
             raise  # that is no word on the file
         except (AlreadyExists, Gone):
             pass  # somebody else was faster
         except Problem as refusal:
-            self._uploads.refuse(id, refusal.as_dict())
-        verdict = self._uploads.verdict(id)  # not what this one would say: the first is final
+            self._uploads.refuse(file_id, refusal.as_dict())
+        verdict = self._uploads.find_verdict(file_id)  # not what this one would say: the first is final
         if verdict is None:
-            raise StorageUnavailable(f"incoming/{id} vanished before there was a verdict")
+            raise StorageUnavailable(f"incoming/{file_id} vanished before there was a verdict")
         return verdict

@@ -34,9 +34,9 @@ from ..problems import (
 )
 from ..storage import Storage, is_id, new_id
 from ..storage.deadline import REQUEST_SECONDS, nothing_new_after
-from ..storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, DirectUploads, Part, Verdict, part_bytes
+from ..storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, DirectUploads, UploadedPart, Verdict, part_bytes
 from ..web import responses
-from ..web.access import UPLOAD, Grant, bearer_token, granted, granted_upload
+from ..web.access import UPLOAD, Grant, bearer_token, current_grant, current_upload_grant
 from .uploads import entry_of, policy_of
 
 MAX_JSON_BYTES = 2 * 1024 * 1024
@@ -92,13 +92,13 @@ def status(name: str) -> Response:
         return _status_by_id(name)
     upload = upload_ids.verify(name, secret=_uploads().secret())
     try:
-        if upload.upload and _uploads().begun(upload.id, upload.upload):
+        if upload.upload and _uploads().has_multipart_upload(upload.id, upload.upload):
             return _pending(upload)
-        verdict = _uploads().verdict(upload.id)
+        verdict = _uploads().find_verdict(upload.id)
         if verdict is None and not upload.upload and not _uploads().arrived(upload.id):
             return _pending(upload)  # nobody knows whether the form will still be sent
         if verdict is None:
-            verdict = _judge(upload, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
+            verdict = _promote(upload, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
     except NotInTime:
         return _pending(upload)
     if verdict is None:
@@ -110,7 +110,7 @@ def status(name: str) -> Response:
     return responses.success({"id": upload.id, "status": "stored", "file": entry_of(verdict.file)})
 
 
-def _status_by_id(id: str) -> Response:  # noqa: A002
+def _status_by_id(file_id: str) -> Response:
     """Return the status of a file, for a client that knows only its id, which may be from the log.
 
     It costs one call to S3. With an upload token one more says ``refused``. The name, the URL and the reason need the
@@ -119,10 +119,10 @@ def _status_by_id(id: str) -> Response:  # noqa: A002
     :raises NotFound: no file is stored under this id.
     """
     storage: Storage = current_app.extensions["storage"]
-    if storage.contains(id):
-        return responses.success({"id": id, "status": "stored"})
-    if _has_upload_token() and _uploads().refusal(id) is not None:
-        return responses.success({"id": id, "status": "refused"})
+    if storage.contains(file_id):
+        return responses.success({"id": file_id, "status": "stored"})
+    if _has_upload_token() and _uploads().refusal(file_id) is not None:
+        return responses.success({"id": file_id, "status": "refused"})
     raise NotFound(
         "No file is stored under this id. Only the upload's 'status' URL, or its upload id, says whether it is "
         "pending, or why it was refused."
@@ -135,7 +135,7 @@ def _has_upload_token() -> bool:
     if token is None:
         return False
     try:
-        grant = granted(token)
+        grant = current_grant(token)
     except Problem:
         return False  # the request needs no token, so a bad one changes nothing
     return grant.expires is not None and UPLOAD in grant.scopes
@@ -145,7 +145,7 @@ def _pending(upload: UploadId) -> Response:
     return responses.success({"id": upload.id, "status": "pending"})
 
 
-def _judge(upload: UploadId, *, undecided: bool, max_read_bytes: int) -> Verdict | None:
+def _promote(upload: UploadId, *, undecided: bool, max_read_bytes: int) -> Verdict | None:
     """Come to a verdict on an upload; in Lambda, before API Gateway's time-out.
 
     :param undecided: whether there was no verdict a moment ago.
@@ -153,7 +153,7 @@ def _judge(upload: UploadId, *, undecided: bool, max_read_bytes: int) -> Verdict
     :raises NotInTime: the file is too large for that.
     """
     hurry = current_app.config["HURRY"]
-    return _promotion().judge(
+    return _promotion().promote(
         upload.id,
         undecided=undecided,
         max_copy_bytes=promotion.COPIED_IN_TIME_BYTES if hurry else None,
@@ -163,7 +163,7 @@ def _judge(upload: UploadId, *, undecided: bool, max_read_bytes: int) -> Verdict
 
 def form(token: str | None = None) -> Response:
     """A form that sends a whole file; nobody tells us when it is done, so S3's event starts the check."""
-    grant = granted_upload(token)
+    grant = current_upload_grant(token)
     file = Announcement.of_query(request.args, policy=policy_of(grant))
     name = file.declaration.original_name
     if file.size is not None and file.size > MAX_FORM_BYTES:
@@ -172,15 +172,15 @@ def form(token: str | None = None) -> Response:
             file_name=name,
             max_bytes=MAX_FORM_BYTES,
         )
-    id = new_id()  # noqa: A001
-    presigned = _uploads().form(id, file.declaration)
-    upload_id = _sign(UploadId(id=id, upload="", max_bytes=file.declaration.max_bytes))
+    file_id = new_id()
+    presigned = _uploads().presigned_post(file_id, file.declaration)
+    upload_id = _sign(UploadId(id=file_id, upload="", max_bytes=file.declaration.max_bytes))
     return responses.success(
         {
             "method": "POST",
             "url": _absolute(presigned.url),
             "fields": dict(presigned.fields),
-            "id": id,
+            "id": file_id,
             "status": _status_url(upload_id),
         }
     )
@@ -188,13 +188,13 @@ def form(token: str | None = None) -> Response:
 
 def begin(token: str | None = None) -> Response:
     """Begin an upload in parts."""
-    grant = granted_upload(token)
+    grant = current_upload_grant(token)
     file = Announcement.of(_json(), policy=policy_of(grant))
-    id = new_id()  # noqa: A001
+    file_id = new_id()
     upload_id = _sign(
         UploadId(
-            id=id,
-            upload=_uploads().begin(id, file.declaration),
+            id=file_id,
+            upload=_uploads().begin(file_id, file.declaration),
             max_bytes=file.declaration.max_bytes,
             size=file.size,
             part_bytes=file.part_bytes,
@@ -204,9 +204,9 @@ def begin(token: str | None = None) -> Response:
     advised = file.part_bytes or part_bytes(file.declaration.max_bytes if file.size is None else file.size)
     return responses.success(
         {
-            "key": f"incoming/{id}",
+            "key": f"incoming/{file_id}",
             "uploadId": upload_id,
-            "id": id,
+            "id": file_id,
             "status": _status_url(upload_id),
             "partSize": advised,
         }
@@ -265,7 +265,7 @@ def complete(upload_id: str, token: str | None = None) -> Response:
         undecided = False  # it was completed before, or aborted: the verdict knows
     key = f"incoming/{upload.id}"
     try:
-        verdict = _judge(upload, undecided=undecided, max_read_bytes=promotion.READ_IN_TIME_BYTES)
+        verdict = _promote(upload, undecided=undecided, max_read_bytes=promotion.READ_IN_TIME_BYTES)
     except NotInTime:
         where = _status_url(upload_id)
         return responses.success(
@@ -322,7 +322,7 @@ def _check_room(upload: UploadId, number: int) -> None:
         )
 
 
-def _check_complete(upload: UploadId, found: list[Part], said: object) -> None:
+def _check_complete(upload: UploadId, found: list[UploadedPart], said: object) -> None:
     """Whether that is the whole file."""
     _check_sum(upload, found)
     if not found:
@@ -341,7 +341,7 @@ def _check_complete(upload: UploadId, found: list[Part], said: object) -> None:
         raise UploadIncomplete(f"What has arrived is not what 'parts' says. Look at the parts {shown}.")
 
 
-def _check_sum(upload: UploadId, found: list[Part]) -> None:
+def _check_sum(upload: UploadId, found: list[UploadedPart]) -> None:
     if sum(part.size for part in found) > upload.max_bytes:
         refusal = _too_large(upload)
         _uploads().refuse(upload.id, refusal.as_dict())  # for whoever asks what became of it: Uppy shows no reason
@@ -359,7 +359,7 @@ def _upload(upload_id: str, token: str | None) -> UploadId:
     :raises UploadNotFound: it is not one that was begun in parts.
     :raises Forbidden: another client began it.
     """
-    grant = granted_upload(token)
+    grant = current_upload_grant(token)
     upload = upload_ids.verify(upload_id, secret=_uploads().secret())
     if not upload.upload:
         raise UploadNotFound()

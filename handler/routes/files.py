@@ -12,7 +12,7 @@ from werkzeug.http import http_date, parse_date
 from ..problems import Forbidden, NotFound, PreconditionFailed
 from ..storage import Storage
 from ..web import responses
-from ..web.access import DELETE, bearer_token, granted
+from ..web.access import DELETE, bearer_token, current_grant
 
 CODE_DESTINATIONS = frozenset(
     ("audioworklet", "paintworklet", "script", "serviceworker", "sharedworker", "style", "worker", "xslt")
@@ -28,11 +28,11 @@ def register(app: Flask, *, downloads: bool) -> None:
     :param downloads: whether files can be read through this endpoint; if not, there is no route for it.
     """
     if downloads:
-        app.add_url_rule("/files/<id>/<name>", DOWNLOAD, download)
-    app.add_url_rule("/files/<id>/<name>", "files.delete", delete, methods=["DELETE"])
+        app.add_url_rule("/files/<file_id>/<name>", DOWNLOAD, download)
+    app.add_url_rule("/files/<file_id>/<name>", "files.delete", delete, methods=["DELETE"])
 
 
-def download(id: str, name: str) -> Response:  # noqa: A002
+def download(file_id: str, name: str) -> Response:
     """The file, always as an attachment: from here, or by way of S3. Anyone who knows its URL may read it.
 
     :raises Forbidden: a page loads the file as code. S3 sends no ``nosniff``, without which browsers run a text file.
@@ -40,7 +40,7 @@ def download(id: str, name: str) -> Response:  # noqa: A002
     if request.headers.get("Sec-Fetch-Dest", "").lower() in CODE_DESTINATIONS:
         raise Forbidden("A stored file cannot be loaded as a script or a style sheet. Link to it, or fetch it.")
     storage = _storage()
-    file = storage.find(id, name)
+    file = storage.find(file_id, name)
     if file is None:
         raise _no_file()
     where = storage.download(file, head=request.method == "HEAD")
@@ -65,9 +65,9 @@ def download(id: str, name: str) -> Response:  # noqa: A002
     return response
 
 
-def delete(id: str, name: str) -> Response:  # noqa: A002
-    granted(bearer_token(request)).require(DELETE)
-    if not _storage().delete(id, name):
+def delete(file_id: str, name: str) -> Response:
+    current_grant(bearer_token(request)).require(DELETE)
+    if not _storage().delete(file_id, name):
         raise _no_file()
     return responses.nothing()
 

@@ -39,14 +39,14 @@ def take_form() -> Response:
         if part.file_name is None:
             fields[part.name] = forms.text(content)
         elif part.name == "file":
-            id, etag = _uploads().take_form(  # noqa: A001
+            file_id, etag = _uploads().take_form(
                 key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=content
             )
             promotion: Promotion = current_app.extensions["promotion"]
             try:
-                promotion.judge(id)  # as S3's event has it done; who sent the form is not told
+                promotion.promote(file_id)  # as S3's event has it done; who sent the form is not told
             except StorageUnavailable as error:  # it has come in all the same: whoever asks for it has it judged
-                logger.error("storage unavailable", extra={"id": id, "reason": error.reason})
+                logger.error("storage unavailable", extra={"id": file_id, "reason": error.reason})
             return _taken(etag, status=204)
     raise NoFile("The form holds no file: send one in a part called 'file', after the others.")
 

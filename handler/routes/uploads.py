@@ -15,7 +15,7 @@ from ..intake import Batch, IncomingFile, Intake
 from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
 from ..storage import StoredFile
 from ..web import chunks, field_names, forms, responses
-from ..web.access import UPLOAD, Grant, bearer_token, granted, granted_upload
+from ..web.access import UPLOAD, Grant, bearer_token, current_grant, current_upload_grant
 from ..web.digests import DigestStream
 from ..web.field_names import FILE_FIELD
 from . import files
@@ -37,7 +37,7 @@ def limits(token: str | None = None) -> Response:
     of a file have arrived hears that none has."""
     if chunks.is_probe(request.args):
         return responses.nothing()
-    policy = current_policy() if token is None else policy_of(granted_upload(token))
+    policy = current_policy() if token is None else policy_of(current_upload_grant(token))
     max_request_bytes = current_app.config["MAX_CONTENT_LENGTH"]
     upload_url = url_for("upload.form", _external=True)
     ways = [
@@ -137,7 +137,7 @@ def _store_body(name: str, token: str | None) -> Response:
 def current_policy() -> Policy:
     """What may come in; less where the client's token says so."""
     token = bearer_token(request)
-    return _intake().policy if token is None else policy_of(granted(token))
+    return _intake().policy if token is None else policy_of(current_grant(token))
 
 
 def policy_of(grant: Grant) -> Policy:
@@ -164,9 +164,9 @@ def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None =
     :raises Problem: it may not upload at all.
     """
     if form_token is None:
-        grant = granted_upload(path_token)
+        grant = current_upload_grant(path_token)
     else:
-        grant = granted(form_token)
+        grant = current_grant(form_token)
         grant.require(UPLOAD)
     batch.narrow(max_bytes=grant.max_bytes, extensions=grant.extensions)
     g.max_file_bytes = policy_of(grant).max_file_bytes  # a request over its limit ends in an error handler
@@ -274,7 +274,7 @@ class _FormReader:
             incoming.write(data)
         self._whole.append(incoming)
 
-    def _read_field(self, part: forms.Part, content: Iterator[bytes]) -> None:
+    def _read_field(self, part: forms.FormPart, content: Iterator[bytes]) -> None:
         value = forms.text(content, part.text_encoding)
         if part.file_name is not None:  # what a browser sends for an input in which nothing was chosen
             return
@@ -338,6 +338,6 @@ def entry_of(file: StoredFile) -> dict[str, Any]:
         "sha256": file.sha256,
     }
     if files.DOWNLOAD in current_app.view_functions:
-        url = url_for(files.DOWNLOAD, id=file.id, name=file.name, _external=True)
+        url = url_for(files.DOWNLOAD, file_id=file.id, name=file.name, _external=True)
         entry |= {"url": url, "location": url}
     return entry

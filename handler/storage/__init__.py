@@ -59,9 +59,9 @@ def is_id(text: str) -> bool:
     return bool(_ID.fullmatch(text))
 
 
-def is_key(id: str, name: str) -> bool:  # noqa: A002  (the field's name for it)
+def is_key(file_id: str, name: str) -> bool:
     """Whether a file could be stored under this id and name: what comes from a URL is asked this before it is used."""
-    return is_id(id) and bool(_NAME.fullmatch(name))
+    return is_id(file_id) and bool(_NAME.fullmatch(name))
 
 
 class Writer(Protocol):
@@ -92,10 +92,10 @@ class Storage(Protocol):
     def open_writer(self) -> Writer:
         """Begin a file."""
 
-    def find(self, id: str, name: str) -> StoredFile | None:  # noqa: A002
+    def find(self, file_id: str, name: str) -> StoredFile | None:
         """The file of that id and name, if it is there."""
 
-    def contains(self, id: str) -> bool:  # noqa: A002
+    def contains(self, file_id: str) -> bool:
         """Whether a file of that id is there, by whatever name. On S3 this costs one call."""
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path | str:
@@ -104,8 +104,8 @@ class Storage(Protocol):
         :param head: the URL is for a HEAD request (a signature covers the method).
         """
 
-    def delete(self, id: str, name: str) -> bool:  # noqa: A002
+    def delete(self, file_id: str, name: str) -> bool:
         """Remove it; ``False`` if it was not there."""
 
-    def take_back(self, files: Sequence[StoredFile]) -> None:
+    def delete_best_effort(self, files: Sequence[StoredFile]) -> None:
         """Remove these, of whom nobody was told and some may not be there: now, without asking twice. Never raises."""

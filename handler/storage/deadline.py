@@ -15,7 +15,7 @@ from time import monotonic
 
 REQUEST_SECONDS = 9
 """For what a request wants. Its last attempt may end 8 s later, a take-back after it takes 9 s at most: 26 s in all."""
-TAKE_BACK_SECONDS = 1
+CLEANUP_SECONDS = 1
 """For a take-back after that: one attempt, or another one if the first was turned away at once."""
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)

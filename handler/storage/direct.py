@@ -58,7 +58,7 @@ class Declaration:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class UploadedPart:
     """A part that has arrived.
 
     :param number: from 1 to :data:`MAX_PARTS`.
@@ -72,7 +72,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
+class PresignedPost:
     """Where to POST a form, and the fields that come before its ``file``.
 
     :param url: absolute, or relative to the root of this endpoint.
@@ -118,7 +118,7 @@ class Incoming(Protocol):
     def chunks(self) -> Iterator[bytes]:
         """All of the bytes."""
 
-    def publish(self, file: StoredFile, /) -> None:
+    def copy_to_files(self, file: StoredFile, /) -> None:
         """Copy them to where they can be read, as this file.
 
         :raises AlreadyExists: there is, or was, a file with this id; it is left as it is, and a deleted one deleted.
@@ -144,44 +144,44 @@ class DirectUploads(Protocol):
         """Where clients send bytes other than to this endpoint, such as ``https://bucket.s3.…``: a page's
         Content-Security-Policy has to name it."""
 
-    def begin(self, id: str, declaration: Declaration) -> str:  # noqa: A002
+    def begin(self, file_id: str, declaration: Declaration) -> str:
         """Begin an upload in parts.
 
         :returns: what the storage calls it.
         """
 
-    def begun(self, id: str, upload: str) -> bool:  # noqa: A002
+    def has_multipart_upload(self, file_id: str, upload: str) -> bool:
         """Whether this upload in parts is under way: neither completed nor aborted."""
 
-    def arrived(self, id: str) -> bool:  # noqa: A002
+    def arrived(self, file_id: str) -> bool:
         """Whether bytes have come in as a whole under this id, and were not discarded."""
 
-    def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002
+    def part_url(self, file_id: str, upload: str, number: int, *, size: int | None) -> str:
         """Where to PUT a part for an hour: absolute, or relative to the root of this endpoint.
 
         :param size: what it has to hold, if that is known.
         """
 
-    def parts(self, id: str, upload: str) -> list[Part]:  # noqa: A002
+    def parts(self, file_id: str, upload: str) -> list[UploadedPart]:
         """What has arrived, by number.
 
         :raises UploadNotFound: it was completed or aborted, or never begun.
         """
 
-    def complete(self, id: str, upload: str, parts: Sequence[Part]) -> None:  # noqa: A002
+    def complete(self, file_id: str, upload: str, parts: Sequence[UploadedPart]) -> None:
         """Make one of them. From here on nothing can be added.
 
         :raises UploadNotFound: as :meth:`parts`.
         :raises UploadIncomplete: these are not the parts that arrived, or one is too small.
         """
 
-    def abort(self, id: str, upload: str) -> None:  # noqa: A002
+    def abort(self, file_id: str, upload: str) -> None:
         """Forget the parts. Nothing happens if there are none."""
 
-    def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
+    def presigned_post(self, file_id: str, declaration: Declaration) -> PresignedPost:
         """A form that can send the whole file for an hour."""
 
-    def incoming(self, id: str, version: str | None = None) -> Incoming | None:  # noqa: A002
+    def open_incoming(self, file_id: str, version: str | None = None) -> Incoming | None:
         """Pin the bytes that came in first under this id.
 
         :param version: the version that the storage's event names, if it names one.
@@ -190,22 +190,22 @@ class DirectUploads(Protocol):
         :raises SentAgain: the version is there, and is not the first that came in.
         """
 
-    def discard(self, id: str, version: str | None = None) -> None:  # noqa: A002
+    def discard(self, file_id: str, version: str | None = None) -> None:
         """Remove what came in under this id, of which there is a verdict or never will be one.
 
         :param version: only this one; otherwise all of them, on S3 up to a thousand.
         """
 
-    def end_copies(self, id: str) -> None:  # noqa: A002
+    def end_copies(self, file_id: str) -> None:
         """End the copies of a file that others have begun, since there is a verdict: they stop at their next part."""
 
-    def verdict(self, id: str) -> Verdict | None:  # noqa: A002
+    def find_verdict(self, file_id: str) -> Verdict | None:
         """Return the verdict on what came in under this id, if there is one."""
 
-    def refusal(self, id: str) -> Mapping[str, Any] | None:  # noqa: A002
+    def refusal(self, file_id: str) -> Mapping[str, Any] | None:
         """Return the reason why it was refused, if it was: the problem as :meth:`refuse` took it."""
 
-    def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
+    def refuse(self, file_id: str, refusal: Mapping[str, Any]) -> None:
         """Write down why it is refused, unless that is written already."""
 
 

@@ -166,7 +166,7 @@ def is_loopback(host: str | None) -> bool:
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
-def granted(token: str | None) -> Grant:
+def current_grant(token: str | None) -> Grant:
     """What the client may do who sent this request; whom its token names is kept for the log.
 
     :raises Problem: as :meth:`Access.grant`.
@@ -177,7 +177,7 @@ def granted(token: str | None) -> Grant:
     return grant
 
 
-def granted_upload(path_token: str | None) -> Grant:
+def current_upload_grant(path_token: str | None) -> Grant:
     """Return the grant of a client that may upload.
 
     A token in a path must have the scope ``upload`` only and expire within an hour: proxies' logs, histories and copied
@@ -187,7 +187,7 @@ def granted_upload(path_token: str | None) -> Grant:
     :raises Problem: as :meth:`Access.grant`.
     :raises Forbidden: the token must not be in a path, or does not allow uploads.
     """
-    grant = granted(path_token if path_token is not None else bearer_token(request))
+    grant = current_grant(path_token if path_token is not None else bearer_token(request))
     grant.require(UPLOAD)
     if path_token is not None and grant.expires is not None:
         if grant.scopes != {UPLOAD}:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..problems import MalformedRequest, NoFile, TooManyParts
 from . import part_headers
-from .part_headers import Part as Part  # noqa: PLC0414  (callers know it as forms.Part)
+from .part_headers import FormPart as FormPart  # noqa: PLC0414  (callers know it as forms.FormPart)
 
 MEDIA_TYPE = "multipart/form-data"
 READ_BYTES = 256 * 1024
@@ -70,7 +70,7 @@ def boundary_of(content_type: str) -> bytes:
     )
 
 
-def parts(stream: Readable, boundary: bytes) -> Iterator[tuple[Part, Iterator[bytes]]]:
+def parts(stream: Readable, boundary: bytes) -> Iterator[tuple[FormPart, Iterator[bytes]]]:
     """Yield the parts of a form, each with its content, which can be read until the next part is asked for.
 
     :param stream: the body, limited to its length. It is read to its end.

@@ -18,7 +18,7 @@ from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem,
 from ..storage import StoredFile, is_key
 from . import responses
 from .access import Access
-from .security_headers import safe_headers
+from .security_headers import security_headers
 
 REFUSAL = "handler.refusal"
 """Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
@@ -88,7 +88,7 @@ def _end(response: Response) -> Response:
     # Our own pages have styles and an icon. The one with scripts has a policy of its own, and brings it.
     if response.mimetype == responses.HTML and request.endpoint != "files.download":
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-    for name, value in safe_headers(over_tls=request.is_secure):
+    for name, value in security_headers(over_tls=request.is_secure):
         response.headers.setdefault(name, value)
     _log(response)
     return response
@@ -136,7 +136,7 @@ def _reason(problem: Problem) -> str | None:
 def _files() -> list[dict[str, Any]]:
     """The files that the request was about: those that it stored, or the one that its URL names. Never their names."""
     named = request.view_args or {}
-    if is_key(named.get("id", ""), named.get("name", "")):  # else it is no id of ours, but whatever a client wrote
-        return [{"id": named["id"]}]
+    if is_key(named.get("file_id", ""), named.get("name", "")):  # else it is no id of ours, but whatever a client wrote
+        return [{"id": named["file_id"]}]
     stored: list[StoredFile] = g.get("stored", [])
     return [{"id": file.id, "size": file.size, "type": file.media_type} for file in stored]

@@ -39,7 +39,7 @@ _IN_QUOTES = re.compile(r'\\["\\]|"(?=[ \t]*+(?:;|\Z))')
 _ENCODED_WORD = re.compile(r"=\?([A-Za-z0-9_-]{1,40})\?([BbQq])\?([^?]*+)\?=[ \t]*+")
 
 
-class Part(NamedTuple):
+class FormPart(NamedTuple):
     """The names in a part's header.
 
     :param name: the name of the form's field; empty if there is none.
@@ -53,7 +53,7 @@ class Part(NamedTuple):
     text_encoding: str = ""
 
 
-def parse(block: bytes) -> Part:
+def parse(block: bytes) -> FormPart:
     """Return the names in the header of a part.
 
     :param block: the lines between the boundary and the blank line, without the CRLF of the last one. The caller bounds
@@ -88,7 +88,7 @@ def parse(block: bytes) -> Part:
         raise MalformedRequest(
             "A part of the form has a Content-Transfer-Encoding. Send the bytes of the file unchanged."
         )
-    return Part(_name(given) or "", file_name, encodings.pop() if is_encoded_text else "")
+    return FormPart(_name(given) or "", file_name, encodings.pop() if is_encoded_text else "")
 
 
 def parameters(field: str) -> Iterator[tuple[str, str]]:

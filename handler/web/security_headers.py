@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def safe_headers(*, over_tls: bool) -> list[tuple[str, str]]:
+def security_headers(*, over_tls: bool) -> list[tuple[str, str]]:
     """Those of an answer that is data, and no page.
 
     :param over_tls: whether it goes out over TLS: a browser is then told to come by TLS alone (RFC 6797).

@@ -25,12 +25,12 @@ class TokenAccess:
     """Whoever has a token may do what it says.
 
     :param secrets: what tokens may be signed with.
-    :param without: what needs no token, if anything does not.
+    :param anonymous: what needs no token, if anything does not.
     """
 
-    def __init__(self, secrets: Sequence[str], *, without: Grant | None) -> None:
+    def __init__(self, secrets: Sequence[str], *, anonymous: Grant | None) -> None:
         self._secrets = secrets
-        self._without = replace(without, token_missing=True) if without else None
+        self._anonymous = replace(anonymous, token_missing=True) if anonymous else None
 
     def check_request(self, request: Request) -> None:
         pass
@@ -38,9 +38,9 @@ class TokenAccess:
     def grant(self, token: str | None) -> Grant:
         if token is not None:
             return verify(token, secrets=self._secrets)
-        if self._without is None:
+        if self._anonymous is None:
             raise TokenRequired("A token is needed here. Send it as 'Authorization: Bearer TOKEN'.")
-        return self._without
+        return self._anonymous
 
 
 def mint(  # noqa: PLR0913  (a claim each)

@@ -25,7 +25,7 @@ from handler.intake import Intake
 from handler.problems import Forbidden, InternalError, StorageUnavailable, UploadIncomplete, UploadNotFound
 from handler.storage import direct as direct_module
 from handler.storage import new_id
-from handler.storage.direct import Declaration, Form, Gone, Part
+from handler.storage.direct import Declaration, Gone, PresignedPost, UploadedPart
 from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
 from handler.storage.folder.durable import locked
 from handler.storage.folder.files import LocalStorage
@@ -70,10 +70,10 @@ def unjudged(direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch) -
         form = formed(direct, "a.txt")
         with monkeypatch.context() as patch:
             if kind == "folder":  # which judges at once
-                patch.setattr(promotion_of(direct), "judge", lambda _: None)
+                patch.setattr(promotion_of(direct), "promote", lambda _: None)
             assert direct.post(form, data).status == 204
-        id: str = form["id"]  # noqa: A001
-        return id
+        file_id: str = form["id"]
+        return file_id
 
     return send
 
@@ -98,10 +98,10 @@ def test_judging_again_says_the_same(
     verdict: str,
     incoming: Callable[[], list[str]],  # noqa: F811
 ) -> None:
-    id = unjudged(data)  # noqa: A001
-    first = judge(direct, id)
-    assert first == judge(direct, id) == judge(direct, id)
-    assert (direct.status(id).json or {})["status"] == verdict
+    file_id = unjudged(data)
+    first = judge(direct, file_id)
+    assert first == judge(direct, file_id) == judge(direct, file_id)
+    assert (direct.status(file_id).json or {})["status"] == verdict
     assert incoming() == []
 
 
@@ -120,24 +120,24 @@ def test_two_judge_at_once(
 ) -> None:
     """Both have checked the file before either copies it."""
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
-    publish, both = incoming_type.publish, threading.Barrier(2, timeout=30)
+    publish, both = incoming_type.copy_to_files, threading.Barrier(2, timeout=30)
 
     def publish_together(self: Any, file: Any) -> None:
         both.wait()
         publish(self, file)
 
-    monkeypatch.setattr(incoming_type, "publish", publish_together)
-    id = unjudged(b"good")  # noqa: A001
+    monkeypatch.setattr(incoming_type, "copy_to_files", publish_together)
+    file_id = unjudged(b"good")
     verdicts: list[Any] = []
     # moto is a part of this process, and holds the GIL and no lock: there they take turns in what each asks of it.
-    threads = [threading.Thread(target=lambda: verdicts.append(judge(direct, id))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: verdicts.append(judge(direct, file_id))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(verdicts) == 2
     assert verdicts[0] == verdicts[1]
-    assert stored(direct, id) == b"good"
+    assert stored(direct, file_id) == b"good"
     assert incoming() == []
 
 
@@ -152,22 +152,22 @@ def test_a_second_judge_that_was_held_up(
     stored_keys: Callable[[], list[str]],
 ) -> None:
     """It has checked the file when another one stores it, removes what came in, and perhaps the owner the file."""
-    id = unjudged(b"good")  # noqa: A001
+    file_id = unjudged(b"good")
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
-    publish = incoming_type.publish
+    publish = incoming_type.copy_to_files
 
     def wait_and_publish(self: Any, file: Any) -> None:
-        monkeypatch.setattr(incoming_type, "publish", publish)
-        verdict = judge(direct, id)
+        monkeypatch.setattr(incoming_type, "copy_to_files", publish)
+        verdict = judge(direct, file_id)
         if then != "stored":
-            assert direct.client.application.extensions["storage"].delete(id, verdict.file.name)
+            assert direct.client.application.extensions["storage"].delete(file_id, verdict.file.name)
         publish(self, file)
 
-    monkeypatch.setattr(incoming_type, "publish", wait_and_publish)
-    verdict = judge(direct, id)
+    monkeypatch.setattr(incoming_type, "copy_to_files", wait_and_publish)
+    verdict = judge(direct, file_id)
     if then == "stored":
-        assert verdict.file.id == id
-        assert stored(direct, id) == b"good"
+        assert verdict.file.id == file_id
+        assert stored(direct, file_id) == b"good"
     else:
         assert (verdict.file, verdict.refusal) == (None, None)
         assert visible(stored_keys) == []
@@ -208,14 +208,14 @@ def test_a_file_deleted_while_a_second_judge_has_copied_it_already(
     stored_keys: Callable[[], list[str]],
 ) -> None:
     """moto fails when what it completes was aborted."""
-    id = unjudged(b"good")  # noqa: A001
+    file_id = unjudged(b"good")
 
     def store_and_delete() -> None:
-        verdict = judge(direct, id)
-        assert direct.client.application.extensions["storage"].delete(id, verdict.file.name)
+        verdict = judge(direct, file_id)
+        assert direct.client.application.extensions["storage"].delete(file_id, verdict.file.name)
 
     before_the_file_is_there(direct, monkeypatch, kind, store_and_delete)
-    verdict = judge(direct, id)
+    verdict = judge(direct, file_id)
     assert (verdict.file, verdict.refusal) == (None, None)
     assert visible(stored_keys) == []
 
@@ -267,7 +267,7 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
 def test_what_a_slower_judge_has_begun_to_copy_is_ended(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    id = unjudged(b"good")  # noqa: A001
+    file_id = unjudged(b"good")
     client = direct.client.application.extensions["storage"].client
     uploads = direct.client.application.extensions["direct_uploads"]
     call = client._make_api_call
@@ -276,14 +276,14 @@ def test_what_a_slower_judge_has_begun_to_copy_is_ended(
     def overtaken(operation: str, arguments: dict[str, Any]) -> Any:
         if operation == step and not verdicts:
             verdicts.append(None)
-            verdicts[0] = judge(direct, id)
+            verdicts[0] = judge(direct, file_id)
             left = client.list_multipart_uploads(Bucket=uploads._bucket, Prefix="files/").get("Uploads", [])
             assert left == []
         return call(operation, arguments)
 
     monkeypatch.setattr(client, "_make_api_call", overtaken)
-    assert judge(direct, id) == verdicts[0]
-    assert stored(direct, id) == b"good"
+    assert judge(direct, file_id) == verdicts[0]
+    assert stored(direct, file_id) == b"good"
 
 
 def test_an_event_before_and_after_the_completion(direct: DirectClient) -> None:
@@ -328,9 +328,9 @@ def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]
     return operations
 
 
-def versions_of(s3: S3Client, destination: dict[str, str], id: str) -> list[str]:  # noqa: A002
+def versions_of(s3: S3Client, destination: dict[str, str], file_id: str) -> list[str]:
     """The versions that came in under an id, the oldest first."""
-    listed = s3.list_object_versions(Bucket=destination["UPLOAD_BUCKET"], Prefix=f"incoming/{id}")
+    listed = s3.list_object_versions(Bucket=destination["UPLOAD_BUCKET"], Prefix=f"incoming/{file_id}")
     return [version["VersionId"] for version in reversed(listed.get("Versions", []))]
 
 
@@ -342,8 +342,8 @@ def sent(direct: DirectClient, contents: Sequence[bytes], **query: Any) -> str:
     form = formed(direct, "a.txt", **query)
     for data in contents:
         assert direct.post(form, data).status == 204
-    id: str = form["id"]  # noqa: A001
-    return id
+    file_id: str = form["id"]
+    return file_id
 
 
 @ON_S3
@@ -361,15 +361,15 @@ def test_event_of_form_that_was_sent_again_reads_and_copies_nothing(
     look: str,
 ) -> None:
     s3 = request.getfixturevalue(kind)
-    id = sent(direct, [first, b"x", b"y"])  # noqa: A001
-    one, two, three = versions_of(s3, destination, id)
+    file_id = sent(direct, [first, b"x", b"y"])
+    one, two, three = versions_of(s3, destination, file_id)
     promotion = promotion_of(direct)
-    verdict = promotion.judge(id, version=one)
-    assert versions_of(s3, destination, id) == [two, three], "each is deleted by its own event"
+    verdict = promotion.promote(file_id, version=one)
+    assert versions_of(s3, destination, file_id) == [two, three], "each is deleted by its own event"
     calls = calls_of(direct, monkeypatch)
-    assert promotion.judge(id, version=two) == verdict
+    assert promotion.promote(file_id, version=two) == verdict
     assert calls == ["ListObjectVersions", look, "DeleteObject"]
-    assert versions_of(s3, destination, id) == [three]
+    assert versions_of(s3, destination, file_id) == [three]
 
 
 @ON_S3
@@ -385,8 +385,8 @@ def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
 ) -> None:
     """While a large file is hashed a thousand more may come in: none of their events reads it again."""
     s3 = request.getfixturevalue(kind)
-    id = sent(direct, [b"good", b"x", b"y", b"z"], **{"metadata[sha256]": hashlib.sha256(b"good").hexdigest()})  # noqa: A001
-    one, two, three, four = versions_of(s3, destination, id)
+    file_id = sent(direct, [b"good", b"x", b"y", b"z"], **{"metadata[sha256]": hashlib.sha256(b"good").hexdigest()})
+    one, two, three, four = versions_of(s3, destination, file_id)
     promotion = promotion_of(direct)
     client = direct.client.application.extensions["storage"].client
     if pages:  # as if two versions were a thousand
@@ -399,21 +399,21 @@ def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
         monkeypatch.setattr(client, "_make_api_call", two_a_page)
     with monkeypatch.context() as patch:
         calls = calls_of(direct, patch)
-        assert promotion.judge(id, version=two) is None
+        assert promotion.promote(file_id, version=two) is None
         listed = ["ListObjectVersions"] * (2 if pages else 1)
         assert calls == ["ListObjectVersions", "GetObject", *listed, "DeleteObject"]  # GetObject: it is not refused
-    assert versions_of(s3, destination, id) == [one, three, four]
-    verdict = promotion.judge(id, version=one)
+    assert versions_of(s3, destination, file_id) == [one, three, four]
+    verdict = promotion.promote(file_id, version=one)
     assert verdict is not None
     assert verdict.file is not None
-    assert versions_of(s3, destination, id) == [three, four]
+    assert versions_of(s3, destination, file_id) == [three, four]
 
 
 @ON_S3
 def test_request_does_not_go_through_thousands_of_versions(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = sent(direct, [b"good", b"x", b"y"])  # noqa: A001
+    file_id = sent(direct, [b"good", b"x", b"y"])
     client = direct.client.application.extensions["storage"].client
     call = client._make_api_call
 
@@ -423,8 +423,8 @@ def test_request_does_not_go_through_thousands_of_versions(
 
     with monkeypatch.context() as patch:
         patch.setattr(client, "_make_api_call", two_a_page)
-        problem(direct.status(id), 503, "storage-unavailable")
-    assert stored(direct, id) == b"good"
+        problem(direct.status(file_id), 503, "storage-unavailable")
+    assert stored(direct, file_id) == b"good"
 
 
 @ON_S3
@@ -434,11 +434,11 @@ def test_piled_up_versions_are_deleted_in_one_call(
     incoming: Callable[[], list[str]],  # noqa: F811
 ) -> None:
     """For an event that names no version."""
-    id = sent(direct, [b"good", b"x", b"y", b"z"])  # noqa: A001
-    assert stored(direct, id) == b"good"
+    file_id = sent(direct, [b"good", b"x", b"y", b"z"])
+    assert stored(direct, file_id) == b"good"
     assert len(incoming()) == 3
     calls = calls_of(direct, monkeypatch)
-    judge(direct, id)
+    judge(direct, file_id)
     assert calls == ["ListObjectVersions", "HeadObject", "ListObjectVersions", "DeleteObjects"]
     assert incoming() == []
 
@@ -451,7 +451,7 @@ def test_hashing_stops_when_somebody_else_has_decided(
     """The other function removes what came in; or it is killed before that, and the file is there."""
     monkeypatch.setattr(s3_direct_module, "CHUNK_BYTES", 1)
     data = b"x" * 100
-    id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})  # noqa: A001
+    file_id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})
     uploads = direct.client.application.extensions["direct_uploads"]
     read, reads = S3Incoming.read, 0
 
@@ -463,12 +463,12 @@ def test_hashing_stops_when_somebody_else_has_decided(
                 patch.setattr(S3Incoming, "read", read)
                 if not discards:
                     patch.setattr(uploads, "discard", lambda *_: None)
-                assert judge(direct, id).file is not None
+                assert judge(direct, file_id).file is not None
         return read(self, offset, length)
 
     with monkeypatch.context() as patch:
         patch.setattr(S3Incoming, "read", overtaken)
-        assert judge(direct, id).file.sha256 == hashlib.sha256(data).hexdigest()
+        assert judge(direct, file_id).file.sha256 == hashlib.sha256(data).hexdigest()
     assert reads == (10 if discards else s3_direct_module.CHUNKS_PER_LOOK)
 
 
@@ -503,7 +503,7 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     copies: list[str] = []
-    open_writer, publish = LocalStorage.open_writer, LocalIncoming.publish
+    open_writer, publish = LocalStorage.open_writer, LocalIncoming.copy_to_files
     all_checked = threading.Barrier(10, timeout=30)
 
     def counted(self: LocalStorage, **keywords: Any) -> Any:
@@ -517,7 +517,7 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
     uploads = direct.client.application.extensions["direct_uploads"]
     uploads.complete(upload["id"], upload["id"], uploads.parts(upload["id"], upload["id"]))
     monkeypatch.setattr(LocalStorage, "open_writer", counted)
-    monkeypatch.setattr(LocalIncoming, "publish", publish_together)
+    monkeypatch.setattr(LocalIncoming, "copy_to_files", publish_together)
     answers: list[Any] = []
     threads = [threading.Thread(target=lambda: answers.append(judge(direct, upload["id"]))) for _ in range(10)]
     for thread in threads:
@@ -563,15 +563,15 @@ def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pyte
 def test_a_copy_that_fails_ends_with_the_parts_that_were_begun(direct: DirectClient, s3: S3Client) -> None:
     """The source is not there: each of ten thousand parts would fail."""
     copies = copies_of(direct)
-    id, size = new_id(), 10_000 * direct_module.PART_BYTES  # noqa: A001
+    file_id, size = new_id(), 10_000 * direct_module.PART_BYTES
     large = S3Incoming(
         size=size,
         declaration=Declaration(original_name="a.txt", max_bytes=size),
         storage=direct.client.application.extensions["storage"],
-        source={"Bucket": BUCKET, "Key": f"incoming/{id}", "VersionId": "x"},
+        source={"Bucket": BUCKET, "Key": f"incoming/{file_id}", "VersionId": "x"},
     )
     with pytest.raises(Gone):
-        large.publish(file(b"", id=id))
+        large.copy_to_files(file(b"", id=file_id))
     assert len(copies) < 5_000, "some fail while the others are still being handed out"
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
@@ -639,19 +639,19 @@ def test_without_versioning_a_form_cannot_be_judged_and_parts_can(
 def test_what_was_not_written_with_our_urls(
     direct: DirectClient, s3: S3Client, metadata: dict[str, str], stored_keys: Callable[[], list[str]]
 ) -> None:
-    id = formed(direct, "a.txt")["id"]  # noqa: A001
-    s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=b"bytes", Metadata=metadata)
+    file_id = formed(direct, "a.txt")["id"]
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"bytes", Metadata=metadata)
     with pytest.raises(StorageUnavailable, match="cannot be reached"):
-        judge(direct, id)
-    problem(direct.status(id), 503, "storage-unavailable")
+        judge(direct, file_id)
+    problem(direct.status(file_id), 503, "storage-unavailable")
     assert visible(stored_keys) == []
 
 
 @pytest.mark.parametrize("kind", ["s3"])
 def test_a_longer_key_is_another_upload(direct: DirectClient, s3: S3Client) -> None:
-    id = new_id()  # noqa: A001
-    s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}0", Body=b"bytes", Metadata={"original-name": "a.txt"})
-    assert judge(direct, id) is None
+    file_id = new_id()
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}0", Body=b"bytes", Metadata={"original-name": "a.txt"})
+    assert judge(direct, file_id) is None
 
 
 # Functions that sign with one key.
@@ -756,8 +756,8 @@ def way(kind: str, direct: DirectClient, unjudged: Callable[[bytes], str], data:
     uploads = direct.client.application.extensions["direct_uploads"]
     (found,) = uploads._client.list_multipart_uploads(Bucket=BUCKET, Prefix=upload["key"])["Uploads"]
     uploads.complete(upload["id"], found["UploadId"], uploads.parts(upload["id"], found["UploadId"]))
-    id: str = upload["id"]  # noqa: A001
-    return id
+    file_id: str = upload["id"]
+    return file_id
 
 
 @pytest.mark.parametrize("kind", ["s3"])
@@ -778,23 +778,23 @@ def test_s3_fails_at_any_call(
     client = direct.client.application.extensions["storage"].client
     failed = 0
     for at in range(100):
-        id = way(by, direct, unjudged, data)  # noqa: A001
+        file_id = way(by, direct, unjudged, data)
         faults = Faults(client, fault=fault, at=at)
         with monkeypatch.context() as patch:
             patch.setattr(client, "_make_api_call", faults)
-            response = direct.status(id)
+            response = direct.status(file_id)
         if response.status_code == 503:
             failed += 1
         else:
             assert response.status_code == 200, response.text
         for key in visible(stored_keys):  # whole, and good
             assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"good"
-        verdict = judge(direct, id)
+        verdict = judge(direct, file_id)
         if data == SCRIPT:
             assert verdict.refusal["type"].endswith("content-mismatch")
         else:
-            assert verdict.file.id == id
-            assert stored(direct, id) == b"good"
+            assert verdict.file.id == file_id
+            assert stored(direct, file_id) == b"good"
         assert incoming() == []
         if faults.calls <= at:
             break
@@ -841,7 +841,7 @@ def test_s3_fails_at_any_call_of_a_whole_upload(
 def test_other_bytes_than_asked_for_are_no_reason_to_refuse(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, answered: bytes
 ) -> None:
-    id = unjudged(b"good")  # noqa: A001
+    file_id = unjudged(b"good")
     client = direct.client.application.extensions["storage"].client
     call = client._make_api_call
 
@@ -854,8 +854,8 @@ def test_other_bytes_than_asked_for_are_no_reason_to_refuse(
 
     with monkeypatch.context() as patch:
         patch.setattr(client, "_make_api_call", lie)
-        problem(direct.status(id), 503, "storage-unavailable")
-    assert stored(direct, id) == b"good"
+        problem(direct.status(file_id), 503, "storage-unavailable")
+    assert stored(direct, file_id) == b"good"
 
 
 # The function that answers events.
@@ -889,25 +889,27 @@ def log_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_an_event(
     promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str], *, data: bytes | None, files: Any, problem_type: Any
 ) -> None:
-    id = new_id()  # noqa: A001
+    file_id = new_id()
     if data is not None:
         metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
-        s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=data, Metadata=metadata)
+        s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=data, Metadata=metadata)
     capsys.readouterr()
-    promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())
+    promote.promote_handler(object_created(BUCKET, f"incoming/{file_id}"), Context())
     expected = {
         "level": "INFO",
         "event": "promotion",
         "request_id": Context.aws_request_id,
-        "id": id,
-        "files": [{"id": id, **file} for file in files],
+        "id": file_id,
+        "files": [{"id": file_id, **file} for file in files],
         "problem": problem_type,
     }
     assert log_of(capsys) == expected
-    promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())  # EventBridge delivers at least once
+    promote.promote_handler(
+        object_created(BUCKET, f"incoming/{file_id}"), Context()
+    )  # EventBridge delivers at least once
     assert log_of(capsys) == expected
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
-    assert keys == ([f"files/{id}/a.txt"] if files else [f"refused/{id}.json"] if problem_type else [])
+    assert keys == ([f"files/{file_id}/a.txt"] if files else [f"refused/{file_id}.json"] if problem_type else [])
 
 
 @pytest.mark.parametrize(
@@ -941,9 +943,9 @@ def test_events_from_the_queue(promote: Any, s3: S3Client, capsys: pytest.Captur
     events = []
     metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
     for _ in range(2):
-        id = new_id()  # noqa: A001
-        version = s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=b"good", Metadata=metadata)["VersionId"]
-        events.append(object_created(BUCKET, f"incoming/{id}", version=version))
+        file_id = new_id()
+        version = s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=metadata)["VersionId"]
+        events.append(object_created(BUCKET, f"incoming/{file_id}", version=version))
     capsys.readouterr()
     promote.promote_handler(queued(*events), Context())
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -973,29 +975,29 @@ def test_message_that_is_no_event_is_rejected(promote: Any, records: Any) -> Non
 def test_failed_promotion_is_logged_with_its_id_and_reason(
     promote: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    id = new_id()  # noqa: A001
+    file_id = new_id()
     client = promote._app.extensions["storage"].client
     monkeypatch.setattr(client, "_make_api_call", Faults(client, fault="forbid", at=0))
     capsys.readouterr()
     with pytest.raises(StorageUnavailable):
-        promote.promote_handler(queued(object_created(BUCKET, f"incoming/{id}")), Context())
+        promote.promote_handler(queued(object_created(BUCKET, f"incoming/{file_id}")), Context())
     line = json.loads(capsys.readouterr().out)
-    assert (line["level"], line["event"], line["id"]) == ("ERROR", "promotion failed", id)
+    assert (line["level"], line["event"], line["id"]) == ("ERROR", "promotion failed", file_id)
     assert line["request_id"] == Context.aws_request_id
     assert "AccessDenied" in line["reason"]
 
 
 def test_lambda_is_to_call_again_when_s3_fails(promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    id = new_id()  # noqa: A001
+    file_id = new_id()
     metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
-    s3.put_object(Bucket=BUCKET, Key=f"incoming/{id}", Body=b"good", Metadata=metadata)
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=metadata)
     client = promote._app.extensions["storage"].client
     with monkeypatch.context() as patch:
         patch.setattr(client, "_make_api_call", Faults(client, fault="throttle", at=1))
         with pytest.raises(StorageUnavailable):
-            promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())
-    promote.promote_handler(object_created(BUCKET, f"incoming/{id}"), Context())
-    assert s3.get_object(Bucket=BUCKET, Key=f"files/{id}/a.txt")["Body"].read() == b"good"
+            promote.promote_handler(object_created(BUCKET, f"incoming/{file_id}"), Context())
+    promote.promote_handler(object_created(BUCKET, f"incoming/{file_id}"), Context())
+    assert s3.get_object(Bucket=BUCKET, Key=f"files/{file_id}/a.txt")["Body"].read() == b"good"
 
 
 # The folder: killed, filled up, and shared.
@@ -1059,38 +1061,38 @@ def test_the_disk_or_the_process_fails_at_any_step(
     for at in range(200):
         uploads: Any = make_app().extensions["direct_uploads"]
         promotion = local_promotion(uploads, make_app)
-        id = new_id()  # noqa: A001
+        file_id = new_id()
         declaration = Declaration(original_name="a.txt", max_bytes=100)
 
-        def attempt(uploads: Any, promotion: Promotion, id: str, declaration: Declaration) -> None:  # noqa: A002
+        def attempt(uploads: Any, promotion: Promotion, file_id: str, declaration: Declaration) -> None:
             """What is done already is not done again, as by a client that makes each request until it works."""
-            if promotion.judge(id) is not None:
+            if promotion.promote(file_id) is not None:
                 return
-            if not uploads.begun(id, id):
-                uploads.begin(id, declaration)
-            if not uploads.parts(id, id):
-                ticket = uploads.part_url(id, id, 1, size=None).rpartition("/")[2]
+            if not uploads.begun(file_id, file_id):
+                uploads.begin(file_id, declaration)
+            if not uploads.parts(file_id, file_id):
+                ticket = uploads.part_url(file_id, file_id, 1, size=None).rpartition("/")[2]
                 uploads.take_part(ticket, [data])
-            uploads.complete(id, id, uploads.parts(id, id))
-            assert promotion.judge(id) is not None
+            uploads.complete(file_id, file_id, uploads.parts(file_id, file_id))
+            assert promotion.promote(file_id) is not None
 
         with pytest.MonkeyPatch.context() as patch:
             steps = Steps(patch, at=at, dies=dies)
             with contextlib.suppress(Killed, StorageUnavailable):
-                attempt(uploads, promotion, id, declaration)
+                attempt(uploads, promotion, file_id, declaration)
         for path in (root / "files").glob("*/*"):
             assert path.read_bytes() == b"good"
         restarted: Any = make_app().extensions["direct_uploads"]  # which is another process, in effect
         promotion = local_promotion(restarted, make_app)
-        attempt(restarted, promotion, id, declaration)
-        verdict = promotion.judge(id)
+        attempt(restarted, promotion, file_id, declaration)
+        verdict = promotion.promote(file_id)
         assert verdict is not None
         if data == SCRIPT:
             assert verdict.refusal is not None
         else:
             assert verdict.file is not None
             assert (root / verdict.file.key).read_bytes() == b"good"
-        assert not (root / "incoming" / f"{id}.complete").exists()
+        assert not (root / "incoming" / f"{file_id}.complete").exists()
         if steps.steps <= at:
             break
     assert steps.steps <= at, "there is an end to the steps"
@@ -1105,7 +1107,7 @@ def test_a_file_that_was_stored_when_the_process_was_killed_can_be_deleted(
     stored_keys: Callable[[], list[str]],
 ) -> None:
     """It was there, and nothing said yet that there had been a verdict."""
-    id = unjudged(b"good")  # noqa: A001
+    file_id = unjudged(b"good")
 
     def killed(*_: object) -> None:
         raise Killed
@@ -1113,28 +1115,28 @@ def test_a_file_that_was_stored_when_the_process_was_killed_can_be_deleted(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "touch", killed)
         with pytest.raises(Killed):
-            judge(direct, id)
-    assert visible(stored_keys) == [f"files/{id}/a.txt"]
+            judge(direct, file_id)
+    assert visible(stored_keys) == [f"files/{file_id}/a.txt"]
     restarted = DirectClient(client=make_app().test_client())
-    assert restarted.client.application.extensions["storage"].delete(id, "a.txt")
-    assert restarted.status(id).status_code == 404
+    assert restarted.client.application.extensions["storage"].delete(file_id, "a.txt")
+    assert restarted.status(file_id).status_code == 404
     assert visible(stored_keys) == []
 
 
-def part_ticket(uploads: LocalDirectUploads, id: str, number: int, size: int | None = None) -> str:  # noqa: A002
-    return uploads.part_url(id, id, number, size=size).rpartition("/")[2]
+def part_ticket(uploads: LocalDirectUploads, file_id: str, number: int, size: int | None = None) -> str:
+    return uploads.part_url(file_id, file_id, number, size=size).rpartition("/")[2]
 
 
 def begun(uploads: LocalDirectUploads) -> str:
-    id = new_id()  # noqa: A001
-    uploads.begin(id, Declaration(original_name="a.txt", max_bytes=10**9))
-    return id
+    file_id = new_id()
+    uploads.begin(file_id, Declaration(original_name="a.txt", max_bytes=10**9))
+    return file_id
 
 
 def test_two_send_the_same_part_at_once(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is about to put its part in its place when the other is: one of them stays, in any case."""
-    id = begun(folder)  # noqa: A001
-    folder.take_part(part_ticket(folder, id, 1), [b"before"])
+    file_id = begun(folder)
+    folder.take_part(part_ticket(folder, file_id, 1), [b"before"])
     both = threading.Barrier(2, timeout=30)
     rename = Path.rename
 
@@ -1148,55 +1150,56 @@ def test_two_send_the_same_part_at_once(folder: LocalDirectUploads, monkeypatch:
 
     monkeypatch.setattr(Path, "rename", rename_together)
     threads = [
-        threading.Thread(target=folder.take_part, args=(part_ticket(folder, id, 1), [data])) for data in (b"a", b"b")
+        threading.Thread(target=folder.take_part, args=(part_ticket(folder, file_id, 1), [data]))
+        for data in (b"a", b"b")
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    (part,) = folder.parts(id, id)
+    (part,) = folder.parts(file_id, file_id)
     assert part.etag in {hashlib.md5(data).hexdigest() for data in (b"a", b"b")}
 
 
 def test_a_part_that_comes_while_the_upload_is_completed(folder: LocalDirectUploads) -> None:
-    id = begun(folder)  # noqa: A001
-    folder.take_part(part_ticket(folder, id, 1), [b"listed"])
-    listed = folder.parts(id, id)
-    folder.take_part(part_ticket(folder, id, 1), [b"sent again"])
+    file_id = begun(folder)
+    folder.take_part(part_ticket(folder, file_id, 1), [b"listed"])
+    listed = folder.parts(file_id, file_id)
+    folder.take_part(part_ticket(folder, file_id, 1), [b"sent again"])
     with pytest.raises(UploadIncomplete):
-        folder.complete(id, id, listed)
-    assert folder.incoming(id) is None
-    folder.complete(id, id, folder.parts(id, id))
-    completed = folder.incoming(id)
+        folder.complete(file_id, file_id, listed)
+    assert folder.open_incoming(file_id) is None
+    folder.complete(file_id, file_id, folder.parts(file_id, file_id))
+    completed = folder.open_incoming(file_id)
     assert completed is not None
     assert completed.read(0, 100) == b"sent again"
     with pytest.raises(UploadNotFound):
-        folder.take_part(part_ticket(folder, id, 1), [b"late"])
+        folder.take_part(part_ticket(folder, file_id, 1), [b"late"])
     with pytest.raises(UploadNotFound):
-        folder.complete(id, id, listed)
+        folder.complete(file_id, file_id, listed)
 
 
 def test_aborting_an_upload_while_it_is_completed_comes_too_late(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An abort that found nothing to wait for would say that an upload is forgotten which is then stored."""
-    id = begun(folder)  # noqa: A001
-    folder.take_part(part_ticket(folder, id, 1), [b"bytes"])
+    file_id = begun(folder)
+    folder.take_part(part_ticket(folder, file_id, 1), [b"bytes"])
     close, found = LocalDirectUploads._close, []
 
     def abort() -> None:
-        folder.abort(id, id)
-        found.append(folder.arrived(id))
+        folder.abort(file_id, file_id)
+        found.append(folder.arrived(file_id))
 
     thread = threading.Thread(target=abort)
 
-    def close_during_the_abort(self: LocalDirectUploads, id: str, directory: Path) -> None:  # noqa: A002
+    def close_during_the_abort(self: LocalDirectUploads, file_id: str, directory: Path) -> None:
         thread.start()
         thread.join(timeout=0.3)  # without the lock it ends here
-        close(self, id, directory)
+        close(self, file_id, directory)
 
     monkeypatch.setattr(LocalDirectUploads, "_close", close_during_the_abort)
-    folder.complete(id, id, folder.parts(id, id))
+    folder.complete(file_id, file_id, folder.parts(file_id, file_id))
     thread.join()
     assert found == [True]
 
@@ -1204,9 +1207,9 @@ def test_aborting_an_upload_while_it_is_completed_comes_too_late(
 def test_a_completion_that_the_disk_refuses_loses_no_part(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = begun(folder)  # noqa: A001
-    folder.take_part(part_ticket(folder, id, 1), [b"bytes"])
-    listed = folder.parts(id, id)
+    file_id = begun(folder)
+    folder.take_part(part_ticket(folder, file_id, 1), [b"bytes"])
+    listed = folder.parts(file_id, file_id)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -1215,18 +1218,18 @@ def test_a_completion_that_the_disk_refuses_loses_no_part(
         with monkeypatch.context() as patch:
             patch.setattr(name, full)
             with pytest.raises(StorageUnavailable):
-                folder.complete(id, id, listed)
-        assert folder.parts(id, id) == listed
-    folder.complete(id, id, listed)
-    assert folder.incoming(id) is not None
+                folder.complete(file_id, file_id, listed)
+        assert folder.parts(file_id, file_id) == listed
+    folder.complete(file_id, file_id, listed)
+    assert folder.open_incoming(file_id) is not None
 
 
 def test_parts_left_by_a_killed_completion_count_no_more(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a client could replace them, and would be told that the file with the earlier ones is its own."""
-    id = begun(folder)  # noqa: A001
-    folder.take_part(part_ticket(folder, id, 1), [b"first"])
+    file_id = begun(folder)
+    folder.take_part(part_ticket(folder, file_id, 1), [b"first"])
 
     remove = LocalDirectUploads._remove
 
@@ -1235,24 +1238,24 @@ def test_parts_left_by_a_killed_completion_count_no_more(
             raise SystemExit
         remove(self, upload)
 
-    listed = folder.parts(id, id)
+    listed = folder.parts(file_id, file_id)
     with monkeypatch.context() as patch:
         patch.setattr(LocalDirectUploads, "_remove", killed_after_closing)
         with pytest.raises(SystemExit):
-            folder.complete(id, id, listed)
-    assert not folder.begun(id, id)
+            folder.complete(file_id, file_id, listed)
+    assert not folder.has_multipart_upload(file_id, file_id)
     with pytest.raises(UploadNotFound):
-        folder.take_part(part_ticket(folder, id, 1), [b"second"])
+        folder.take_part(part_ticket(folder, file_id, 1), [b"second"])
     with pytest.raises(UploadNotFound):
-        folder.parts(id, id)
-    completed = folder.incoming(id)
+        folder.parts(file_id, file_id)
+    completed = folder.open_incoming(file_id)
     assert completed is not None
     assert completed.read(0, 100) == b"first"
-    folder.discard(id)
-    assert not folder.begun(id, id)
+    folder.discard(file_id)
+    assert not folder.has_multipart_upload(file_id, file_id)
 
 
-def sent_form(folder: LocalDirectUploads, form: Form, data: bytes) -> bool:
+def sent_form(folder: LocalDirectUploads, form: PresignedPost, data: bytes) -> bool:
     """Send a form; ``False`` if it was sent before."""
     try:
         folder.take_form(key=form.fields["key"], policy=form.fields["policy"], chunks=[data])
@@ -1263,22 +1266,22 @@ def sent_form(folder: LocalDirectUploads, form: Form, data: bytes) -> bool:
 
 def test_of_two_forms_sent_at_once_one_is_taken(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise both would be told that their bytes have arrived, and those of one would be lost."""
-    id = new_id()  # noqa: A001
-    form = folder.form(id, Declaration(original_name="a.txt", max_bytes=100))
+    file_id = new_id()
+    form = folder.presigned_post(file_id, Declaration(original_name="a.txt", max_bytes=100))
     close, taken = LocalDirectUploads._close, []
     thread = threading.Thread(target=lambda: taken.append(sent_form(folder, form, b"other")))
 
-    def close_during_the_other(self: LocalDirectUploads, id: str, directory: Path) -> None:  # noqa: A002
+    def close_during_the_other(self: LocalDirectUploads, file_id: str, directory: Path) -> None:
         monkeypatch.undo()
         thread.start()
         thread.join(timeout=0.3)  # without the lock it ends here
-        close(self, id, directory)
+        close(self, file_id, directory)
 
     monkeypatch.setattr(LocalDirectUploads, "_close", close_during_the_other)
     assert sent_form(folder, form, b"first")
     thread.join()
     assert taken == [False]
-    completed = folder.incoming(id)
+    completed = folder.open_incoming(file_id)
     assert completed is not None
     assert completed.read(0, 100) == b"first"
 
@@ -1286,25 +1289,25 @@ def test_of_two_forms_sent_at_once_one_is_taken(folder: LocalDirectUploads, monk
 def test_form_sent_again_while_the_first_is_judged_is_refused(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = new_id()  # noqa: A001
-    form = folder.form(id, Declaration(original_name="a.txt", max_bytes=100))
+    file_id = new_id()
+    form = folder.presigned_post(file_id, Declaration(original_name="a.txt", max_bytes=100))
     assert sent_form(folder, form, b"first")
 
-    def judged_meanwhile(self: LocalDirectUploads, id: str) -> LocalIncoming | None:  # noqa: A002
+    def judged_meanwhile(self: LocalDirectUploads, file_id: str) -> LocalIncoming | None:
         monkeypatch.undo()
-        self.refuse(id, InternalError().as_dict())
-        self.discard(id)
-        return self.incoming(id)
+        self.refuse(file_id, InternalError().as_dict())
+        self.discard(file_id)
+        return self.open_incoming(file_id)
 
-    monkeypatch.setattr(LocalDirectUploads, "incoming", judged_meanwhile)
+    monkeypatch.setattr(LocalDirectUploads, "open_incoming", judged_meanwhile)
     assert not sent_form(folder, form, b"again")
 
 
 def test_status_of_a_file_that_is_deleted_at_this_moment(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = begun(folder)  # noqa: A001
-    directory = folder._folder / "files" / id
+    file_id = begun(folder)
+    directory = folder._folder / "files" / file_id
     scandir, listdir = os.scandir, os.listdir
 
     def list_after_the_delete(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -1315,45 +1318,45 @@ def test_status_of_a_file_that_is_deleted_at_this_moment(
 
         return list_
 
-    for ask in (folder.verdict, folder._storage.contains, folder._storage.release):
+    for ask in (folder.find_verdict, folder._storage.contains, folder._storage.release):
         directory.mkdir()
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", list_after_the_delete(scandir))
             patch.setattr(os, "listdir", list_after_the_delete(listdir))
-            assert not ask(id)
+            assert not ask(file_id)
         assert not directory.exists()
 
 
 def test_part_of_an_upload_that_is_removed_at_this_moment_is_not_found(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = begun(folder)  # noqa: A001
+    file_id = begun(folder)
     scandir = os.scandir
 
     def scan_after_the_removal(path: Any) -> Any:
-        if path in (folder._open(id), str(folder._open(id))):
+        if path in (folder._open(file_id), str(folder._open(file_id))):
             monkeypatch.undo()
-            folder.abort(id, id)
+            folder.abort(file_id, file_id)
         return scandir(path)
 
-    ticket = part_ticket(folder, id, 1)
+    ticket = part_ticket(folder, file_id, 1)
     monkeypatch.setattr(os, "scandir", scan_after_the_removal)
     with pytest.raises(UploadNotFound):
         folder.take_part(ticket, [b"bytes"])
 
 
 def test_a_part_that_is_on_its_way_when_the_upload_is_completed(folder: LocalDirectUploads) -> None:
-    id = begun(folder)  # noqa: A001
-    folder.take_part(part_ticket(folder, id, 1), [b"first"])
+    file_id = begun(folder)
+    folder.take_part(part_ticket(folder, file_id, 1), [b"first"])
 
     def slow() -> Iterator[bytes]:
         yield b"sec"
-        folder.complete(id, id, folder.parts(id, id))
+        folder.complete(file_id, file_id, folder.parts(file_id, file_id))
         yield b"ond"
 
     with pytest.raises(UploadNotFound):
-        folder.take_part(part_ticket(folder, id, 1), slow())
-    completed = folder.incoming(id)
+        folder.take_part(part_ticket(folder, file_id, 1), slow())
+    completed = folder.open_incoming(file_id)
     assert completed is not None
     assert completed.read(0, 100) == b"first"
 
@@ -1363,9 +1366,9 @@ def test_two_servers_on_one_folder(folder: LocalDirectUploads, tmp_path: Path) -
     assert other.secret() == folder.secret()
     assert len(folder.secret()) == 32
     assert (tmp_path / "uploads" / "secret").stat().st_mode & 0o077 == 0
-    id = begun(folder)  # noqa: A001
-    etag = other.take_part(part_ticket(folder, id, 1), [b"bytes"])
-    assert folder.parts(id, id) == [Part(number=1, etag=etag, size=5)]
+    file_id = begun(folder)
+    etag = other.take_part(part_ticket(folder, file_id, 1), [b"bytes"])
+    assert folder.parts(file_id, file_id) == [UploadedPart(number=1, etag=etag, size=5)]
 
 
 def test_many_servers_make_one_secret(tmp_path: Path) -> None:
@@ -1420,7 +1423,7 @@ def test_sweeping_is_done_now_and_then_alone(folder: LocalDirectUploads, tmp_pat
     old = tmp_path / "uploads" / "judged" / "old"
     old.touch()
     os.utime(old, (0, 0))
-    folder.form("new", Declaration(original_name="a.txt", max_bytes=1))
+    folder.presigned_post("new", Declaration(original_name="a.txt", max_bytes=1))
     assert old.exists()
 
 
@@ -1485,7 +1488,7 @@ def test_a_form_that_could_not_be_judged_at_once(
         raise StorageUnavailable("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalIncoming, "publish", full)
+        patch.setattr(LocalIncoming, "copy_to_files", full)
         assert direct.post(form, b"bytes").status == 204
     assert "the disk is full" in capsys.readouterr().out
     assert stored(direct, form["id"]) == b"bytes"

@@ -75,7 +75,7 @@ def test_a_file_in_parts(direct: DirectClient, stored_keys: Callable[[], list[st
 
 
 def test_a_form(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
-    form: Any = direct.form("notes.txt", type="text/plain").json
+    form: Any = direct.presigned_post("notes.txt", type="text/plain").json
     assert form["method"] == "POST"
     assert list(form["fields"])
     assert direct.client.get(form["status"]).json == {"id": form["id"], "status": "pending"}
@@ -149,8 +149,8 @@ def test_refused_before_a_byte(
 def test_more_than_a_form_may_hold(make_app: Callable[..., Flask]) -> None:
     """S3 would say so after 5 GiB of it."""
     direct = DirectClient(client=make_app(MAX_FILE_BYTES=str(2 * MAX_FORM_BYTES)).test_client())
-    assert direct.form("a.txt", size=MAX_FORM_BYTES).status_code == 200
-    refusal = problem(direct.form("a.txt", size=MAX_FORM_BYTES + 1), 413, "file-too-large")
+    assert direct.presigned_post("a.txt", size=MAX_FORM_BYTES).status_code == 200
+    refusal = problem(direct.presigned_post("a.txt", size=MAX_FORM_BYTES + 1), 413, "file-too-large")
     assert refusal["max_bytes"] == MAX_FORM_BYTES
     assert direct.begin("a.txt", size=MAX_FORM_BYTES + 1).status_code == 200
 
@@ -422,13 +422,13 @@ def test_the_status_of_what_is_completed_at_the_same_moment(
     uploads = direct.client.application.extensions["direct_uploads"]
     begun = uploads.begun
 
-    def complete_and_look(id: str, upload_id: str) -> bool:  # noqa: A002
+    def complete_and_look(file_id: str, upload_id: str) -> bool:
         assert direct.complete(upload).status_code == 200
-        found: bool = begun(id, upload_id)
+        found: bool = begun(file_id, upload_id)
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(uploads, "begun", complete_and_look)
+        patch.setattr(uploads, "has_multipart_upload", complete_and_look)
         assert (direct.status(upload[by]).json or {})["status"] == "stored"
 
 
@@ -449,12 +449,12 @@ def test_the_clients_name_comes_back(direct: DirectClient, kind: str, way: str) 
     if way == "parts":
         upload = direct.begun(name)
         direct.put(upload, 1, samples.TEXT)
-        id = direct.complete(upload).json["files"][0]["id"]  # type: ignore[index]  # noqa: A001
+        file_id = direct.complete(upload).json["files"][0]["id"]  # type: ignore[index]
     else:
-        form: Any = direct.form(name).json
+        form: Any = direct.presigned_post(name).json
         assert direct.post(form, samples.TEXT).status == 204
-        id = form["id"]  # noqa: A001
-    status: Any = direct.status(id).json
+        file_id = form["id"]
+    status: Any = direct.status(file_id).json
     response = direct.client.get(status["file"]["url"])
     if kind != "folder":
         import requests  # noqa: PLC0415
@@ -485,12 +485,12 @@ def test_a_file_that_holds_nothing(make_app: Callable[..., Flask], way: str, sai
         assert direct.put(upload, 1, b"").status == 200
         response = direct.complete(upload)
         assert response.status_code == 200, response.text
-        id = upload["id"]  # noqa: A001
+        file_id = upload["id"]
     else:
-        form: Any = direct.form("a.txt", **said).json
+        form: Any = direct.presigned_post("a.txt", **said).json
         assert direct.post(form, b"").status == 204
-        id = form["id"]  # noqa: A001
-    status: Any = direct.status(id).json
+        file_id = form["id"]
+    status: Any = direct.status(file_id).json
     assert status["file"]["size"] == 0
     assert direct.client.get(status["file"]["url"]).status_code in (200, 302)
 

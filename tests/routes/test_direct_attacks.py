@@ -75,20 +75,20 @@ def incoming(kind: str, destination: dict[str, str], request: pytest.FixtureRequ
     return found
 
 
-def judge(direct: DirectClient, id: str) -> Any:  # noqa: A002
+def judge(direct: DirectClient, file_id: str) -> Any:
     """As S3's event has it done."""
-    return direct.client.application.extensions["promotion"].judge(id)
+    return direct.client.application.extensions["promotion"].promote(file_id)
 
 
 def formed(direct: DirectClient, filename: str, **query: Any) -> dict[str, Any]:
-    response = direct.form(filename, **query)
+    response = direct.presigned_post(filename, **query)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json or {}
     return answer
 
 
-def stored(direct: DirectClient, id: str) -> bytes:  # noqa: A002
-    answer: Any = direct.status(id).json
+def stored(direct: DirectClient, file_id: str) -> bytes:
+    answer: Any = direct.status(file_id).json
     assert answer["status"] == "stored", answer
     return content_of(direct, answer["file"]["url"])
 
@@ -104,11 +104,11 @@ def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[
     publish = incoming_type.publish
 
     def act_and_publish(self: Any, file: Any) -> None:
-        monkeypatch.setattr(incoming_type, "publish", publish)
+        monkeypatch.setattr(incoming_type, "copy_to_files", publish)
         act()
         publish(self, file)
 
-    monkeypatch.setattr(incoming_type, "publish", act_and_publish)
+    monkeypatch.setattr(incoming_type, "copy_to_files", act_and_publish)
 
 
 @contextlib.contextmanager
@@ -130,16 +130,16 @@ def earlier(seconds: int) -> Iterator[None]:
 def test_what_is_signed_is_for_one_key(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
     victim = direct.send("a.txt", b"the victim").json or {}
     kept = stored_keys()
-    id = victim["files"][0]["id"]  # noqa: A001
+    file_id = victim["files"][0]["id"]
     upload = direct.begun("b.txt")
     url = part_url(direct, upload, 1)
-    for key in (f"files/{id}/a.txt", f"incoming/{id}", "secrets/upload-ids", f"refused/{id}.json"):
+    for key in (f"files/{file_id}/a.txt", f"incoming/{file_id}", "secrets/upload-ids", f"refused/{file_id}.json"):
         assert direct.put_to(url.replace(upload["key"], key), b"other bytes").status in (200, 403)
     form = formed(direct, "b.txt")
     for key in (
-        f"files/{id}/a.txt",
+        f"files/{file_id}/a.txt",
         f"files/{form['id']}/b.txt",
-        f"incoming/{id}",
+        f"incoming/{file_id}",
         "secrets/upload-ids",
         "${filename}",
     ):
@@ -448,23 +448,23 @@ def test_part_of_unknown_length_is_not_signed(direct: DirectClient, size: int) -
 def test_what_comes_in_can_be_read_by_nobody(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     etag = direct.put(upload, 1, SCRIPT).etag.strip('"')
-    id = upload["id"]  # noqa: A001
+    file_id = upload["id"]
     for path in (
-        f"/files/{id}/a.txt",
-        f"/files/{id}/{id}",
-        f"/incoming/{id}",
-        f"/incoming/{id}/1.{etag}",
-        f"/files/../incoming/{id}",
-        f"/files/%2e%2e/incoming/{id}",
-        f"/files/..%2fincoming/{id}",
-        f"/files/{id}/..%2f..%2fincoming%2f{id}%2f1.{etag}",
-        f"/files/..%2f..%2fincoming%2f{id}/1.{etag}",
-        f"/files/incoming/{id}",
-        f"/files//incoming/{id}",
+        f"/files/{file_id}/a.txt",
+        f"/files/{file_id}/{file_id}",
+        f"/incoming/{file_id}",
+        f"/incoming/{file_id}/1.{etag}",
+        f"/files/../incoming/{file_id}",
+        f"/files/%2e%2e/incoming/{file_id}",
+        f"/files/..%2fincoming/{file_id}",
+        f"/files/{file_id}/..%2f..%2fincoming%2f{file_id}%2f1.{etag}",
+        f"/files/..%2f..%2fincoming%2f{file_id}/1.{etag}",
+        f"/files/incoming/{file_id}",
+        f"/files//incoming/{file_id}",
         "/files/../secret",
         "/secrets/upload-ids",
-        f"/upload/s3/incoming/{id}",
-        f"/upload/{id}/..%2fincoming",
+        f"/upload/s3/incoming/{file_id}",
+        f"/upload/{file_id}/..%2fincoming",
     ):
         response = direct.client.get(path)
         assert response.status_code in (404, 405), path
@@ -644,7 +644,7 @@ def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     upload = with_token(client, token()).begun("a.txt")
     late = with_token(client, token(exp=int(time.time()) - 3600))
-    for response in (late.begin("a.txt"), late.form("a.txt"), *every_call(late, upload)):
+    for response in (late.begin("a.txt"), late.presigned_post("a.txt"), *every_call(late, upload)):
         problem(response, 401, "invalid-token")
 
 
@@ -679,12 +679,12 @@ def test_content_that_its_name_does_not_tell(
         upload = direct.begun(name)
         direct.put(upload, 1, content)
         assert direct.complete(upload).status_code == 422
-        id = upload["id"]  # noqa: A001
+        file_id = upload["id"]
     else:
         form = formed(direct, name)
         assert direct.post(form, content).status == 204
-        id = form["id"]  # noqa: A001
-    assert (direct.status(id).json or {})["status"] == "refused"
+        file_id = form["id"]
+    assert (direct.status(file_id).json or {})["status"] == "refused"
     assert not [key for key in stored_keys() if key.startswith(("files/", "metadata/"))]
     assert incoming() == []
 
@@ -705,7 +705,7 @@ def test_what_is_refused_before_a_byte(
     direct: DirectClient, name: str, said: dict[str, Any], incoming: Callable[[], list[str]]
 ) -> None:
     problem(direct.begin(name, **said), 415, "type-not-allowed")
-    problem(direct.form(name, **said), 415, "type-not-allowed")
+    problem(direct.presigned_post(name, **said), 415, "type-not-allowed")
     assert incoming() == []
 
 
@@ -716,11 +716,11 @@ def test_without_a_token(make_app: Callable[..., Flask], incoming: Callable[[], 
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     upload = with_token(client, token()).begun("a.txt")
     direct = DirectClient(client=client)
-    for response in (direct.begin("a.txt"), direct.form("a.txt"), *every_call(direct, upload)):
+    for response in (direct.begin("a.txt"), direct.presigned_post("a.txt"), *every_call(direct, upload)):
         problem(response, 401, "token-required")
     for wrong in ("x", token()[:-2], jwt.encode({"exp": 2**33}, "another secret, which is long enough", "HS256")):
         direct = with_token(client, wrong)
-        for response in (direct.begin("a.txt"), direct.form("a.txt"), *every_call(direct, upload)):
+        for response in (direct.begin("a.txt"), direct.presigned_post("a.txt"), *every_call(direct, upload)):
             problem(response, 401, "invalid-token")
     assert len(incoming()) == 1
 
@@ -743,7 +743,7 @@ def test_what_a_token_in_a_path_may_be(
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     direct = with_token(client, token(**claims))
     assert direct.begin("a.txt").status_code == status
-    assert direct.form("a.txt").status_code == status
+    assert direct.presigned_post("a.txt").status_code == status
     assert len(incoming()) == (1 if status == 200 else 0)
 
 
@@ -760,9 +760,9 @@ def test_what_a_token_narrows_stays_narrow(
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     direct = with_token(client, token(max_bytes=100, extensions=["txt"]))
     problem(direct.begin("a.png"), 415, "type-not-allowed")
-    problem(direct.form("a.png"), 415, "type-not-allowed")
+    problem(direct.presigned_post("a.png"), 415, "type-not-allowed")
     problem(direct.begin("a.txt", size=101), 413, "file-too-large")
-    problem(direct.form("a.txt", size=101), 413, "file-too-large")
+    problem(direct.presigned_post("a.txt", size=101), 413, "file-too-large")
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"x" * 101)
     # A token that allows more does not make more of an upload that was begun with less.
@@ -783,7 +783,12 @@ def test_a_token_is_in_no_answer_and_in_no_line_of_the_log(
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     answers = [direct.parts(upload), direct.part_url(upload, 1), direct.part_url(upload, 0), direct.complete(upload)]
-    answers += [direct.abort(upload), direct.form("a.txt"), direct.form("a.exe"), direct.begin("a.txt", size="?")]
+    answers += [
+        direct.abort(upload),
+        direct.presigned_post("a.txt"),
+        direct.presigned_post("a.exe"),
+        direct.begin("a.txt", size="?"),
+    ]
     answers += [client.get(f"/upload/t/{secret_token}"), client.get(f"/upload/t/{secret_token}/s3/nothing")]
     answers += [
         client.put(f"/upload/t/{secret_token}/s3/params"),

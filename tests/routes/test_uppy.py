@@ -152,8 +152,8 @@ class Endpoint:
         self.process.kill()
         print(self.process.communicate()[0])
 
-    def status(self, id: str) -> dict[str, Any]:  # noqa: A002
-        status: dict[str, Any] = requests.get(f"{self.url}/{id}", timeout=60).json()
+    def status(self, file_id: str) -> dict[str, Any]:
+        status: dict[str, Any] = requests.get(f"{self.url}/{file_id}", timeout=60).json()
         return status
 
 
@@ -298,16 +298,16 @@ def sha256(content: bytes) -> str:
 
 def id_of(file: dict[str, Any]) -> str:
     """The id that is in the key, where the README says that it is."""
-    id: str = file["body"]["key"].removeprefix("incoming/")  # noqa: A001
-    return id
+    file_id: str = file["body"]["key"].removeprefix("incoming/")
+    return file_id
 
 
 def check_stored(endpoint: Endpoint, url: str) -> None:
     response = requests.get(url, timeout=60)
     assert response.status_code == 200
     assert sha256(response.content) == sha256(LARGE)
-    id = urlsplit(url).path.split("/")[2]  # noqa: A001
-    assert endpoint.status(id) == {"id": id, "status": "stored"}
+    file_id = urlsplit(url).path.split("/")[2]
+    assert endpoint.status(file_id) == {"id": file_id, "status": "stored"}
 
 
 def check_progress(uppy: Uppy) -> int:

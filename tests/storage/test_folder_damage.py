@@ -113,7 +113,7 @@ def test_a_form_whose_declaration_is_damaged_before_the_check_can_be_sent_again(
 ) -> None:
     form = formed(direct, "a.txt")
     with monkeypatch.context() as patch:
-        patch.setattr(LocalIncoming, "publish", lambda *_: (_ for _ in ()).throw(StorageUnavailable("full")))
+        patch.setattr(LocalIncoming, "copy_to_files", lambda *_: (_ for _ in ()).throw(StorageUnavailable("full")))
         direct.post(form, b"bytes")
     (root / "incoming" / f"{form['id']}.complete" / "declaration.json").write_bytes(data)
     assert (direct.status(form["id"]).json or {})["status"] == "pending"
@@ -156,7 +156,7 @@ def test_a_file_that_was_stored_with_damaged_metadata_is_stored_again(
 ) -> None:
     form = formed(direct, "a.txt")
     with monkeypatch.context() as patch:
-        patch.setattr(LocalIncoming, "publish", lambda *_: (_ for _ in ()).throw(StorageUnavailable("full")))
+        patch.setattr(LocalIncoming, "copy_to_files", lambda *_: (_ for _ in ()).throw(StorageUnavailable("full")))
         direct.post(form, b"bytes")
     (root / "files" / form["id"]).mkdir()
     (root / "files" / form["id"] / "a.txt").write_bytes(b"by")
@@ -224,38 +224,38 @@ def test_a_part_of_another_size_than_its_name_says_has_not_arrived(
 def test_a_completed_upload_with_a_damaged_part_is_missing(
     uploads: LocalDirectUploads, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    id = begun(uploads)  # noqa: A001
-    uploads.take_part(part_ticket(uploads, id, 1), [b"bytes"])
-    uploads.complete(id, id, uploads.parts(id, id))
-    directory = tmp_path / "uploads" / "incoming" / f"{id}.complete"
+    file_id = begun(uploads)
+    uploads.take_part(part_ticket(uploads, file_id, 1), [b"bytes"])
+    uploads.complete(file_id, file_id, uploads.parts(file_id, file_id))
+    directory = tmp_path / "uploads" / "incoming" / f"{file_id}.complete"
     damage(directory, 1, how)
-    assert uploads.incoming(id) is None
+    assert uploads.open_incoming(file_id) is None
     assert_logged(capsys, directory)
 
 
 def test_a_damaged_completion_does_not_replace_whole_parts(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     """A process was killed between two steps of a completion, and the disk damaged the new directory."""
-    id = begun(uploads)  # noqa: A001
-    uploads.take_part(part_ticket(uploads, id, 1), [b"bytes"])
-    closed = tmp_path / "uploads" / "incoming" / f"{id}.complete"
-    shutil.copytree(tmp_path / "uploads" / "incoming" / id, closed)
+    file_id = begun(uploads)
+    uploads.take_part(part_ticket(uploads, file_id, 1), [b"bytes"])
+    closed = tmp_path / "uploads" / "incoming" / f"{file_id}.complete"
+    shutil.copytree(tmp_path / "uploads" / "incoming" / file_id, closed)
     (closed / "declaration.json").write_bytes(b"")
-    uploads.complete(id, id, uploads.parts(id, id))
-    incoming = uploads.incoming(id)
+    uploads.complete(file_id, file_id, uploads.parts(file_id, file_id))
+    incoming = uploads.open_incoming(file_id)
     assert incoming is not None
     assert incoming.read(0, 100) == b"bytes"
 
 
 def test_a_part_that_is_cut_off_while_it_is_copied_is_not_stored(uploads: LocalDirectUploads, tmp_path: Path) -> None:
-    id = begun(uploads)  # noqa: A001
+    file_id = begun(uploads)
     for number, data in ((1, bytes(5 * MIB)), (2, b"end")):
-        uploads.take_part(part_ticket(uploads, id, number), [data])
-    uploads.complete(id, id, uploads.parts(id, id))
-    incoming = uploads.incoming(id)
+        uploads.take_part(part_ticket(uploads, file_id, number), [data])
+    uploads.complete(file_id, file_id, uploads.parts(file_id, file_id))
+    incoming = uploads.open_incoming(file_id)
     assert incoming is not None
-    damage(tmp_path / "uploads" / "incoming" / f"{id}.complete", 2, "cut off")
+    damage(tmp_path / "uploads" / "incoming" / f"{file_id}.complete", 2, "cut off")
     with pytest.raises(StorageUnavailable) as caught:
-        incoming.publish(file(id=id))
+        incoming.copy_to_files(file(id=file_id))
     assert "1 of 3 bytes" in caught.value.reason
     assert list((tmp_path / "uploads" / "files").iterdir()) == []
     assert list((tmp_path / "uploads" / "tmp").iterdir()) == []
@@ -301,15 +301,15 @@ def test_a_full_disk_does_not_prevent_deleting(
 def test_a_full_disk_does_not_prevent_sweeping(
     uploads: LocalDirectUploads, tmp_path: Path, fill_disk: Callable[[], None]
 ) -> None:
-    id = begun(uploads)  # noqa: A001
-    uploads.take_part(part_ticket(uploads, id, 1), [b"bytes"])
+    file_id = begun(uploads)
+    uploads.take_part(part_ticket(uploads, file_id, 1), [b"bytes"])
     for path in (tmp_path / "uploads" / "incoming").rglob("*"):
         os.utime(path, (0, 0))
     fill_disk()
     uploads._swept = 0
     with pytest.raises(StorageUnavailable):
         uploads.begin(new_id(), Declaration(original_name="a.txt", max_bytes=1))
-    uploads.form(new_id(), Declaration(original_name="a.txt", max_bytes=1))
+    uploads.presigned_post(new_id(), Declaration(original_name="a.txt", max_bytes=1))
     assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
 
 
@@ -343,10 +343,10 @@ def test_a_delete_that_was_killed_in_the_middle_leaves_nothing(tmp_path: Path) -
 def test_an_upload_whose_removal_was_killed_in_the_middle_has_ended(
     uploads: LocalDirectUploads, tmp_path: Path
 ) -> None:
-    id = begun(uploads)  # noqa: A001
-    uploads.take_part(part_ticket(uploads, id, 1), [b"bytes"])
-    (tmp_path / "uploads" / "incoming" / id / "declaration.json").unlink()
-    assert not uploads.begun(id, id)
+    file_id = begun(uploads)
+    uploads.take_part(part_ticket(uploads, file_id, 1), [b"bytes"])
+    (tmp_path / "uploads" / "incoming" / file_id / "declaration.json").unlink()
+    assert not uploads.has_multipart_upload(file_id, file_id)
     LocalDirectUploads(LocalStorage(tmp_path / "uploads"))
     assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
 
@@ -363,12 +363,12 @@ def test_a_part_that_arrives_while_its_upload_is_removed_is_refused(
     uploads: LocalDirectUploads, tmp_path: Path
 ) -> None:
     """Its directory is still there when it is renamed into it."""
-    id = begun(uploads)  # noqa: A001
-    ticket = part_ticket(uploads, id, 1)
+    file_id = begun(uploads)
+    ticket = part_ticket(uploads, file_id, 1)
 
     def bytes_while_the_declaration_goes() -> Any:
         yield b"bytes"
-        (tmp_path / "uploads" / "incoming" / id / "declaration.json").unlink()
+        (tmp_path / "uploads" / "incoming" / file_id / "declaration.json").unlink()
 
     with pytest.raises(UploadNotFound):
         uploads.take_part(ticket, bytes_while_the_declaration_goes())
@@ -378,9 +378,9 @@ def test_a_part_that_arrives_while_its_upload_is_removed_is_refused(
 def test_a_list_made_while_the_upload_is_removed_is_not_taken_for_the_whole(
     uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = begun(uploads)  # noqa: A001
+    file_id = begun(uploads)
     for number in (1, 2):
-        uploads.take_part(part_ticket(uploads, id, number), [bytes(5 * MIB)])
+        uploads.take_part(part_ticket(uploads, file_id, number), [bytes(5 * MIB)])
     iterdir = Path.iterdir
 
     def removed_meanwhile(self: Path) -> Any:
@@ -392,18 +392,18 @@ def test_a_list_made_while_the_upload_is_removed_is_not_taken_for_the_whole(
 
     monkeypatch.setattr(Path, "iterdir", removed_meanwhile)
     with pytest.raises(UploadNotFound):
-        uploads.parts(id, id)
+        uploads.parts(file_id, file_id)
 
 
 # Completing without copying, or with little of it.
 
 
 def completed(uploads: LocalDirectUploads, *parts: bytes) -> LocalIncoming:
-    id = begun(uploads)  # noqa: A001
+    file_id = begun(uploads)
     for number, data in enumerate(parts, 1):
-        uploads.take_part(part_ticket(uploads, id, number), [data])
-    uploads.complete(id, id, uploads.parts(id, id))
-    incoming = uploads.incoming(id)
+        uploads.take_part(part_ticket(uploads, file_id, number), [data])
+    uploads.complete(file_id, file_id, uploads.parts(file_id, file_id))
+    incoming = uploads.open_incoming(file_id)
     assert incoming is not None
     return incoming
 
@@ -412,7 +412,7 @@ def test_a_single_part_is_linked(uploads: LocalDirectUploads, tmp_path: Path) ->
     incoming = completed(uploads, b"some bytes")
     (part,) = incoming.directory.glob("1.*")
     inode = part.stat().st_ino
-    incoming.publish(file())
+    incoming.copy_to_files(file())
     assert (tmp_path / "uploads" / "files" / ID / "a.txt").stat().st_ino == inode
     assert content_in(LocalStorage(tmp_path / "uploads"), file()) == b"some bytes"
 
@@ -426,7 +426,7 @@ def test_without_hard_links_a_single_part_is_copied(
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
-    incoming.publish(file())
+    incoming.copy_to_files(file())
     assert content_in(LocalStorage(tmp_path / "uploads"), file()) == b"some bytes"
     assert list((tmp_path / "uploads" / "tmp").iterdir()) == []
 
@@ -459,7 +459,7 @@ def test_parts_are_copied_whatever_the_kernel_can(
         monkeypatch.setattr(os, "copy_file_range", copy_file_range)
     content = b"".join(parts)
     assert b"".join(incoming.chunks()) == content
-    incoming.publish(file(content))
+    incoming.copy_to_files(file(content))
     assert (tmp_path / "uploads" / "files" / ID / "a.txt").read_bytes() == content
     if copies == "in the kernel":
         assert calls == 3, "an empty part needs no copy"
@@ -477,9 +477,9 @@ def test_a_copy_that_the_disk_refuses_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "copy_file_range", fails)
         with pytest.raises(StorageUnavailable):
-            incoming.publish(file())
+            incoming.copy_to_files(file())
     assert list((tmp_path / "uploads" / "tmp").iterdir()) == []
-    incoming.publish(file())
+    incoming.copy_to_files(file())
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_reading_and_copying_open_each_part_once(uploads: LocalDirectUploads, mo
     incoming.read(10 * MIB, 10)
     assert opened == ["3"]
     opened.clear()
-    incoming.publish(file())
+    incoming.copy_to_files(file())
     assert [name for name in opened if name.isdigit() and len(name) == 1] == ["1", "2", "3", "4"]
 
 
@@ -526,7 +526,7 @@ def test_ten_completions_at_once_copy_each_part_once(
     for number, data in ((1, bytes(5 * MIB)), (2, b"end")):
         direct.put(upload, number, data)
     copied: list[int] = []
-    append, publish = LocalWriter.append, LocalIncoming.publish
+    append, publish = LocalWriter.append, LocalIncoming.copy_to_files
     start = threading.Barrier(10, timeout=60)
 
     def counted_append(self: LocalWriter, path: Path, *, size: int) -> None:
@@ -538,7 +538,7 @@ def test_ten_completions_at_once_copy_each_part_once(
         publish(self, stored_file)
 
     monkeypatch.setattr(LocalWriter, "append", counted_append)
-    monkeypatch.setattr(LocalIncoming, "publish", publish_together)
+    monkeypatch.setattr(LocalIncoming, "copy_to_files", publish_together)
     app = direct.client.application
     app.extensions["direct_uploads"].complete(
         upload["id"], upload["id"], app.extensions["direct_uploads"].parts(upload["id"], "")
@@ -625,11 +625,11 @@ def test_a_copy_of_another_length_than_was_said_is_a_failure(tmp_path: Path) -> 
 
 
 def test_a_part_sent_again_by_an_earlier_version_is_replaced(uploads: LocalDirectUploads, tmp_path: Path) -> None:
-    id = begun(uploads)  # noqa: A001
-    directory = tmp_path / "uploads" / "incoming" / id
+    file_id = begun(uploads)
+    directory = tmp_path / "uploads" / "incoming" / file_id
     (directory / f"1.{hashlib.md5(b'old').hexdigest()}").write_bytes(b"old")
     with pytest.raises(UploadIncomplete):
-        uploads.complete(id, id, uploads.parts(id, id))
-    uploads.take_part(part_ticket(uploads, id, 1), [b"new"])
+        uploads.complete(file_id, file_id, uploads.parts(file_id, file_id))
+    uploads.take_part(part_ticket(uploads, file_id, 1), [b"new"])
     assert len(list(directory.iterdir())) == 2
-    uploads.complete(id, id, uploads.parts(id, id))
+    uploads.complete(file_id, file_id, uploads.parts(file_id, file_id))

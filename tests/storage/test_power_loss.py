@@ -80,7 +80,7 @@ def work(direct: DirectClient, told: Answered) -> None:
     told.used_forms.append(form)
     form = formed(direct, "d.txt")
     with pytest.MonkeyPatch.context() as patch:  # the bytes have come in, and nobody could check them yet
-        patch.setattr(LocalIncoming, "publish", Mock(side_effect=StorageUnavailable("the disk is full")))
+        patch.setattr(LocalIncoming, "copy_to_files", Mock(side_effect=StorageUnavailable("the disk is full")))
         assert direct.post(form, b"by form").status == 204
     told.forms[form["status"]] = b"by form"
 

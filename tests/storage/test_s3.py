@@ -230,7 +230,7 @@ def test_every_response_of_s3_is_checked(module: str) -> None:
         ]
         needed = [name for name in asked if not name.startswith("generate_presigned")]
         found = [each for each in called if isinstance(each, ast.Name) and each.id == "require_s3"]
-        if function.name != "take_back":  # nothing depends on it
+        if function.name != "delete_best_effort":  # nothing depends on it
             assert len(found) >= len(needed), function.name
             checked += len(needed)
     assert checked > 3

@@ -140,8 +140,8 @@ def test_what_is_taken_back_is_gone_whether_it_was_there_or_not(
     other = put(storage, id="f" * 32)
     before = stored_keys()
     stored, never_stored = put(storage), file(id="e" * 32)
-    storage.take_back([never_stored, stored])
-    storage.take_back([])
+    storage.delete_best_effort([never_stored, stored])
+    storage.delete_best_effort([])
     assert stored_keys() == before
     assert content_of(storage, other) == b"some bytes"
 
@@ -168,10 +168,10 @@ def test_large_content(storage: Storage) -> None:
         (ID, "\ud800"),
     ],
 )
-def test_other_names_find_and_delete_nothing(storage: Storage, id: str, name: str) -> None:  # noqa: A002
+def test_other_names_find_and_delete_nothing(storage: Storage, file_id: str, name: str) -> None:
     put(storage)
-    assert storage.find(id, name) is None
-    assert storage.delete(id, name) is False
+    assert storage.find(file_id, name) is None
+    assert storage.delete(file_id, name) is False
     assert storage.find(ID, "a.txt") is not None
 
 

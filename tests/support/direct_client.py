@@ -81,7 +81,7 @@ class DirectClient:
         assert all(each.status == 200 for each in sent), sent
         return self.complete(upload, sent)
 
-    def form(self, filename: str, **query: Any) -> TestResponse:
+    def presigned_post(self, filename: str, **query: Any) -> TestResponse:
         return self._noted(self.client.get(f"{self.prefix}/params", query_string={"filename": filename, **query}))
 
     def post(self, form: Mapping[str, Any], data: bytes, **changes: str) -> Sent:
@@ -92,9 +92,9 @@ class DirectClient:
         sent = _send("POST", form["url"], data=fields, files={"file": ("blob", data)})
         return Sent(status=sent.status_code, etag=sent.headers.get("ETag", ""))
 
-    def status(self, id: str) -> TestResponse:  # noqa: A002
+    def status(self, file_id: str) -> TestResponse:
         """Ask at the status URL of an upload that this client began; at that of the id itself for any other."""
-        return self.client.get(self.status_urls.get(id, f"/upload/{id}"))
+        return self.client.get(self.status_urls.get(file_id, f"/upload/{file_id}"))
 
     def _noted(self, response: TestResponse) -> TestResponse:
         answer: Any = response.json if response.status_code == 200 else {}

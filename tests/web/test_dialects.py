@@ -60,14 +60,14 @@ def body_of(response: TestResponse) -> Any:
     return response.get_json()
 
 
-def stored_shape(name: str, *, id: str, url: str, size: int) -> Any:  # noqa: A002
+def stored_shape(name: str, *, file_id: str, url: str, size: int) -> Any:
     """The response to one stored file, exactly."""
     return {
         "ckeditor": {"uploaded": 1, "fileName": "a_b.png", "url": url},
         "easymde": {"data": {"filePath": url}},
         "editorjs": {"success": 1, "file": {"url": url, "name": "a_b.png", "size": size}},
-        "filepond": id,
-        "fineuploader": {"success": True, "newUuid": id, "url": url},
+        "filepond": file_id,
+        "fineuploader": {"success": True, "newUuid": file_id, "url": url},
         "froala": {"link": url},
         "jodit": {"success": True, "data": {"baseurl": "", "files": [url], "isImages": [True], "messages": []}},
         "suneditor": {"result": [{"url": url, "name": "a_b.png", "size": size}]},
@@ -110,7 +110,7 @@ def test_a_stored_file_is_answered_in_the_clients_shape(client: FlaskClient, nam
     response, body = send(client, name, samples.png())
     assert response.status_code == 200
     url = response.headers["Location"]
-    assert body == stored_shape(name, id=url.split("/")[-2], url=url, size=len(samples.png()))
+    assert body == stored_shape(name, file_id=url.split("/")[-2], url=url, size=len(samples.png()))
     assert download(client, url) == samples.png()
 
 
@@ -139,7 +139,7 @@ def test_no_file_and_no_token_are_answered_in_the_clients_shape(make_app: Callab
     assert body_of(client.post(f"/upload?for={name}", data={"a": "b"}, headers=empty)) == refused_shape(name, sentence)
     response, body = send(client, name, samples.png(), path=f"/upload/t/{token}")
     url = response.headers["Location"]
-    assert body == stored_shape(name, id=url.split("/")[-2], url=url, size=len(samples.png()))
+    assert body == stored_shape(name, file_id=url.split("/")[-2], url=url, size=len(samples.png()))
 
 
 @pytest.mark.parametrize("name", FIELDS)

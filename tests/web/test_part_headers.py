@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from handler.problems import MalformedRequest
 from handler.web import part_headers
-from handler.web.part_headers import MAX_PARAMETERS, Part
+from handler.web.part_headers import MAX_PARAMETERS, FormPart
 
 
 def disposition(parameters: bytes) -> bytes:
@@ -79,7 +79,7 @@ def file_name(parameters: bytes) -> str | None:
     ],
 )
 def test_names_of_real_clients(header: bytes, name: str) -> None:
-    assert part_headers.parse(header) == Part("file", name)
+    assert part_headers.parse(header) == FormPart("file", name)
 
 
 @pytest.mark.parametrize("charset", sorted(part_headers._CHARSETS))
@@ -95,7 +95,7 @@ def test_charset_of_a_name_is_read(charset: str) -> None:
 @pytest.mark.parametrize("encoding", ["quoted-printable", "base64"])
 def test_encoding_of_a_text_is_returned(encoding: str) -> None:
     header = f"Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: {encoding.upper()}"
-    assert part_headers.parse(header.encode()) == Part("a", None, encoding)
+    assert part_headers.parse(header.encode()) == FormPart("a", None, encoding)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_quotes_and_backslashes(parameters: bytes, name: str | None) -> None:
     ],
 )
 def test_encodings_of_names(raw: bytes, name: str) -> None:
-    assert part_headers.parse(disposition(b'name="%b"; filename="%b"' % (raw, raw))) == Part(name, name)
+    assert part_headers.parse(disposition(b'name="%b"; filename="%b"' % (raw, raw))) == FormPart(name, name)
     if b" " not in raw:
         assert file_name(b"filename=" + raw) == name
 
@@ -299,9 +299,9 @@ def test_malformed_part_header_is_rejected(header: bytes) -> None:
     ],
 )
 def test_unusual_part_header_is_accepted(header: bytes) -> None:
-    assert part_headers.parse(header) == Part("file", "a.txt")
+    assert part_headers.parse(header) == FormPart("file", "a.txt")
 
 
 def test_missing_name_is_empty() -> None:
-    assert part_headers.parse(b"Content-Disposition: form-data") == Part("", None)
-    assert part_headers.parse(b'Content-Disposition: form-data; filename="a.txt"') == Part("", "a.txt")
+    assert part_headers.parse(b"Content-Disposition: form-data") == FormPart("", None)
+    assert part_headers.parse(b'Content-Disposition: form-data; filename="a.txt"') == FormPart("", "a.txt")

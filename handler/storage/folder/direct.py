@@ -43,7 +43,17 @@ from itsdangerous import BadSignature
 from ...problems import AlreadyExists, FileTooLarge, Forbidden, UploadIncomplete, UploadNotFound, from_dict
 from ...signing import TimedSigner
 from .. import StoredFile
-from ..direct import MAX_PART_BYTES, MIB, MIN_PART_BYTES, Declaration, Form, Gone, Part, Verdict, dump_refusal
+from ..direct import (
+    MAX_PART_BYTES,
+    MIB,
+    MIN_PART_BYTES,
+    Declaration,
+    Gone,
+    PresignedPost,
+    UploadedPart,
+    Verdict,
+    dump_refusal,
+)
 from .durable import (
     locked,
     log_damaged,
@@ -118,87 +128,90 @@ class LocalDirectUploads:
     def origins(self) -> list[str]:
         return []  # the endpoint itself takes them
 
-    def begin(self, id: str, declaration: Declaration) -> str:  # noqa: A002
+    def begin(self, file_id: str, declaration: Declaration) -> str:
         with disk_errors(), self._new_directory() as directory:
             self._sweep()
             _write_declaration(directory, declaration)
             sync_directory(directory)
-            directory.rename(self._open(id))
+            directory.rename(self._open(file_id))
             sync_directory(self._folder / "incoming")
-        return id
+        return file_id
 
-    def begun(self, id: str, upload: str) -> bool:  # noqa: A002, ARG002
+    def has_multipart_upload(self, file_id: str, upload: str) -> bool:  # noqa: ARG002
         with disk_errors():
-            return self._takes_parts(id)
+            return self._takes_parts(file_id)
 
-    def _takes_parts(self, id: str) -> bool:  # noqa: A002
+    def _takes_parts(self, file_id: str) -> bool:
         """Whether an upload is under way. A killed process may have completed it and left its parts, which count no
         more."""
-        return _declaration(self._open(id)) is not None and not self.arrived(id)
+        return _declaration(self._open(file_id)) is not None and not self.arrived(file_id)
 
-    def arrived(self, id: str) -> bool:  # noqa: A002
-        return self.incoming(id) is not None
+    def arrived(self, file_id: str) -> bool:
+        return self.open_incoming(file_id) is not None
 
-    def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002, ARG002
-        return f"{RECEIVER}/{self._tickets().sign(['part', id, number, size])}"
+    def part_url(self, file_id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: ARG002
+        return f"{RECEIVER}/{self._tickets().sign(['part', file_id, number, size])}"
 
-    def parts(self, id: str, upload: str) -> list[Part]:  # noqa: A002, ARG002
-        return self._arrived(id).whole
+    def parts(self, file_id: str, upload: str) -> list[UploadedPart]:  # noqa: ARG002
+        return self._arrived(file_id).whole
 
-    def _arrived(self, id: str) -> _Arrived:  # noqa: A002
+    def _arrived(self, file_id: str) -> _Arrived:
         """:raises UploadNotFound: there is no such upload, or it is being removed."""
         with disk_errors(), _not_found_if_missing():
-            arrived = _arrived(self._open(id))
-            if not self._takes_parts(id):
+            arrived = _arrived(self._open(file_id))
+            if not self._takes_parts(file_id):
                 raise UploadNotFound()
             return arrived
 
-    def complete(self, id: str, upload: str, parts: Sequence[Part]) -> None:  # noqa: A002, ARG002
+    def complete(self, file_id: str, upload: str, parts: Sequence[UploadedPart]) -> None:  # noqa: ARG002
         if any(part.size < MIN_PART_BYTES for part in parts[:-1]):
             raise UploadIncomplete(f"A part is smaller than {MIN_PART_BYTES:,} bytes, and only the last one may be.")
-        if damaged := self._arrived(id).damaged:
+        if damaged := self._arrived(file_id).damaged:
             numbers = ", ".join(map(str, damaged[:10]))
             raise UploadIncomplete(f"Some parts are damaged on the disk. Send them again: {numbers}.")
         # The lock lets either this or an abort take the upload, so that an aborted one is never stored.
-        with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(id)):
-            os.link(self._open(id) / DECLARATION, directory / DECLARATION)
+        with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(file_id)):
+            os.link(self._open(file_id) / DECLARATION, directory / DECLARATION)
             for part in parts:
-                self._link_part(id, part, directory)
-            self._close(id, directory)  # unless another request has just completed it
-            self._remove(self._open(id))
+                self._link_part(file_id, part, directory)
+            self._close(file_id, directory)  # unless another request has just completed it
+            self._remove(self._open(file_id))
 
-    def _close(self, id: str, directory: Path) -> None:  # noqa: A002
+    def _close(self, file_id: str, directory: Path) -> None:
         """Make a directory the completed upload of that id, durably, unless there is one already, which is whole. The
         caller holds a lock that keeps others from doing the same."""
         sync_directory(directory)
-        if self.incoming(id) is None:  # nothing has come in, or it is damaged
-            self._remove(self._closed(id))
-        _rename_unless_taken(directory, self._closed(id))
+        if self.open_incoming(file_id) is None:  # nothing has come in, or it is damaged
+            self._remove(self._closed(file_id))
+        _rename_unless_taken(directory, self._closed(file_id))
         sync_directory(self._folder / "incoming")
 
-    def _link_part(self, id: str, part: Part, directory: Path) -> None:  # noqa: A002
+    def _link_part(self, file_id: str, part: UploadedPart, directory: Path) -> None:
         name = _name(part)
         try:
-            os.link(self._open(id) / name, directory / name)
+            os.link(self._open(file_id) / name, directory / name)
         except FileNotFoundError:
-            if self.begun(id, id):
+            if self.has_multipart_upload(file_id, file_id):
                 raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
             raise
 
-    def abort(self, id: str, upload: str) -> None:  # noqa: A002, ARG002
-        with disk_errors(), suppress(FileNotFoundError), locked(self._open(id)):
-            self._remove(self._open(id))
+    def abort(self, file_id: str, upload: str) -> None:  # noqa: ARG002
+        with disk_errors(), suppress(FileNotFoundError), locked(self._open(file_id)):
+            self._remove(self._open(file_id))
 
-    def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
+    def presigned_post(self, file_id: str, declaration: Declaration) -> PresignedPost:
         with disk_errors():
             self._sweep()
-        return Form(
+        return PresignedPost(
             url=RECEIVER,
-            fields={"key": f"incoming/{id}", "policy": self._tickets().sign(["form", id, asdict(declaration)])},
+            fields={
+                "key": f"incoming/{file_id}",
+                "policy": self._tickets().sign(["form", file_id, asdict(declaration)]),
+            },
         )
 
-    def incoming(self, id: str, version: str | None = None) -> LocalIncoming | None:  # noqa: A002, ARG002
-        directory = self._closed(id)
+    def open_incoming(self, file_id: str, version: str | None = None) -> LocalIncoming | None:  # noqa: ARG002
+        directory = self._closed(file_id)
         try:
             with disk_errors(), _gone_if_missing():
                 arrived = _arrived(directory)
@@ -215,43 +228,43 @@ class LocalDirectUploads:
             declaration=declaration,
             parts=arrived.whole,
             storage=self._storage,
-            judged=self._judged(id),
+            judged=self._judged(file_id),
         )
 
-    def discard(self, id: str, version: str | None = None) -> None:  # noqa: A002, ARG002
+    def discard(self, file_id: str, version: str | None = None) -> None:  # noqa: ARG002
         with disk_errors():
-            if self._closed(id).exists():
-                _mark_judged(self._judged(id))  # a verdict that was interrupted may have left this out
-                self._remove(self._open(id))  # a completion that was interrupted may have left it
-                self._remove(self._closed(id))
+            if self._closed(file_id).exists():
+                _mark_judged(self._judged(file_id))  # a verdict that was interrupted may have left this out
+                self._remove(self._open(file_id))  # a completion that was interrupted may have left it
+                self._remove(self._closed(file_id))
 
-    def end_copies(self, id: str) -> None:  # noqa: A002
+    def end_copies(self, file_id: str) -> None:
         pass  # they take turns, and the next one finds the verdict
 
-    def verdict(self, id: str) -> Verdict | None:  # noqa: A002
+    def find_verdict(self, file_id: str) -> Verdict | None:
         with disk_errors():
-            for path in entries(self._folder / "files" / id):
-                if file := self._storage.find(id, path.name):
+            for path in entries(self._folder / "files" / file_id):
+                if file := self._storage.find(file_id, path.name):
                     return Verdict(file=file)
-            if refusal := _read_refusal(self._refusal_path(id)):
+            if refusal := _read_refusal(self._refusal_path(file_id)):
                 return Verdict(refusal=refusal)
-            return Verdict() if self._judged(id).exists() else None
+            return Verdict() if self._judged(file_id).exists() else None
 
-    def refusal(self, id: str) -> Mapping[str, Any] | None:  # noqa: A002
+    def refusal(self, file_id: str) -> Mapping[str, Any] | None:
         with disk_errors():
-            return _read_refusal(self._refusal_path(id))
+            return _read_refusal(self._refusal_path(file_id))
 
-    def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
+    def refuse(self, file_id: str, refusal: Mapping[str, Any]) -> None:
         with disk_errors(), self._new_directory() as directory:
             written = directory / "refusal"
             write_new(written, dump_refusal(refusal))
             try:
-                os.link(written, self._refusal_path(id))
+                os.link(written, self._refusal_path(file_id))
             except FileExistsError:
-                if _read_refusal(self._refusal_path(id)) is None:  # a damaged one is no verdict
-                    written.replace(self._refusal_path(id))
+                if _read_refusal(self._refusal_path(file_id)) is None:  # a damaged one is no verdict
+                    written.replace(self._refusal_path(file_id))
             sync_directory(self._folder / "refused")
-            _mark_judged(self._judged(id))
+            _mark_judged(self._judged(file_id))
 
     # What S3 does at the URLs that it is asked for.
 
@@ -263,23 +276,23 @@ class LocalDirectUploads:
         :raises FileTooLarge: no part may be that large.
         :raises UploadNotFound: the upload has ended.
         """
-        id, number, size = self._read_ticket(ticket, "part")  # noqa: A001
-        if not self.begun(id, id):
+        file_id, number, size = self._read_ticket(ticket, "part")
+        if not self.has_multipart_upload(file_id, file_id):
             raise UploadNotFound()
         with disk_errors(), self._new_directory() as directory:
             etag, arrived = _write(directory / "data", chunks, most=MAX_PART_BYTES if size is None else size)
             if size is not None and arrived != size:
                 raise Forbidden(f"This URL is for a part of {size:,} bytes.")
-            name = _name(Part(number=number, etag=etag, size=arrived))
+            name = _name(UploadedPart(number=number, etag=etag, size=arrived))
             with _not_found_if_missing():
                 # Those from before, and not one that comes in at the same moment: each would remove the other.
-                others = [path for path in self._open(id).glob(f"{number}.*") if path.name != name]
-                (directory / "data").rename(self._open(id) / name)
+                others = [path for path in self._open(file_id).glob(f"{number}.*") if path.name != name]
+                (directory / "data").rename(self._open(file_id) / name)
                 for other in others:
                     other.unlink(missing_ok=True)
-                sync_directory(self._open(id))
-            if not self.begun(id, id):  # it was removed meanwhile, and this part would be left
-                self._remove(self._open(id))
+                sync_directory(self._open(file_id))
+            if not self.has_multipart_upload(file_id, file_id):  # it was removed meanwhile, and this part would be left
+                self._remove(self._open(file_id))
                 raise UploadNotFound()
         return etag
 
@@ -290,20 +303,20 @@ class LocalDirectUploads:
         :raises Forbidden: the form is not one of ours, was changed or sent before, or has expired.
         :raises FileTooLarge: the file is larger than was agreed.
         """
-        id, declared = self._read_ticket(policy, "form")  # noqa: A001
+        file_id, declared = self._read_ticket(policy, "form")
         declaration = Declaration(**declared)
-        if key != f"incoming/{id}":
+        if key != f"incoming/{file_id}":
             raise Forbidden("The form was changed: it is for another key.")
         with disk_errors(), self._new_directory() as directory:
             etag, size = _write(directory / "data", chunks, most=declaration.max_bytes)
-            (directory / "data").rename(directory / _name(Part(number=1, etag=etag, size=size)))
+            (directory / "data").rename(directory / _name(UploadedPart(number=1, etag=etag, size=size)))
             _write_declaration(directory, declaration)
             with locked(self._folder / "incoming"):  # of two that are sent at once only one is taken
                 # In this order: a verdict is noted before the file that was judged is removed.
-                if self.incoming(id) is not None or self._judged(id).exists():
+                if self.open_incoming(file_id) is not None or self._judged(file_id).exists():
                     raise Forbidden("This form was sent before. Ask for another one.")
-                self._close(id, directory)
-        return id, etag
+                self._close(file_id, directory)
+        return file_id, etag
 
     def _read_ticket(self, ticket: str, kind: str) -> list[Any]:
         try:
@@ -325,17 +338,17 @@ class LocalDirectUploads:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _open(self, id: str) -> Path:  # noqa: A002
-        return self._folder / "incoming" / id
+    def _open(self, file_id: str) -> Path:
+        return self._folder / "incoming" / file_id
 
-    def _closed(self, id: str) -> Path:  # noqa: A002
-        return self._folder / "incoming" / f"{id}.complete"
+    def _closed(self, file_id: str) -> Path:
+        return self._folder / "incoming" / f"{file_id}.complete"
 
-    def _refusal_path(self, id: str) -> Path:  # noqa: A002
-        return self._folder / "refused" / f"{id}.json"
+    def _refusal_path(self, file_id: str) -> Path:
+        return self._folder / "refused" / f"{file_id}.json"
 
-    def _judged(self, id: str) -> Path:  # noqa: A002
-        return self._folder / "judged" / id
+    def _judged(self, file_id: str) -> Path:
+        return self._folder / "judged" / file_id
 
     def _remove(self, upload: Path) -> None:
         """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed: a
@@ -391,7 +404,7 @@ class LocalIncoming:
 
     directory: Path
     declaration: Declaration
-    parts: list[Part]
+    parts: list[UploadedPart]
     storage: LocalStorage
     judged: Path
     version: str = ""  # a form is taken once, so there is only one
@@ -422,7 +435,7 @@ class LocalIncoming:
                         raise Gone
                     yield data
 
-    def publish(self, file: StoredFile, /) -> None:
+    def copy_to_files(self, file: StoredFile, /) -> None:
         # The lock comes before the copy: of several completions at once only the first copies anything.
         with disk_errors(), _gone_if_missing(), locked(self.directory):
             if self.judged.exists():
@@ -452,7 +465,7 @@ class LocalIncoming:
             raise
         return writer
 
-    def _path(self, part: Part) -> Path:
+    def _path(self, part: UploadedPart) -> Path:
         return self.directory / _name(part)
 
 
@@ -464,13 +477,13 @@ class _Arrived:
     :param damaged: numbers of parts of another size than their names say, or of an earlier version, which gave no size.
     """
 
-    whole: list[Part]
+    whole: list[UploadedPart]
     damaged: list[int]
 
 
 def _arrived(directory: Path) -> _Arrived:
     """Look at each part. If two requests left two parts with one number, the later one counts."""
-    whole: dict[int, Part] = {}
+    whole: dict[int, UploadedPart] = {}
     entries = []
     for path in directory.iterdir():
         if match := _PART.fullmatch(path.name):
@@ -478,12 +491,12 @@ def _arrived(directory: Path) -> _Arrived:
                 entries.append((path.stat(), match))
     for stat, match in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
         if match[3] is not None and int(match[3]) == stat.st_size:
-            whole[int(match[1])] = Part(number=int(match[1]), etag=match[2], size=stat.st_size)
+            whole[int(match[1])] = UploadedPart(number=int(match[1]), etag=match[2], size=stat.st_size)
     damaged = {int(match[1]) for _, match in entries} - whole.keys()
     return _Arrived(whole=[whole[number] for number in sorted(whole)], damaged=sorted(damaged))
 
 
-def _name(part: Part) -> str:
+def _name(part: UploadedPart) -> str:
     return f"{part.number}.{part.etag}.{part.size}"
 
 

@@ -70,28 +70,28 @@ class LocalStorage:
         with disk_errors():
             return LocalWriter(self.folder)
 
-    def find(self, id: str, name: str) -> StoredFile | None:  # noqa: A002
-        if not is_key(id, name):
+    def find(self, file_id: str, name: str) -> StoredFile | None:
+        if not is_key(file_id, name):
             return None
         with disk_errors():
             # The file first: metadata without one may be half written.
-            if not (self.folder / "files" / id / name).is_file():
+            if not (self.folder / "files" / file_id / name).is_file():
                 return None
-            file = read_record(self._metadata(id), StoredFile)  # None if it was deleted between the two looks
-        return file if file and (file.id, file.name) == (id, name) else None
+            file = read_record(self._metadata(file_id), StoredFile)  # None if it was deleted between the two looks
+        return file if file and (file.id, file.name) == (file_id, name) else None
 
-    def contains(self, id: str) -> bool:  # noqa: A002
+    def contains(self, file_id: str) -> bool:
         with disk_errors():
             # An empty directory is the rest of a delete.
-            return is_id(id) and bool(entries(self.folder / "files" / id))
+            return is_id(file_id) and bool(entries(self.folder / "files" / file_id))
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (one path serves both)
         return self._path(file)
 
-    def delete(self, id: str, name: str) -> bool:  # noqa: A002
-        if not is_key(id, name):
+    def delete(self, file_id: str, name: str) -> bool:
+        if not is_key(file_id, name):
             return False
-        path = self.folder / "files" / id / name
+        path = self.folder / "files" / file_id / name
         with disk_errors():
             # Nothing is created, renamed or read here: a full disk, or damaged metadata, must not prevent it.
             try:
@@ -101,28 +101,28 @@ class LocalStorage:
             with suppress(OSError):  # a sweep was faster
                 path.parent.rmdir()
             sync_directory(self.folder / "files")
-            self._metadata(id).unlink(missing_ok=True)  # if a power loss brings this back, a sweep removes it
+            self._metadata(file_id).unlink(missing_ok=True)  # if a power loss brings this back, a sweep removes it
         return True
 
-    def take_back(self, files: Sequence[StoredFile]) -> None:
+    def delete_best_effort(self, files: Sequence[StoredFile]) -> None:
         for file in files:
             with suppress(StorageUnavailable):
                 self.delete(file.id, file.name)
 
-    def release(self, id: str) -> None:  # noqa: A002
+    def release(self, file_id: str) -> None:
         """Make an id free again if no whole file has it: a process was killed while it stored one, or the metadata is
         damaged. No other thread and no other server may be storing a file under this id."""
-        directory = self.folder / "files" / id
-        if any(self.find(id, path.name) for path in entries(directory)):
+        directory = self.folder / "files" / file_id
+        if any(self.find(file_id, path.name) for path in entries(directory)):
             return
         shutil.rmtree(directory, ignore_errors=True)
-        self._metadata(id).unlink(missing_ok=True)
+        self._metadata(file_id).unlink(missing_ok=True)
 
     def _path(self, file: StoredFile) -> Path:
         return self.folder / file.key
 
-    def _metadata(self, id: str) -> Path:  # noqa: A002
-        return self.folder / "metadata" / f"{id}.json"
+    def _metadata(self, file_id: str) -> Path:
+        return self.folder / "metadata" / f"{file_id}.json"
 
     def sweep(self) -> None:
         """Remove the remains of killed processes. None of these files could be read."""
@@ -197,13 +197,13 @@ class LocalWriter:
             _remove(self._path)
 
     @contextmanager
-    def _claim(self, id: str) -> Iterator[IO[str]]:  # noqa: A002
+    def _claim(self, file_id: str) -> Iterator[IO[str]]:
         """The metadata file of that id, new and empty: whoever makes it has the id. It goes again if the rest fails."""
-        path = self.folder / "metadata" / f"{id}.json"
+        path = self.folder / "metadata" / f"{file_id}.json"
         try:
             metadata = path.open("x", encoding="utf-8")
         except FileExistsError:
-            raise AlreadyExists(f"There is a file with the id {id} already.") from None
+            raise AlreadyExists(f"There is a file with the id {file_id} already.") from None
         with metadata:
             try:
                 yield metadata

@@ -49,10 +49,10 @@ from ..direct import (
     MIB,
     MIN_PART_BYTES,
     Declaration,
-    Form,
     Gone,
-    Part,
+    PresignedPost,
     SentAgain,
+    UploadedPart,
     Verdict,
     dump_refusal,
     part_bytes,
@@ -135,28 +135,28 @@ class S3DirectUploads:
         url = urlsplit(signed)
         return [f"{url.scheme}://{url.netloc}"]
 
-    def begin(self, id: str, declaration: Declaration) -> str:  # noqa: A002
+    def begin(self, file_id: str, declaration: Declaration) -> str:
         with s3_errors():
             response = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=_incoming_key(id), Metadata=declaration.as_metadata()
+                Bucket=self._bucket, Key=_incoming_key(file_id), Metadata=declaration.as_metadata()
             )
             return require_s3(response, "UploadId")["UploadId"]
 
-    def begun(self, id: str, upload: str) -> bool:  # noqa: A002
+    def has_multipart_upload(self, file_id: str, upload: str) -> bool:
         try:
             with _upload_errors(), s3_errors():
                 response = self._client.list_parts(
-                    Bucket=self._bucket, Key=_incoming_key(id), UploadId=upload, MaxParts=1
+                    Bucket=self._bucket, Key=_incoming_key(file_id), UploadId=upload, MaxParts=1
                 )
                 require_s3(response, "UploadId")
         except UploadNotFound:
             return False
         return True
 
-    def part_url(self, id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: A002
+    def part_url(self, file_id: str, upload: str, number: int, *, size: int | None) -> str:
         parameters: dict[str, Any] = {
             "Bucket": self._bucket,
-            "Key": _incoming_key(id),
+            "Key": _incoming_key(file_id),
             "UploadId": upload,
             "PartNumber": number,
         }
@@ -165,37 +165,37 @@ class S3DirectUploads:
         with s3_errors():
             return self._client.generate_presigned_url("upload_part", Params=parameters, ExpiresIn=URL_SECONDS)
 
-    def parts(self, id: str, upload: str) -> list[Part]:  # noqa: A002
+    def parts(self, file_id: str, upload: str) -> list[UploadedPart]:
         with _upload_errors(), s3_errors():
             pages = self._client.get_paginator("list_parts").paginate(
-                Bucket=self._bucket, Key=_incoming_key(id), UploadId=upload
+                Bucket=self._bucket, Key=_incoming_key(file_id), UploadId=upload
             )
             return [
-                Part(number=part["PartNumber"], etag=part["ETag"].strip('"'), size=part["Size"])
+                UploadedPart(number=part["PartNumber"], etag=part["ETag"].strip('"'), size=part["Size"])
                 for page in pages
                 for part in require_s3(page, "UploadId").get("Parts", [])
             ]
 
-    def complete(self, id: str, upload: str, parts: Sequence[Part]) -> None:  # noqa: A002
+    def complete(self, file_id: str, upload: str, parts: Sequence[UploadedPart]) -> None:
         with _upload_errors(), s3_errors():
             completed = self._client.complete_multipart_upload(
                 Bucket=self._bucket,
-                Key=_incoming_key(id),
+                Key=_incoming_key(file_id),
                 UploadId=upload,
                 MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
                 MpuObjectSize=sum(part.size for part in parts),
             )
             require_s3(completed, "ETag")
 
-    def abort(self, id: str, upload: str) -> None:  # noqa: A002
-        _abort(self._storage, _incoming_key(id), upload)
+    def abort(self, file_id: str, upload: str) -> None:
+        _abort(self._storage, _incoming_key(file_id), upload)
 
-    def form(self, id: str, declaration: Declaration) -> Form:  # noqa: A002
+    def presigned_post(self, file_id: str, declaration: Declaration) -> PresignedPost:
         metadata = {f"x-amz-meta-{name}": value for name, value in declaration.as_metadata().items()}
         with s3_errors():
             presigned = self._client.generate_presigned_post(
                 Bucket=self._bucket,
-                Key=_incoming_key(id),
+                Key=_incoming_key(file_id),
                 Fields=dict(metadata),
                 Conditions=[
                     *({name: value} for name, value in metadata.items()),
@@ -203,13 +203,13 @@ class S3DirectUploads:
                 ],
                 ExpiresIn=URL_SECONDS,
             )
-        return Form(url=presigned["url"], fields=presigned["fields"])
+        return PresignedPost(url=presigned["url"], fields=presigned["fields"])
 
-    def arrived(self, id: str) -> bool:  # noqa: A002
-        return bool(self._page(_incoming_key(id))[0])
+    def arrived(self, file_id: str) -> bool:
+        return bool(self._page(_incoming_key(file_id))[0])
 
-    def incoming(self, id: str, version: str | None = None) -> S3Incoming | None:  # noqa: A002
-        key = _incoming_key(id)
+    def open_incoming(self, file_id: str, version: str | None = None) -> S3Incoming | None:
+        key = _incoming_key(file_id)
         oldest = self._oldest(key, version)
         if oldest is None:
             return None
@@ -238,8 +238,8 @@ class S3DirectUploads:
             source={"Bucket": self._bucket, "Key": key, "VersionId": oldest},
         )
 
-    def discard(self, id: str, version: str | None = None) -> None:  # noqa: A002
-        key = _incoming_key(id)
+    def discard(self, file_id: str, version: str | None = None) -> None:
+        key = _incoming_key(file_id)
         versions = self._page(key)[0] if version is None else [version]
         if not versions:
             return
@@ -252,41 +252,41 @@ class S3DirectUploads:
                 if errors := require_s3(response, "Deleted").get("Errors"):
                     raise StorageUnavailable(f"DeleteObjects: {errors[0].get('Code')} for {len(errors)} of {key}")
 
-    def end_copies(self, id: str) -> None:  # noqa: A002
+    def end_copies(self, file_id: str) -> None:
         with s3_errors():
-            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{id}/")
+            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{file_id}/")
             require_s3(listed, "Bucket")
         for upload in listed.get("Uploads", []):
             _abort(self._storage, upload["Key"], upload["UploadId"])
 
-    def verdict(self, id: str) -> Verdict | None:  # noqa: A002
-        history = _history(self._storage, id)
+    def find_verdict(self, file_id: str) -> Verdict | None:
+        history = _history(self._storage, file_id)
         if history.deleted:
             return Verdict()
         if history.name is not None:
-            return Verdict(file=self._storage.find(id, history.name))
-        refusal = self.refusal(id)
+            return Verdict(file=self._storage.find(file_id, history.name))
+        refusal = self.refusal(file_id)
         return None if refusal is None else Verdict(refusal=refusal)
 
-    def refusal(self, id: str) -> Mapping[str, Any] | None:  # noqa: A002
+    def refusal(self, file_id: str) -> Mapping[str, Any] | None:
         try:
             with s3_errors():
-                response = self._client.get_object(Bucket=self._bucket, Key=f"refused/{id}.json")
+                response = self._client.get_object(Bucket=self._bucket, Key=f"refused/{file_id}.json")
                 refusal: Mapping[str, Any] = json.loads(require_s3(response, "ETag")["Body"].read())
         except S3Refused as refused:
             if refused.s3_status == 404:
                 return None
             raise
         except ValueError:
-            raise StorageUnavailable(f"refused/{id}.json does not hold what was written there") from None
+            raise StorageUnavailable(f"refused/{file_id}.json does not hold what was written there") from None
         return refusal
 
-    def refuse(self, id: str, refusal: Mapping[str, Any]) -> None:  # noqa: A002
+    def refuse(self, file_id: str, refusal: Mapping[str, Any]) -> None:
         try:
             with s3_errors():
                 response = self._client.put_object(
                     Bucket=self._bucket,
-                    Key=f"refused/{id}.json",
+                    Key=f"refused/{file_id}.json",
                     Body=dump_refusal(refusal),
                     ContentType="application/problem+json",
                     IfNoneMatch="*",
@@ -341,9 +341,9 @@ class _History:
         return self.deleted or self.name is not None
 
 
-def _history(storage: S3Storage, id: str) -> _History:  # noqa: A002
+def _history(storage: S3Storage, file_id: str) -> _History:
     """Look at all versions of a file, and delete it again if a copy came after its deletion."""
-    prefix = f"files/{id}/"
+    prefix = f"files/{file_id}/"
     with s3_errors():
         listed = require_s3(storage.client.list_object_versions(Bucket=storage.bucket, Prefix=prefix), "Name")
     latest = [version["Key"] for version in listed.get("Versions", []) if version["IsLatest"]]
@@ -394,13 +394,13 @@ class S3Incoming:
     def chunks(self) -> Iterator[bytes]:
         # After a verdict the bytes are deleted, so that the next read raises Gone. The look is for a function that
         # stored the file and ended before it could delete them.
-        id = self.source["Key"].removeprefix("incoming/")  # noqa: A001
+        file_id = self.source["Key"].removeprefix("incoming/")
         for number, offset in enumerate(range(0, self.size, CHUNK_BYTES), start=1):
             yield self.read(offset, CHUNK_BYTES)
-            if number % CHUNKS_PER_LOOK == 0 and _history(self.storage, id).is_decided:
+            if number % CHUNKS_PER_LOOK == 0 and _history(self.storage, file_id).is_decided:
                 raise Gone
 
-    def publish(self, file: StoredFile, /) -> None:
+    def copy_to_files(self, file: StoredFile, /) -> None:
         """Copy this version: one way for every size, and the one that goes together with a bucket policy that asks for
         If-None-Match (AWS: "Enforce conditional writes on Amazon S3 buckets": CopyObject does not)."""
         target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
@@ -475,8 +475,8 @@ def _abort(storage: S3Storage, key: str, upload: str) -> None:
         require_s3(storage.client.abort_multipart_upload(Bucket=storage.bucket, Key=key, UploadId=upload))
 
 
-def _incoming_key(id: str) -> str:  # noqa: A002
-    return f"incoming/{id}"
+def _incoming_key(file_id: str) -> str:
+    return f"incoming/{file_id}"
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from botocore.session import get_session
 
 from ...problems import AlreadyExists, StorageUnavailable
 from .. import StoredFile, deadline, is_id, is_key
-from ..deadline import REQUEST_SECONDS, TAKE_BACK_SECONDS, nothing_new_after
+from ..deadline import CLEANUP_SECONDS, REQUEST_SECONDS, nothing_new_after
 from ..folder.errors import disk_errors
 
 if TYPE_CHECKING:
@@ -120,13 +120,13 @@ class S3Storage:
     def open_writer(self) -> S3Writer:
         return S3Writer(self, memory=self._memory)
 
-    def find(self, id: str, name: str) -> StoredFile | None:  # noqa: A002
-        if not is_key(id, name):
+    def find(self, file_id: str, name: str) -> StoredFile | None:
+        if not is_key(file_id, name):
             return None
         try:
             with nothing_new_after(REQUEST_SECONDS), s3_errors():
                 found = require_s3(
-                    self.client.head_object(Bucket=self.bucket, Key=f"files/{id}/{name}", ChecksumMode="ENABLED"),
+                    self.client.head_object(Bucket=self.bucket, Key=f"files/{file_id}/{name}", ChecksumMode="ENABLED"),
                     "Metadata",
                     "original-name",
                 )
@@ -136,7 +136,7 @@ class S3Storage:
             raise
         try:
             return StoredFile(
-                id=id,
+                id=file_id,
                 name=name,
                 original_name=unquote(found["Metadata"].get("original-name", name)),
                 size=found["ContentLength"],
@@ -147,12 +147,12 @@ class S3Storage:
         except (KeyError, ValueError) as error:
             raise StorageUnavailable(f"HeadObject was answered without {error}") from None
 
-    def contains(self, id: str) -> bool:  # noqa: A002
-        if not is_id(id):
+    def contains(self, file_id: str) -> bool:
+        if not is_id(file_id):
             return False
         with nothing_new_after(REQUEST_SECONDS), s3_errors():
             listed = require_s3(
-                self.client.list_objects_v2(Bucket=self.bucket, Prefix=f"files/{id}/", MaxKeys=1), "Name"
+                self.client.list_objects_v2(Bucket=self.bucket, Prefix=f"files/{file_id}/", MaxKeys=1), "Name"
             )
         return bool(listed.get("Contents"))
 
@@ -164,22 +164,22 @@ class S3Storage:
                 ExpiresIn=DOWNLOAD_SECONDS,
             )
 
-    def delete(self, id: str, name: str) -> bool:  # noqa: A002
+    def delete(self, file_id: str, name: str) -> bool:
         with nothing_new_after(REQUEST_SECONDS):
-            file = self.find(id, name)
+            file = self.find(file_id, name)
             if file is None:
                 return False
             with s3_errors():
                 require_s3(self.client.delete_object(Bucket=self.bucket, Key=file.key))
             return True
 
-    def take_back(self, files: Sequence[StoredFile]) -> None:
+    def delete_best_effort(self, files: Sequence[StoredFile]) -> None:
         if not files:  # S3 calls that malformed
             return
         # One call for all of them (up to 1,000), which does not mind those that are not there. It names no versions:
         # after a time-out none is known, and the role may not delete any. A delete marker comes over what is there,
         # and the lifecycle rule that forgets deleted files forgets both.
-        with nothing_new_after(TAKE_BACK_SECONDS), suppress(StorageUnavailable), s3_errors():
+        with nothing_new_after(CLEANUP_SECONDS), suppress(StorageUnavailable), s3_errors():
             self.client.delete_objects(
                 Bucket=self.bucket, Delete={"Objects": [{"Key": file.key} for file in files], "Quiet": True}
             )
