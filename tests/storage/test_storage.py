@@ -153,7 +153,7 @@ def test_large_content(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id", "name"),
+    ("file_id", "name"),
     [
         (ID, "b.txt"),
         (ID.upper(), "a.txt"),
