@@ -117,7 +117,7 @@ def api(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> Any:
             made_up |= {"token": mint(SECRET, expires_seconds=600)}
         if context.operation.path.endswith("/{name}") and context.operation.method in ("put", "post"):
             made_up |= {"name": f"{made_up.get('name', 'a')}.txt"}  # an example brings the name later
-        elif context.operation.path in ("/upload/{name}", "/files/{id}/{name}"):
+        elif context.operation.path in ("/upload/{name}", "/files/{file_id}/{name}"):
             (file,) = client.put("/upload/a.txt", data=b"hello", headers=headers).get_json()["files"]
             made_up |= {"id": file["id"], "name": file["name"]} if "id" in made_up else {"name": file["id"]}
         return made_up

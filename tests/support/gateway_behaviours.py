@@ -323,7 +323,7 @@ def base_path_is_the_script_name(door: Door) -> None:
     event = door.shape.event(path="/files/1/a%20b.txt")
     expected = ""
     if door.shape.event in (rest_event, http_1_event):
-        event |= {"resource": "/files/{id}/{name}", "pathParameters": {"id": "1", "name": "a b.txt"}}
+        event |= {"resource": "/files/{file_id}/{name}", "pathParameters": {"file_id": "1", "name": "a b.txt"}}
         event["path"] = event["requestContext"]["path"] = "/base" + event["path"]
         event["requestContext"]["domainName"] = "upload.example"
         expected = "/base"
