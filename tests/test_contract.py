@@ -119,7 +119,7 @@ def api(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> Any:
             made_up |= {"name": f"{made_up.get('name', 'a')}.txt"}  # an example brings the name later
         elif context.operation.path in ("/upload/{name}", "/files/{file_id}/{name}"):
             (file,) = client.put("/upload/a.txt", data=b"hello", headers=headers).get_json()["files"]
-            made_up |= {"id": file["id"], "name": file["name"]} if "id" in made_up else {"name": file["id"]}
+            made_up |= {"file_id": file["id"], "name": file["name"]} if "file_id" in made_up else {"name": file["id"]}
         return made_up
 
     def after_validate(context: Any, case: Any, response: Any, results: list[Any]) -> None:  # noqa: ARG001
