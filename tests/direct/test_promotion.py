@@ -1068,7 +1068,7 @@ def test_the_disk_or_the_process_fails_at_any_step(
             """What is done already is not done again, as by a client that makes each request until it works."""
             if promotion.promote(file_id) is not None:
                 return
-            if not uploads.begun(file_id, file_id):
+            if not uploads.has_multipart_upload(file_id, file_id):
                 uploads.begin(file_id, declaration)
             if not uploads.parts(file_id, file_id):
                 ticket = uploads.part_url(file_id, file_id, 1, size=None).rpartition("/")[2]
