@@ -420,7 +420,7 @@ def test_the_status_of_what_is_completed_at_the_same_moment(
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     uploads = direct.client.application.extensions["direct_uploads"]
-    begun = uploads.begun
+    begun = uploads.has_multipart_upload
 
     def complete_and_look(file_id: str, upload_id: str) -> bool:
         assert direct.complete(upload).status_code == 200

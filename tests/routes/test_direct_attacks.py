@@ -101,7 +101,7 @@ def part_url(direct: DirectClient, upload: dict[str, Any], number: int) -> str:
 def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[[], object]) -> None:
     """Do something once: when a file has passed every check, and just before it is copied."""
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
-    publish = incoming_type.publish
+    publish = incoming_type.copy_to_files
 
     def act_and_publish(self: Any, file: Any) -> None:
         monkeypatch.setattr(incoming_type, "copy_to_files", publish)
@@ -605,7 +605,7 @@ def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status:
 def test_a_form_is_good_for_an_hour(
     direct: DirectClient, age: int, status: int, incoming: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct.client.application.extensions["promotion"], "judge", lambda _: None)
+    monkeypatch.setattr(direct.client.application.extensions["promotion"], "promote", lambda _: None)
     with earlier(age):
         form = formed(direct, "a.txt")
     assert direct.post(form, b"bytes").status == status

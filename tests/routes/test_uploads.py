@@ -1001,7 +1001,7 @@ def test_the_log_has_the_id_of_a_file_that_is_read_or_removed(
         send(path)
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["files"] for line in lines] == [[{"id": stored["id"]}]] * 4
-    assert [json.loads(line)["route"] for line in lines] == ["/files/<id>/<name>"] * 4
+    assert [json.loads(line)["route"] for line in lines] == ["/files/<file_id>/<name>"] * 4
     assert "plans" not in "".join(lines)
 
 
