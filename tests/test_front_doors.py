@@ -17,7 +17,7 @@ from handler.web.tokens import mint
 from .support import samples
 from .support.gateway_behaviours import Context
 from .support.gateway_events import SHAPES, Reply, Shape
-from .test_lambda import SECRET
+from .support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

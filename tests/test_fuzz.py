@@ -35,7 +35,7 @@ from .support import samples
 from .support.browser_requests import REQUESTS, FormRequest
 from .support.gateway_behaviours import Context
 from .support.gateway_events import SHAPES
-from .test_lambda import SECRET
+from .support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

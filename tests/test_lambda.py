@@ -15,18 +15,12 @@ from handler.web.tokens import mint
 
 from .conftest import BUCKET
 from .support import samples
+from .support.lambda_runtime import SECRET, Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_s3 import S3Client
-
-
-SECRET = "no-secret-but-long-enough-to-pass-for-one"
-
-
-class Context:
-    aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from handler.web.tokens import mint
 from .conftest import BUCKET
 from .support import samples
 from .support.direct_client import MIB, DirectClient
+from .support.lambda_runtime import SECRET, Context
 from .support.s3_events import object_created, queued
-from .test_lambda import SECRET, Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ from werkzeug.http import parse_options_header
 
 from handler.inspection.formats import archives
 
-from .routes.test_uploads import download, json_of, post, post_raw, problem
 from .support import filetype_samples as made
 from .support import samples
+from .support.http_client import download, json_of, post, post_raw, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -58,7 +58,7 @@ def names_in(path: Path) -> set[str]:
 
 
 def test_every_test_that_is_named_exists() -> None:
-    named = re.findall(r"tests/\w+\.py::[\w:]*", DOCUMENT)
+    named = re.findall(r"tests/[\w/]+\.py::[\w:]*", DOCUMENT)
     assert len(set(named)) > 30
     missing = []
     for each in named:
@@ -76,7 +76,7 @@ def test_what_is_met_is_shown_by_a_test_and_what_is_not_says_who_does_it() -> No
     for *what, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("What it recommends")):
         assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), what
         if verdict in (MET, IN_PART):
-            assert re.fullmatch(r"`tests/\w+\.py::\w+`( `tests/\w+\.py::\w+`)*", shown), what
+            assert re.fullmatch(r"`tests/[\w/]+\.py::\w+`( `tests/[\w/]+\.py::\w+`)*", shown), what
         else:
             assert shown == "none", what
             assert left, what

@@ -31,11 +31,12 @@ from handler.web.access import SCOPES
 from handler.web.tokens import mint
 
 from .conftest import BUCKET
-from .storage.test_storage import ID, fetch, file
 from .support import samples
 from .support.direct_client import DirectClient
-from .test_documentation import ROOT, TEMPLATE, all_problems, section
-from .test_lambda import SECRET, Context
+from .support.documentation import ROOT, all_problems, section
+from .support.lambda_runtime import SECRET, Context
+from .support.stored_files import ID, fetch, file
+from .support.template import PATHS, RESOURCES, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from mypy_boto3_s3 import S3Client
 
-RESOURCES = TEMPLATE["Resources"]
 
 # Who may do what in the bucket.
 
@@ -324,7 +324,6 @@ def test_a_condition_of_a_role_is_one_of_the_prefix() -> None:
 # The API.
 
 API = RESOURCES["Api"]["Properties"]
-PATHS: dict[str, dict[str, Any]] = API["DefinitionBody"]["paths"]
 
 
 def test_the_gateway_passes_on_the_apps_routes_and_no_others(app: Flask) -> None:

@@ -16,11 +16,10 @@ from handler.settings import Settings
 from handler.storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
 from handler.web.tokens import mint
 
-from ..storage.test_storage import fetch
 from ..support import samples
-from ..support.direct_client import MIB, DirectClient
-from ..test_lambda import SECRET
-from .test_uploads import problem
+from ..support.direct_client import MIB, DirectClient, content_of
+from ..support.http_client import problem
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +35,6 @@ FIRST, SECOND, THIRD = LARGE[: 5 * MIB], LARGE[5 * MIB : 10 * MIB], LARGE[10 * M
 @pytest.fixture
 def direct(client: FlaskClient) -> DirectClient:
     return DirectClient(client=client)
-
-
-def content_of(direct: DirectClient, url: str) -> bytes:
-    response = direct.client.get(url)
-    return fetch(response.headers["Location"]) if response.status_code == 302 else response.data
 
 
 def test_a_file_in_parts(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:

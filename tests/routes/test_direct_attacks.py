@@ -4,8 +4,6 @@ and over moto where it checks too."""
 from __future__ import annotations
 
 import base64
-import contextlib
-import datetime
 import hashlib
 import json
 import time
@@ -16,7 +14,6 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 import requests
-from itsdangerous import TimestampSigner
 
 from handler.direct import upload_ids
 from handler.direct.upload_ids import UploadId
@@ -26,16 +23,25 @@ from handler.web.access import SCOPES
 from handler.web.tokens import mint
 
 from ..support import samples
-from ..support.direct_client import MIB, DirectClient, Sent
-from ..test_lambda import SECRET
-from .test_direct import content_of
-from .test_uploads import problem
+from ..support.direct_client import (
+    MIB,
+    SCRIPT,
+    DirectClient,
+    Sent,
+    content_of,
+    earlier,
+    formed,
+    judge,
+    part_url,
+    stored,
+)
+from ..support.http_client import problem
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from flask import Flask
-    from mypy_boto3_s3 import S3Client
 
 STRICT = pytest.param("strict_s3", marks=pytest.mark.strict_s3)
 WHERE_IT_IS_CHECKED = pytest.mark.parametrize("kind", ["folder", STRICT])
@@ -51,7 +57,6 @@ COLLIDING = bytes.fromhex(
 )
 COLLIDED = bytes(byte ^ (0x80 if place in (19, 45, 59, 83, 109, 123) else 0) for place, byte in enumerate(COLLIDING))
 BINARY = {"ALLOWED_EXTENSIONS": "txt png bin=application/x-test"}
-SCRIPT = b"<script>alert(1)</script>"
 
 
 @pytest.fixture
@@ -59,49 +64,10 @@ def direct(make_app: Callable[..., Flask]) -> DirectClient:
     return DirectClient(client=make_app(**BINARY).test_client())
 
 
-@pytest.fixture
-def incoming(kind: str, destination: dict[str, str], request: pytest.FixtureRequest) -> Callable[[], list[str]]:
-    """Lists all that has come in and is not judged: every version, and uploads in parts that were not completed."""
-
-    def found() -> list[str]:
-        if kind == "folder":
-            return sorted(path.name for path in Path(destination["UPLOAD_FOLDER"], "incoming").iterdir())
-        s3: S3Client = request.getfixturevalue(kind)
-        bucket = destination["UPLOAD_BUCKET"]
-        versions = s3.list_object_versions(Bucket=bucket, Prefix="incoming/").get("Versions", [])
-        uploads = s3.list_multipart_uploads(Bucket=bucket, Prefix="incoming/").get("Uploads", [])
-        return sorted([each["Key"] for each in versions] + [each["Key"] for each in uploads])
-
-    return found
-
-
-def judge(direct: DirectClient, file_id: str) -> Any:
-    """As S3's event has it done."""
-    return direct.client.application.extensions["promotion"].promote(file_id)
-
-
-def formed(direct: DirectClient, filename: str, **query: Any) -> dict[str, Any]:
-    response = direct.presigned_post(filename, **query)
-    assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json or {}
-    return answer
-
-
-def stored(direct: DirectClient, file_id: str) -> bytes:
-    answer: Any = direct.status(file_id).json
-    assert answer["status"] == "stored", answer
-    return content_of(direct, answer["file"]["url"])
-
-
-def part_url(direct: DirectClient, upload: dict[str, Any], number: int) -> str:
-    url: str = (direct.part_url(upload, number).json or {})["url"]
-    return url
-
-
 def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[[], object]) -> None:
     """Do something once: when a file has passed every check, and just before it is copied."""
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
-    publish = incoming_type.publish
+    publish = incoming_type.copy_to_files
 
     def act_and_publish(self: Any, file: Any) -> None:
         monkeypatch.setattr(incoming_type, "copy_to_files", publish)
@@ -109,18 +75,6 @@ def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[
         publish(self, file)
 
     monkeypatch.setattr(incoming_type, "copy_to_files", act_and_publish)
-
-
-@contextlib.contextmanager
-def earlier(seconds: int) -> Iterator[None]:
-    """What is signed now was signed then."""
-    then = time.time() - seconds
-    moment = datetime.datetime.fromtimestamp(then, datetime.UTC).replace(tzinfo=None)  # as botocore has it
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TimestampSigner, "get_timestamp", lambda _: int(then))
-        for module in ("auth", "signers"):
-            patch.setattr(f"botocore.{module}.get_current_datetime", lambda **_: moment)
-        yield
 
 
 # Overwrite a file, or write where one does not belong.
@@ -605,7 +559,7 @@ def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status:
 def test_a_form_is_good_for_an_hour(
     direct: DirectClient, age: int, status: int, incoming: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct.client.application.extensions["promotion"], "judge", lambda _: None)
+    monkeypatch.setattr(direct.client.application.extensions["promotion"], "promote", lambda _: None)
     with earlier(age):
         form = formed(direct, "a.txt")
     assert direct.post(form, b"bytes").status == status

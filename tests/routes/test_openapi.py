@@ -16,7 +16,7 @@ from handler.web import forms
 
 from ..support import samples
 from ..support.contract import CONTRACT, resolve
-from ..test_documentation import all_problems
+from ..support.documentation import all_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable

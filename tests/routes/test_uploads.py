@@ -12,8 +12,6 @@ from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
-from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
-from werkzeug.wrappers import Request
 
 from handler.intake import STORED_AT_ONCE
 from handler.problems import StorageUnavailable
@@ -24,8 +22,21 @@ from handler.storage.s3.files import S3Writer
 from handler.web import forms
 from handler.web.tokens import MAX_TOKEN_CHARS, mint
 
-from ..storage.test_storage import content_of, fetch, put
 from ..support import samples
+from ..support.http_client import (
+    BROWSER,
+    NO_SUCH_FILE,
+    PART,
+    TYPE,
+    download,
+    form_of,
+    json_of,
+    post,
+    post_raw,
+    problem,
+    put_raw,
+)
+from ..support.stored_files import content_of, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,59 +45,6 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
     from handler.storage import Storage, StoredFile
-
-TYPE = "urn:problem-type:upload:"
-NO_SUCH_FILE = f"/files/{'0' * 32}/a.txt"
-
-
-def post(client: FlaskClient, *files: tuple[bytes, str], field: str = "file", **headers: str) -> TestResponse:
-    data = {field: [(io.BytesIO(content), name) for content, name in files]}
-    return client.post("/upload", data=data, headers={key.replace("_", "-"): value for key, value in headers.items()})
-
-
-def post_raw(client: FlaskClient, body: bytes, *, boundary: str = "x") -> TestResponse:
-    return client.post("/upload", data=body, content_type=f"multipart/form-data; boundary={boundary}")
-
-
-def form_of(*files: tuple[bytes, str]) -> bytes:
-    """The body of a form for :func:`post_raw`: werkzeug.test leaves the file open in which it keeps a large one."""
-    head = '--x\r\nContent-Disposition: form-data; name="file"; filename="{}"\r\n\r\n'
-    return b"".join(head.format(name).encode() + content + b"\r\n" for content, name in files) + b"--x--\r\n"
-
-
-def put_raw(client: FlaskClient, body: bytes, **environ: str) -> TestResponse:
-    """A PUT as a server hands it on that knows no more than this: werkzeug.test would fill in what is missing."""
-    environment = EnvironBuilder("/upload/a.txt", method="PUT", input_stream=io.BytesIO(body)).get_environ()
-    del environment["CONTENT_LENGTH"]
-    environment["REMOTE_ADDR"] = "127.0.0.1"
-    request = Request(environment | environ)
-    return TestResponse(*run_wsgi_app(client.application, environment | environ, buffered=True), request=request)
-
-
-def json_of(response: TestResponse) -> Any:
-    return response.json
-
-
-def problem(response: TestResponse, status: int, slug: str) -> dict[str, Any]:
-    """What every error answer has, asserted; and its body."""
-    assert response.status_code == status, response.text
-    assert response.mimetype == "application/problem+json"
-    body: dict[str, Any] = json_of(response)
-    assert body["type"] == TYPE + slug
-    assert body["status"] == status
-    assert body["error"] == body["detail"]
-    assert body["title"]
-    assert body["request_id"] == response.headers["X-Request-Id"]
-    return body
-
-
-def download(client: FlaskClient, url: str) -> bytes:
-    response = client.get(urlsplit(url).path)
-    if response.status_code == 302:
-        return fetch(response.headers["Location"])
-    assert response.status_code == 200
-    data: bytes = response.data
-    return data
 
 
 # Taking files in.
@@ -424,9 +382,6 @@ def test_a_chunked_request_may_be_as_large_as_the_limit(make_app: Callable[..., 
         environ_overrides={"wsgi.input_terminated": True},
     )
     assert response.status_code == 201
-
-
-PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhello'
 
 
 @pytest.mark.parametrize(
@@ -779,8 +734,6 @@ def test_the_largest_limit_there_is_has_a_unit() -> None:
 
 
 # How answers look.
-
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
 def test_a_browsers_form_is_answered_with_a_page(client: FlaskClient) -> None:

@@ -9,29 +9,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from handler.web.tokens import mint
 
-from ..support import chromium, samples
+from ..support import samples
 from ..support.gate import Gate
-
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    pytest.skip("playwright is not installed; make browser brings it", allow_module_level=True)
+from ..support.page_server import PageHandler, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from playwright.sync_api import Browser, Page, Request, Route
 
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed; make browser brings it")
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
@@ -60,30 +54,19 @@ SECRET = "no secret but long enough to pass for one"
 NEW_SECRET = "another one since the first one is out by now"
 
 
-class PageServer(BaseHTTPRequestHandler):
+class PageServer(PageHandler):
     """Another web site, whose page uploads."""
 
-    def do_GET(self) -> None:
-        path = unquote(self.path)
+    def answer(self, path: str) -> None:
         name = path.removeprefix("/files/")
         if path == "/":
-            self._send("text/html", (ROOT / "tests" / "uppy.html").read_bytes())
+            self.send("text/html", (ROOT / "tests" / "uppy.html").read_bytes())
         elif path == "/uppy.min.mjs":
-            self._send("text/javascript", UPPY.read_bytes())
+            self.send("text/javascript", UPPY.read_bytes())
         elif name in FILES:
-            self._send("application/octet-stream", FILES[name])
+            self.send("application/octet-stream", FILES[name])
         else:
             self.send_error(404)
-
-    def _send(self, media_type: str, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +74,8 @@ def site() -> Iterator[str]:
     """The page's origin."""
     if not UPPY.is_file():
         pytest.skip(f"{UPPY.relative_to(ROOT)} is missing; make browser brings it with npm")
-    with ThreadingHTTPServer(("127.0.0.1", 0), PageServer) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    if not executable:
-        pytest.skip("there is no chromium on the PATH; .ci/run installs it")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=chromium.OPTIONS)
-        yield browser
-        browser.close()
+    with serve(PageServer) as origin:
+        yield origin
 
 
 @dataclass

@@ -22,7 +22,7 @@ from handler.storage.s3.files import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
 
 from ..conftest import BUCKET
 from ..support import samples
-from .test_storage import ID
+from ..support.stored_files import ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable

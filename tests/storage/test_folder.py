@@ -18,7 +18,7 @@ import pytest
 from handler.problems import AlreadyExists, StorageUnavailable
 from handler.storage.folder.files import STALE_SECONDS, LocalStorage
 
-from .test_storage import ID, file, put
+from ..support.stored_files import ID, file, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,13 +21,11 @@ from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
 from handler.storage.folder.durable import copy_file, make_directory
 from handler.storage.folder.files import LocalStorage, LocalWriter
 
-from ..direct.test_promotion import begun, part_ticket
-from ..routes.test_direct import content_of
-from ..routes.test_direct_attacks import SCRIPT, earlier, formed, stored
-from ..routes.test_uploads import problem
-from ..support.direct_client import MIB, DirectClient
-from .test_storage import ID, file, put
-from .test_storage import content_of as content_in
+from ..support.direct_client import MIB, SCRIPT, DirectClient, content_of, earlier, formed, stored
+from ..support.folder_uploads import begun, part_ticket
+from ..support.http_client import problem
+from ..support.stored_files import ID, file, put
+from ..support.stored_files import content_of as content_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

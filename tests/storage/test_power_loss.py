@@ -18,8 +18,7 @@ from handler.settings import Settings
 from handler.storage.folder.direct import LocalIncoming
 
 from ..conftest import BufferedClient
-from ..routes.test_direct_attacks import formed
-from ..support.direct_client import DirectClient
+from ..support.direct_client import DirectClient, formed
 from ..support.power_loss import Disk, Remains
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from handler.storage.s3.files import MEMORY_BYTES, S3Storage, make_client, requi
 
 from ..conftest import BUCKET
 from ..support import fake_s3, samples
-from .test_storage import ID, file, put
+from ..support.stored_files import ID, file, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

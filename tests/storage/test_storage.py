@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from handler.problems import AlreadyExists
-from handler.storage import StoredFile, new_id
+from handler.storage import new_id
+
+from ..support.stored_files import ID, content_of, file, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from handler.storage import Storage
-
-ID = "0123456789abcdef0123456789abcdef"
-
-
-def file(content: bytes = b"some bytes", **changes: Any) -> StoredFile:
-    attributes: dict[str, Any] = {
-        "id": ID,
-        "name": "a.txt",
-        "original_name": "ä b.txt",
-        "size": len(content),
-        "media_type": "text/plain",
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    return StoredFile(**attributes | changes)
-
-
-def put(storage: Storage, content: bytes = b"some bytes", **changes: Any) -> StoredFile:
-    stored = file(content, **changes)
-    writer = storage.open_writer()
-    writer.write(content)
-    writer.commit(stored)
-    return stored
-
-
-def content_of(storage: Storage, stored: StoredFile) -> bytes:
-    where = storage.download(stored)
-    if isinstance(where, Path):
-        return where.read_bytes()
-    return fetch(where)
-
-
-def fetch(url: str) -> bytes:
-    import requests  # noqa: PLC0415  (moto's own way of answering a URL)
-
-    answer = requests.get(url, timeout=10)
-    assert answer.status_code == 200
-    return answer.content
 
 
 def test_what_was_committed_is_found_with_all_that_is_known_of_it(storage: Storage) -> None:

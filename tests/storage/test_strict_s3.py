@@ -14,7 +14,7 @@ import requests
 from handler.problems import StorageUnavailable
 from handler.storage.s3.files import S3Storage
 
-from .test_storage import ID, content_of, file, put
+from ..support.stored_files import ID, content_of, file, put
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -24,10 +24,10 @@ from handler.web.access import MAX_TOKEN_SECONDS, Grant
 from handler.web.tokens import LEEWAY_SECONDS, MAX_TOKEN_CHARS, mint
 
 from ..conftest import BufferedClient
-from ..routes.test_uploads import NO_SUCH_FILE, json_of, problem
 from ..support import samples
 from ..support.gateway_behaviours import Context
 from ..support.gateway_events import rest_event
+from ..support.http_client import NO_SUCH_FILE, json_of, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

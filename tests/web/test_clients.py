@@ -14,8 +14,8 @@ from handler.web.access import MAX_PATH_TOKEN_SECONDS
 from handler.web.dialects import Dialect, Reply
 from handler.web.tokens import mint
 
-from ..routes.test_uploads import download, json_of, post, problem
 from ..support import samples
+from ..support.http_client import download, json_of, post, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ import pytest
 from handler.storage.folder.files import LocalStorage
 from handler.web import cors
 
-from ..routes.test_uploads import NO_SUCH_FILE
-from ..test_lambda import SECRET
+from ..support.http_client import NO_SUCH_FILE
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

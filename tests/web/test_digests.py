@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..routes.test_uploads import json_of, problem
 from ..support import samples
+from ..support.http_client import json_of, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
