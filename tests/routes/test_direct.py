@@ -414,11 +414,11 @@ def test_the_status_of_what_is_completed_at_the_same_moment(
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     uploads = direct.client.application.extensions["direct_uploads"]
-    begun = uploads.begun
+    has_multipart_upload = uploads.has_multipart_upload
 
     def complete_and_look(file_id: str, upload_id: str) -> bool:
         assert direct.complete(upload).status_code == 200
-        found: bool = begun(file_id, upload_id)
+        found: bool = has_multipart_upload(file_id, upload_id)
         return found
 
     with monkeypatch.context() as patch:
