@@ -1,4 +1,4 @@
-"""Sections of the README, and the problem types that the documentation must name."""
+"""The documents as text, and the problem types that they must name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from handler.problems import Problem
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = "\n".join([README, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md")))])
+"""The README and everything in docs/."""
 
 
 def section(title: str) -> str:

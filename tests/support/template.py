@@ -23,17 +23,44 @@ def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str
 
 
 Loader.add_multi_constructor("!", _function)
+
 TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=Loader)
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
 GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
 FUNCTIONS = {
     name: resource["Properties"]
-    for name, resource in TEMPLATE["Resources"].items()
+    for name, resource in RESOURCES.items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
-API = TEMPLATE["Resources"]["Api"]["Properties"]
-
-
-RESOURCES = TEMPLATE["Resources"]
-
-
+API: dict[str, Any] = RESOURCES["Api"]["Properties"]
+DEFAULTS: dict[str, Any] = {name: parameter["Default"] for name, parameter in TEMPLATE["Parameters"].items()}
 PATHS: dict[str, dict[str, Any]] = API["DefinitionBody"]["paths"]
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the properties of all resources of a type, by their ids."""
+    return {name: resource["Properties"] for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+
+def evaluate(condition: dict[str, Any], parameters: dict[str, Any]) -> Any:
+    """Return what a condition, or an assertion of a rule, is for these parameters.
+
+    CloudFormation compares texts only (AWS: "Condition functions").
+    """
+    ((function, argument),) = condition.items()
+    match function:
+        case "Ref":
+            return str(parameters[argument])
+        case "Condition":
+            return evaluate(TEMPLATE["Conditions"][argument], parameters)
+        case "Equals":
+            left, right = (evaluate(each, parameters) if isinstance(each, dict) else str(each) for each in argument)
+            return left == right
+        case "Not":
+            return not evaluate(argument[0], parameters)
+        case "Or":
+            return any(evaluate(each, parameters) for each in argument)
+        case "And":
+            return all(evaluate(each, parameters) for each in argument)
+        case _:
+            raise NotImplementedError(function)
