@@ -236,7 +236,7 @@ def test_any_name_in_the_path(endpoint: Endpoint, name: str, encode: Callable[..
 
 @bounded(150)
 @given(names=st.lists(NAMES, min_size=2, max_size=2))
-def test_two_names_never_meet(endpoint: Endpoint, names: list[str]) -> None:
+def test_two_names_are_two_files(endpoint: Endpoint, names: list[str]) -> None:
     parts = [
         b'--x\r\nContent-Disposition: form-data; name="file"; '
         + WAYS_TO_WRITE["RFC 8187"](name).encode()
@@ -260,7 +260,7 @@ def test_two_names_never_meet(endpoint: Endpoint, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_what_browsers_send(endpoint: Endpoint, request_: FormRequest) -> None:
+def test_requests_of_browsers(endpoint: Endpoint, request_: FormRequest) -> None:
     answer = endpoint.send(
         "POST",
         "/upload",
@@ -383,7 +383,7 @@ def stands_in(body: bytes, content: bytes) -> bool:
 
 @bounded(200)
 @given(edits=EDITS, files=st.lists(st.binary(max_size=600), min_size=1, max_size=4), end=st.binary(max_size=30))
-def test_a_forms_files_come_out_as_they_went_in(
+def test_files_of_a_form_are_unchanged(
     endpoint: Endpoint, edits: list[tuple[str, float, Any]], files: list[bytes], end: bytes
 ) -> None:
     """Whatever is in them, what looks like a boundary included: here what must come out is known."""

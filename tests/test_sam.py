@@ -186,7 +186,7 @@ def test_every_route(
     assert client.routes == expected
 
 
-def test_what_the_readme_says_works_without_aws(sam_artifact: Path, tmp_path: Path) -> None:
+def test_sam_local_works_without_aws(sam_artifact: Path, tmp_path: Path) -> None:
     with start_api(
         "--template", str(sam_artifact), "--config-file", str(ROOT / "samconfig.toml"), log=tmp_path / "sam.log"
     ) as url:

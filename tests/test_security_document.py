@@ -72,7 +72,7 @@ def test_every_requirement_is_in_the_table_once() -> None:
     assert [(row[0], int(row[1])) for row in rows("No.")] == list(LEVELS.items())
 
 
-def test_what_is_met_is_shown_by_a_test_and_what_is_not_says_who_does_it() -> None:
+def test_met_requirement_names_a_test_and_others_name_a_reason() -> None:
     for *what, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("What it recommends")):
         assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), what
         if verdict in (MET, IN_PART):

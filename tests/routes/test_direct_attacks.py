@@ -81,7 +81,7 @@ def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[
 
 
 @WHERE_IT_IS_CHECKED
-def test_what_is_signed_is_for_one_key(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_signature_is_valid_for_one_key(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
     victim = direct.send("a.txt", b"the victim").json or {}
     kept = stored_keys()
     file_id = victim["files"][0]["id"]
@@ -124,7 +124,7 @@ def test_a_part_url_is_signed_as_a_whole(direct: DirectClient, old: str, new: st
 
 @pytest.mark.strict_s3
 @pytest.mark.parametrize("kind", [STRICT])
-def test_a_part_url_is_for_putting_the_parts_bytes_alone(direct: DirectClient, destination: dict[str, str]) -> None:
+def test_part_url_allows_only_the_put_of_the_part(direct: DirectClient, destination: dict[str, str]) -> None:
     upload = direct.begun("b.txt")
     url = part_url(direct, upload, 1)
     # With this field S3 would copy the key that upload ids are signed with into the client's own file.
@@ -144,7 +144,7 @@ def test_a_part_url_is_for_putting_the_parts_bytes_alone(direct: DirectClient, d
         ("x-amz-meta-max-bytes", "1000000"),
     ],
 )
-def test_a_form_is_taken_as_it_was_signed(
+def test_changed_form_field_is_rejected(
     direct: DirectClient, field: str, value: str, incoming: Callable[[], list[str]]
 ) -> None:
     assert direct.post(formed(direct, "b.txt"), b"bytes", **{field: value}).status == 403
@@ -334,7 +334,7 @@ def test_a_form_larger_than_was_agreed(
 
 
 @pytest.mark.parametrize("says", ["complete", "sign"])
-def test_parts_of_unsigned_lengths_that_are_too_much_together(
+def test_parts_of_unsigned_lengths_over_the_limit_are_rejected(
     make_app: Callable[..., Flask], says: str, incoming: Callable[[], list[str]]
 ) -> None:
     direct = DirectClient(client=make_app(**BINARY, MAX_FILE_BYTES=str(6 * MIB)).test_client())
@@ -362,11 +362,11 @@ def test_numbers_of_parts_whose_lengths_are_not_signed(direct: DirectClient, num
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.0", "٣", "1" * 17, "1 ", "0x1"])
-def test_what_is_no_number_of_a_part(direct: DirectClient, number: Any) -> None:
+def test_invalid_part_number_is_rejected(direct: DirectClient, number: Any) -> None:
     problem(direct.part_url(direct.begun("a.bin"), number), 400, "malformed-request")
 
 
-def test_more_than_was_said_by_metadata_that_lies(direct: DirectClient) -> None:
+def test_metadata_cannot_raise_the_limit(direct: DirectClient) -> None:
     """A client's own fields are not what travels with the bytes."""
     size = 6 * MIB
     upload = direct.begun("a.bin", metadata={"size": size, "max-bytes": 10**9})
@@ -399,7 +399,7 @@ def test_part_of_unknown_length_is_not_signed(direct: DirectClient, size: int) -
 # Read what nobody has checked.
 
 
-def test_what_comes_in_can_be_read_by_nobody(direct: DirectClient) -> None:
+def test_unchecked_upload_cannot_be_read(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     etag = direct.put(upload, 1, SCRIPT).etag.strip('"')
     file_id = upload["id"]
@@ -427,7 +427,7 @@ def test_what_comes_in_can_be_read_by_nobody(direct: DirectClient) -> None:
 
 @pytest.mark.strict_s3
 @pytest.mark.parametrize("kind", [STRICT])
-def test_a_download_is_for_no_other_key(direct: DirectClient) -> None:
+def test_download_url_is_valid_for_one_key(direct: DirectClient) -> None:
     answer: Any = direct.send("a.txt", b"bytes").json
     url = direct.client.get(answer["location"]).headers["Location"]
     path = urlsplit(url).path.partition("files/")[2]
@@ -481,7 +481,7 @@ def test_an_upload_id_with_another_key(direct: DirectClient) -> None:
     assert len(direct.parts(upload).json or []) == 1
 
 
-def test_the_upload_id_of_a_form_is_for_asking_alone(direct: DirectClient) -> None:
+def test_upload_id_of_a_form_only_opens_the_status(direct: DirectClient) -> None:
     form = formed(direct, "a.txt")
     upload_id = urlsplit(form["status"]).path.rpartition("/")[2]
     direct.post(form, b"bytes")
@@ -498,7 +498,7 @@ def test_an_upload_id_of_another_storage(direct: DirectClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_what_is_signed_for_one_thing_is_not_good_for_another(direct: DirectClient) -> None:
+def test_signature_is_valid_for_one_purpose(direct: DirectClient) -> None:
     """Upload ids, parts' URLs and forms of the folder are signed with one key."""
     upload, form = direct.begun("a.txt"), formed(direct, "a.txt")
     url = part_url(direct, upload, 1)
@@ -620,7 +620,7 @@ def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
     ],
 )
 @pytest.mark.parametrize("way", ["parts", "form"])
-def test_content_that_its_name_does_not_tell(
+def test_content_of_another_type_is_refused(
     direct: DirectClient,
     *,
     name: str,
@@ -655,7 +655,7 @@ def test_content_that_its_name_does_not_tell(
         ("a.txt", {"type": "text/javascript"}),
     ],
 )
-def test_what_is_refused_before_a_byte(
+def test_type_that_is_not_allowed_is_rejected_before_the_upload(
     direct: DirectClient, name: str, said: dict[str, Any], incoming: Callable[[], list[str]]
 ) -> None:
     problem(direct.begin(name, **said), 415, "type-not-allowed")
@@ -691,7 +691,7 @@ def test_without_a_token(make_app: Callable[..., Flask], incoming: Callable[[], 
         ({"exp": int(time.time()) + 2 * 3600}, 403),
     ],
 )
-def test_what_a_token_in_a_path_may_be(
+def test_token_in_the_path_is_limited(
     make_app: Callable[..., Flask], claims: dict[str, Any], status: int, incoming: Callable[[], list[str]]
 ) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
@@ -708,7 +708,7 @@ def test_a_token_in_a_header_may_be_good_for_longer(make_app: Callable[..., Flas
     assert response.status_code == 200
 
 
-def test_what_a_token_narrows_stays_narrow(
+def test_limits_of_the_token_hold_for_the_whole_upload(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], kind: str
 ) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
@@ -728,7 +728,7 @@ def test_what_a_token_narrows_stays_narrow(
     assert not [key for key in stored_keys() if key.startswith("files/")]
 
 
-def test_a_token_is_in_no_answer_and_in_no_line_of_the_log(
+def test_token_is_in_no_response_and_in_no_log_line(
     make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret_token = token(sub="ada")

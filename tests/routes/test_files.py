@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 
-def test_a_file_comes_back_as_an_attachment_under_its_own_name(client: FlaskClient, kind: str) -> None:
+def test_download_is_an_attachment_with_the_original_name(client: FlaskClient, kind: str) -> None:
     url = json_of(post(client, (samples.TEXT, "Grüße.txt")))["url"]
     response = client.get(urlsplit(url).path)
     if kind != "folder":
@@ -74,7 +74,7 @@ def test_part_of_a_file(client: FlaskClient, kind: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["items=0-5", "bytes=0-1,3-4", "rubbish", "=", ""])
-def test_a_range_that_has_no_meaning_here_is_passed_over(client: FlaskClient, kind: str, asked: str) -> None:
+def test_unsupported_range_is_ignored(client: FlaskClient, kind: str, asked: str) -> None:
     if kind != "folder":
         pytest.skip("S3 answers this itself")
     path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
@@ -84,7 +84,7 @@ def test_a_range_that_has_no_meaning_here_is_passed_over(client: FlaskClient, ki
 
 @pytest.mark.parametrize("field", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
 @pytest.mark.parametrize("year", ["9" * 4, "9" * 5, "9" * 20, "0"])
-def test_a_date_that_is_none_is_passed_over(client: FlaskClient, kind: str, field: str, year: str) -> None:
+def test_invalid_date_is_ignored(client: FlaskClient, kind: str, field: str, year: str) -> None:
     if kind != "folder":
         pytest.skip("S3 answers this itself")
     path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
@@ -103,7 +103,7 @@ def test_date_outside_of_the_calendar_in_utc_is_ignored(client: FlaskClient, kin
     assert (response.status_code, response.data) == (200, samples.TEXT)
 
 
-def test_a_download_on_a_condition(client: FlaskClient, kind: str) -> None:
+def test_conditional_download(client: FlaskClient, kind: str) -> None:
     if kind != "folder":
         pytest.skip("S3 answers this itself")
     answer = json_of(post(client, (samples.TEXT, "a.txt")))
@@ -143,7 +143,7 @@ def test_a_deleted_file_is_gone(client: FlaskClient, stored_keys: Callable[[], l
         "/nothing",
     ],
 )
-def test_what_is_not_there(client: FlaskClient, path: str) -> None:
+def test_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
     problem(client.get(path), 404, "not-found")
 
 

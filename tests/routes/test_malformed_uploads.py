@@ -49,7 +49,9 @@ if TYPE_CHECKING:
         (PART.replace(b"a.txt", b"") + b"\r\n--x--\r\n", "no-file"),
     ],
 )
-def test_malformed_forms(client: FlaskClient, stored_keys: Callable[[], list[str]], body: bytes, slug: str) -> None:
+def test_malformed_form_is_rejected(
+    client: FlaskClient, stored_keys: Callable[[], list[str]], body: bytes, slug: str
+) -> None:
     problem(post_raw(client, body), 400, slug)
     assert stored_keys() == []
 
@@ -67,7 +69,7 @@ def test_malformed_forms(client: FlaskClient, stored_keys: Callable[[], list[str
         ("", "no-file"),
     ],
 )
-def test_what_is_no_form(client: FlaskClient, content_type: str, slug: str) -> None:
+def test_invalid_content_type_of_a_form_is_rejected(client: FlaskClient, content_type: str, slug: str) -> None:
     problem(client.post("/upload", data=PART + b"\r\n--x--\r\n", content_type=content_type), 400, slug)
 
 
@@ -75,31 +77,31 @@ def test_what_is_no_form(client: FlaskClient, content_type: str, slug: str) -> N
     "content_type",
     ["Multipart/Form-Data; Boundary=x", "multipart/form-data;boundary=x", 'multipart/form-data; boundary="x"'],
 )
-def test_a_media_type_is_in_any_case(client: FlaskClient, content_type: str) -> None:
+def test_media_type_ignores_case(client: FlaskClient, content_type: str) -> None:
     response = client.post("/upload", data=PART + b"\r\n--x--\r\n", content_type=content_type)
     assert response.status_code == 201, response.text
 
 
-def test_a_file_that_came_in_another_part_is_not_lost_in_silence(client: FlaskClient) -> None:
+def test_file_in_another_part_is_reported(client: FlaskClient) -> None:
     body = problem(post(client, (samples.TEXT, "a.txt"), field="photo"), 400, "no-file")
     assert "'photo'" in body["error"]
 
 
-def test_a_body_of_unknown_length(client: FlaskClient) -> None:
+def test_body_of_unknown_length_is_rejected(client: FlaskClient) -> None:
     problem(put_raw(client, b"hello"), 411, "length-required")
 
 
-def test_a_body_that_was_cut_off(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_truncated_body_is_rejected(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     problem(put_raw(client, b"hello", CONTENT_LENGTH="10"), 400, "malformed-request")
     assert stored_keys() == []
 
 
-def test_a_part_is_not_taken_for_the_whole(client: FlaskClient) -> None:
+def test_content_range_is_rejected(client: FlaskClient) -> None:
     response = client.put("/upload/a.txt", data=b"hello", headers={"Content-Range": "bytes 0-4/10"})
     problem(response, 400, "malformed-request")
 
 
-def test_a_compressed_body_is_not_taken_for_the_file(client: FlaskClient) -> None:
+def test_compressed_body_is_rejected(client: FlaskClient) -> None:
     response = client.put("/upload/a.txt", data=b"hello", headers={"Content-Encoding": "gzip"})
     problem(response, 415, "content-coding-not-supported")
     assert response.headers["Accept-Encoding"] == "identity"
@@ -107,5 +109,5 @@ def test_a_compressed_body_is_not_taken_for_the_file(client: FlaskClient) -> Non
     assert response.status_code == 201
 
 
-def test_a_body_without_a_name(client: FlaskClient) -> None:
+def test_body_without_a_name_is_rejected(client: FlaskClient) -> None:
     assert "photo.jpg" in problem(client.put("/upload/", data=b"hello"), 400, "malformed-request")["error"]

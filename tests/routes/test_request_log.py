@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 
-def test_one_line_is_logged_for_each_outcome(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_line_is_logged_per_request(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
     stored = json_of(post(client, (samples.TEXT, "Secret plans.txt")))["files"][0]
     (line,) = capsys.readouterr().out.splitlines()
     entry = json.loads(line)
@@ -56,14 +56,14 @@ def test_the_log_has_the_id_of_a_file_that_is_read_or_removed(
 
 
 @pytest.mark.parametrize("file_id", ["A" * 32, "g" * 32, "0" * 31, "0" * 33, "s3cret"])
-def test_the_log_has_no_id_that_is_none(client: FlaskClient, capsys: pytest.CaptureFixture[str], file_id: str) -> None:
+def test_invalid_id_is_not_logged(client: FlaskClient, capsys: pytest.CaptureFixture[str], file_id: str) -> None:
     client.get(f"/files/{file_id}/a.txt")
     client.delete(f"/files/{file_id}/a.txt")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["status"], line["files"]) for line in lines] == [(404, [])] * 2
 
 
-def test_a_refusal_is_logged_by_its_type_and_nothing_of_the_client_is(
+def test_refusal_is_logged_by_its_type_without_client_input(
     client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.put(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from handler.storage import Storage, StoredFile
 
 
-def test_a_storage_that_is_down_is_told_without_its_words(
+def test_storage_failure_is_reported_without_its_message(
     client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def down(*_: object) -> None:
@@ -43,7 +43,7 @@ def test_a_storage_that_is_down_is_told_without_its_words(
     assert fault["request_id"] == response.headers["X-Request-Id"]
 
 
-def test_what_was_stored_before_a_fault_is_taken_back(
+def test_files_stored_before_a_failure_are_deleted(
     client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
     writer = S3Writer if kind != "folder" else LocalWriter
@@ -60,7 +60,7 @@ def test_what_was_stored_before_a_fault_is_taken_back(
     assert stored_keys() == []
 
 
-def test_what_meets_a_file_of_the_same_id_is_taken_back_without_that(
+def test_conflict_deletes_only_files_of_this_request(
     client: FlaskClient, storage: Storage, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
     theirs = put(storage, b"theirs")
@@ -91,7 +91,7 @@ def test_files_of_one_request_are_stored_side_by_side(
     assert [file["name"] for file in json_of(response)["files"]] == names
 
 
-def test_after_a_failure_no_further_file_is_begun(
+def test_no_file_is_begun_after_a_failure(
     client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
     begun: list[str] = []
@@ -107,7 +107,9 @@ def test_after_a_failure_no_further_file_is_begun(
     assert stored_keys() == []
 
 
-def test_a_take_back_that_fails_hides_no_fault(client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_cleanup_does_not_hide_the_error(
+    client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the secret cause")
 
@@ -122,7 +124,7 @@ def test_a_take_back_that_fails_hides_no_fault(client: FlaskClient, kind: str, m
     problem(post(client, (samples.TEXT, "a.txt")), 500, "internal-error")
 
 
-def test_a_fault_of_ours_is_logged_and_not_shown(
+def test_internal_error_is_logged_and_not_shown(
     client: FlaskClient,
     kind: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -154,7 +156,7 @@ ID = "0123456789abcdef" * 2
         f"[Errno 28] No space left on device: '/home/ada/uploads/files/{ID}/Secret.plans.txt'",
     ],
 )
-def test_a_name_in_the_words_of_the_storage_is_not_logged(
+def test_file_name_in_a_storage_error_is_not_logged(
     client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
 ) -> None:
     for fault in (StorageUnavailable(words), RuntimeError(words)):

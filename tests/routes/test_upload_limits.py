@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 
-def test_a_file_over_the_limit(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
+def test_file_over_the_limit_is_rejected(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
     client = make_app(MAX_FILE_BYTES="1000").test_client()
     assert post(client, (b"x" * 1000, "a.txt")).status_code == 201
     before = stored_keys()
@@ -35,7 +35,7 @@ MIB = 1024 * 1024
 
 
 @pytest.mark.parametrize("way", ["form", "raw", "path"])
-def test_a_request_over_both_limits_is_told_the_limit_of_a_file(make_app: Callable[..., Flask], way: str) -> None:
+def test_request_over_both_limits_reports_the_limit_of_a_file(make_app: Callable[..., Flask], way: str) -> None:
     client = make_app(MAX_FILE_BYTES=str(MIB)).test_client()
     photo = samples.png(2_700_000)
     match way:
@@ -63,7 +63,7 @@ def test_a_request_over_both_limits_is_told_the_limit_of_a_file(make_app: Callab
         (5000, 6000, False, 5000),  # takes it no way
     ],
 )
-def test_another_way_is_advised_only_if_it_takes_more(
+def test_direct_upload_is_advised_only_if_its_limit_is_higher(
     make_app: Callable[..., Flask], max_file_bytes: int, size: int, advises: bool, max_bytes: int
 ) -> None:
     client = make_app(MAX_CONTENT_LENGTH="1000", MAX_FILE_BYTES=str(max_file_bytes)).test_client()
@@ -85,7 +85,7 @@ def test_a_form_needs_room_around_its_file(
     assert ("direct_url" in body) == ("/upload/s3/multipart" in body["detail"]) == advises
 
 
-def test_the_limit_of_a_token_is_the_one_that_matters(make_app: Callable[..., Flask]) -> None:
+def test_limit_of_the_token_is_reported(make_app: Callable[..., Flask]) -> None:
     secret = "a secret of this test that is long enough"
     client = make_app(TOKEN_SECRET=secret, MAX_CONTENT_LENGTH="1000").test_client()
     token = mint(secret, expires_seconds=60, max_bytes=500)
@@ -97,7 +97,9 @@ def test_the_limit_of_a_token_is_the_one_that_matters(make_app: Callable[..., Fl
         assert problem(response, 413, "file-too-large")["max_bytes"] == 500
 
 
-def test_a_request_over_the_limit(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
+def test_request_over_the_limit_is_rejected(
+    make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
+) -> None:
     client = make_app(MAX_CONTENT_LENGTH="1000").test_client()
     for response in (post(client, (b"x" * 1000, "a.txt")), client.put("/upload/a.txt", data=b"x" * 1001)):
         body = problem(response, 413, "request-too-large")
@@ -105,7 +107,9 @@ def test_a_request_over_the_limit(make_app: Callable[..., Flask], stored_keys: C
     assert stored_keys() == []
 
 
-def test_a_chunked_request_over_the_limit(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
+def test_chunked_request_over_the_limit_is_rejected(
+    make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
+) -> None:
     client = make_app(MAX_CONTENT_LENGTH="1000").test_client()
     response = client.put(
         "/upload/a.txt",
@@ -126,7 +130,7 @@ def test_a_chunked_request_may_be_as_large_as_the_limit(make_app: Callable[..., 
     assert response.status_code == 201
 
 
-def test_a_form_with_too_many_parts(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_form_with_too_many_parts_is_rejected(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     response = post(client, *[(b"x", "a.txt")] * 101)
     problem(response, 413, "too-many-parts")
     assert stored_keys() == []
@@ -135,7 +139,7 @@ def test_a_form_with_too_many_parts(client: FlaskClient, stored_keys: Callable[[
 # The limits that clients can read.
 
 
-def test_the_limits_are_known_before_the_upload(make_app: Callable[..., Flask]) -> None:
+def test_limits_can_be_read_before_the_upload(make_app: Callable[..., Flask]) -> None:
     app = make_app(ALLOWED_EXTENSIONS="png stl=model/stl", MAX_FILE_BYTES="20000", MAX_CONTENT_LENGTH="10000")
     response = app.test_client().get("/upload")
     assert response.status_code == 200
@@ -179,7 +183,7 @@ def test_a_way_has_the_smaller_limit(
 
 
 @pytest.mark.parametrize("name", ['"' * 251 + ".txt", "\u65e5" * 251 + ".txt"])
-def test_a_file_as_large_as_a_form_may_have_goes_through(make_app: Callable[..., Flask], name: str) -> None:
+def test_file_at_the_limit_of_a_form_is_stored(make_app: Callable[..., Flask], name: str) -> None:
     """With everything around it as long as it gets: a boundary, a token, a name as browsers write it."""
     secret = "a secret of this test that is long enough"
     app = make_app(MAX_CONTENT_LENGTH="100000", TOKEN_SECRET=secret)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Accepted.
 
 
-def test_a_form_is_answered_with_what_was_stored(client: FlaskClient) -> None:
+def test_form_response_describes_the_stored_file(client: FlaskClient) -> None:
     response = post(client, (samples.JPEG, "my photo.jpg"))
     assert response.status_code == 201
     assert response.mimetype == "application/json"
@@ -82,7 +82,7 @@ def test_several_files_of_one_request(client: FlaskClient) -> None:
     ]
 
 
-def test_an_input_in_which_nothing_was_chosen_is_passed_over(client: FlaskClient) -> None:
+def test_empty_file_input_is_ignored(client: FlaskClient) -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n\r\n'
         b'--x\r\nContent-Disposition: form-data; name="comment"\r\n\r\nhello\r\n'
@@ -93,7 +93,7 @@ def test_an_input_in_which_nothing_was_chosen_is_passed_over(client: FlaskClient
     assert [file["name"] for file in json_of(response)["files"]] == ["a.txt"]
 
 
-def test_the_length_of_a_field_is_its_own(client: FlaskClient) -> None:
+def test_field_length_is_counted_per_field(client: FlaskClient) -> None:
     field = b'--x\r\nContent-Disposition: form-data; name="comment"\r\n\r\n' + b"a" * 65_536 + b"\r\n"
     nameless = PART.replace(b"a.txt", b"") + b"\r\n"
     response = post_raw(client, field + field + nameless + PART + b"\r\n--x--\r\n")
@@ -101,7 +101,7 @@ def test_the_length_of_a_field_is_its_own(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", ['a\\"; filename=\\"b.txt', "filename=b.txt", "filename*=b.txt", "a;filename=.txt"])
-def test_a_name_that_looks_like_two_is_one(client: FlaskClient, name: str) -> None:
+def test_name_that_contains_filename_is_one_name(client: FlaskClient, name: str) -> None:
     response = post_raw(client, PART.replace(b"a.txt", name.encode()) + b"\r\n--x--\r\n")
     assert response.status_code == 201, response.text
     assert len(json_of(response)["files"]) == 1
@@ -122,7 +122,7 @@ def test_content_that_looks_like_a_boundary_is_content(client: FlaskClient) -> N
 
 
 @pytest.mark.parametrize("behind", [b"", b"\r", b"\r\n", b"-", b"--"])
-def test_a_boundary_at_the_end_of_a_read_is_one(client: FlaskClient, behind: bytes) -> None:
+def test_boundary_at_the_end_of_a_read_is_found(client: FlaskClient, behind: bytes) -> None:
     line = b"\r\n--x" + behind
     last = behind.startswith(b"-")
     before = PART.removesuffix(b"hello")
@@ -160,7 +160,9 @@ def test_twenty_uploads_of_one_name_at_one_moment(
 
 
 @pytest.mark.parametrize("name", ["shell.php", "page.html", "photo.jpg.exe", "...", "noextension"])
-def test_a_type_that_is_not_allowed(client: FlaskClient, stored_keys: Callable[[], list[str]], name: str) -> None:
+def test_type_that_is_not_allowed_is_rejected(
+    client: FlaskClient, stored_keys: Callable[[], list[str]], name: str
+) -> None:
     for response in (post(client, (b"<?php", name)), client.put(f"/upload/{name}", data=b"<?php")):
         body = problem(response, 415, "type-not-allowed")
         assert body["allowed"] == ["txt", "csv", "pdf", "png", "jpg", "jpeg", "gif", "webp"]
@@ -168,7 +170,7 @@ def test_a_type_that_is_not_allowed(client: FlaskClient, stored_keys: Callable[[
     assert stored_keys() == []
 
 
-def test_content_that_is_not_what_the_name_says(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_content_of_another_type_is_rejected(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     for extension, content in samples.BY_EXTENSION.items():
         wrong = samples.PDF if content is not samples.PDF and extension not in ("txt", "csv") else samples.png()
         response = post(client, (wrong, f"a.{extension}"))
@@ -176,13 +178,15 @@ def test_content_that_is_not_what_the_name_says(client: FlaskClient, stored_keys
     assert stored_keys() == []
 
 
-def test_an_empty_file(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_empty_file_is_rejected(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     problem(post(client, (b"", "a.txt")), 422, "empty-file")
     problem(put_raw(client, b"", CONTENT_LENGTH="0"), 422, "empty-file")
     assert stored_keys() == []
 
 
-def test_all_or_nothing_and_each_refusal_is_named(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_one_refusal_stores_no_file_and_each_refusal_is_named(
+    client: FlaskClient, stored_keys: Callable[[], list[str]]
+) -> None:
     response = post(client, (samples.TEXT, "a.txt"), (b"MZ", "b.exe"), (b"<p>", "c.png"), (samples.TEXT, "d.txt"))
     body = problem(response, 422, "files-refused")
     assert [(error["name"], error["status"], error["type"]) for error in body["errors"]] == [
@@ -201,9 +205,7 @@ def test_after_a_refusal_a_form_is_read_on_for_256_kib(client: FlaskClient, fill
     assert [error["name"] for error in body["errors"]] == (["a.exe", "c.exe"] if named else ["a.exe"])
 
 
-def test_a_file_that_we_cut_off_is_not_judged(
-    make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
-) -> None:
+def test_truncated_file_is_not_checked(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
     client = make_app(ALLOWED_EXTENSIONS="json png").test_client()
     whole = json.dumps(["x" * 5 * 1024 * 1024]).encode()  # sound, but not its first part
     form = form_of((b"MZ", "a.exe"), (b"<p>", "b.png"), (whole, "c.json"), (b"MZ", "d.exe"))
@@ -217,7 +219,7 @@ def test_several_refusals_for_one_reason_have_its_status(client: FlaskClient) ->
     assert len(problem(response, 415, "files-refused")["errors"]) == 2
 
 
-def test_one_refusal_among_several_files_is_told_as_itself(
+def test_single_refusal_among_several_files_keeps_its_type(
     client: FlaskClient, stored_keys: Callable[[], list[str]]
 ) -> None:
     for sent in ([(samples.TEXT, "a.txt"), (b"MZ", "b.exe")], [(b"MZ", "b.exe"), (samples.TEXT, "a.txt")]):
@@ -228,12 +230,12 @@ def test_one_refusal_among_several_files_is_told_as_itself(
     assert stored_keys() == []
 
 
-def test_a_refusal_of_the_only_file_does_not_speak_of_others(client: FlaskClient) -> None:
+def test_refusal_of_the_only_file_mentions_no_others(client: FlaskClient) -> None:
     body = problem(post(client, (b"MZ", "b.exe")), 415, "type-not-allowed")
     assert body["detail"] == body["errors"][0]["detail"]
 
 
-def test_a_page_tells_of_one_refusal_that_none_was_stored(client: FlaskClient) -> None:
+def test_page_says_that_no_file_was_stored(client: FlaskClient) -> None:
     response = post(client, (samples.TEXT, "a.txt"), (b"MZ", "b.exe"), (samples.TEXT, "c.txt"), Accept=BROWSER)
     assert (response.status_code, response.mimetype) == (415, "text/html")
     assert "None of the files was stored." in response.text
@@ -256,7 +258,7 @@ def test_the_sentence_is_within_the_first_characters_of_a_problem(client: FlaskC
 # The page without scripts.
 
 
-def test_the_form_on_the_first_page_can_be_sent_as_it_is(make_app: Callable[..., Flask]) -> None:
+def test_form_of_the_page_can_be_sent(make_app: Callable[..., Flask]) -> None:
     page = make_app(MAX_FILE_BYTES=str(5 * 1024 * 1024)).test_client().get("/").text
     assert 'action="/upload" method="post" enctype="multipart/form-data"' in page
     assert 'name="file"' in page
@@ -268,13 +270,11 @@ def test_the_form_on_the_first_page_can_be_sent_as_it_is(make_app: Callable[...,
     ("max_content_length", "told"),
     [(8192, "0 bytes"), (9215, "1023 bytes"), (9216, "1.0 KiB"), (4 * 1024 * 1024, "3.9 MiB")],
 )
-def test_the_page_tells_no_more_than_a_form_may_have(
-    make_app: Callable[..., Flask], max_content_length: int, told: str
-) -> None:
+def test_page_shows_the_limit_of_a_form(make_app: Callable[..., Flask], max_content_length: int, told: str) -> None:
     page = make_app(MAX_CONTENT_LENGTH=str(max_content_length)).test_client().get("/").text
     assert f"at most {told} at once" in page
 
 
-def test_the_largest_limit_there_is_has_a_unit() -> None:
+def test_largest_limit_has_a_unit() -> None:
     assert rounded_down(5 * 2**40) == "5.0 TiB"
     assert rounded_down(2**50) == "1024.0 TiB"

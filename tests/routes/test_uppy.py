@@ -296,7 +296,7 @@ def check_progress(uppy: Uppy) -> int:
     return sent
 
 
-def test_who_has_read_nothing_sends_one_form(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_default_options_send_one_form(endpoint: Endpoint, uppy: Uppy) -> None:
     uppy.make(endpoint.url)
     uppy.add("large.png")
     uppy.begin()
@@ -310,7 +310,7 @@ def test_who_has_read_nothing_sends_one_form(endpoint: Endpoint, uppy: Uppy) -> 
     assert check_progress(uppy) > len(LARGE)  # with the form around it
 
 
-def test_what_the_readme_recommends(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
+def test_options_of_the_readme(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
     uppy.make(endpoint.url, part_bytes=25_000_000, declared=True)
     uppy.add("large.png")
     endpoint.storage.hold_after(30 * MIB)

@@ -373,9 +373,7 @@ def test_a_part_that_arrives_while_its_upload_is_removed_is_refused(
     assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
 
 
-def test_a_list_made_while_the_upload_is_removed_is_not_taken_for_the_whole(
-    uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_list_made_during_removal_is_not_complete(uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = begun(uploads)
     for number in (1, 2):
         uploads.take_part(part_ticket(uploads, file_id, number), [bytes(5 * MIB)])
@@ -614,7 +612,7 @@ def test_new_parents_of_the_folder_are_synced(tmp_path: Path, monkeypatch: pytes
     assert len(synced) == 3
 
 
-def test_a_copy_of_another_length_than_was_said_is_a_failure(tmp_path: Path) -> None:
+def test_copy_of_unexpected_length_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"12345")
     with (tmp_path / "target").open("w+b") as target:
         for size in (4, 6):

@@ -152,9 +152,7 @@ def finish(direct: DirectClient, upload: dict[str, Any], count: int, *, may_be_g
 
 
 @pytest.mark.parametrize("takes", ["names and bytes", "bytes"])
-def test_a_power_loss_at_any_moment_takes_back_no_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: Loss
-) -> None:
+def test_power_loss_undoes_no_confirmed_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: Loss) -> None:
     told, moments, disk = Answered(), list[tuple[Remains, Answered]](), None
     root = tmp_path / "disk"
     root.mkdir()

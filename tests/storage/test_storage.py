@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from handler.storage import Storage
 
 
-def test_what_was_committed_is_found_with_all_that_is_known_of_it(storage: Storage) -> None:
+def test_committed_file_is_found_with_its_attributes(storage: Storage) -> None:
     stored = put(storage)
     assert storage.find(stored.id, stored.name) == stored
     assert content_of(storage, stored) == b"some bytes"
 
 
-def test_nothing_is_to_be_seen_before_the_commit(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
+def test_file_is_invisible_before_the_commit(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
     writer = storage.open_writer()
     writer.write(b"some bytes")
     assert not [key for key in stored_keys() if key.startswith("files/")]
@@ -47,7 +47,7 @@ def test_abort_after_commit_does_nothing(storage: Storage) -> None:
     assert content_of(storage, file()) == b"some bytes"
 
 
-def test_what_is_being_written_can_be_read_back(storage: Storage) -> None:
+def test_open_writer_can_be_read(storage: Storage) -> None:
     writer = storage.open_writer()
     writer.write(b"0123")
     assert writer.read(1, 2) == b"12"
@@ -72,7 +72,7 @@ def test_a_file_is_never_replaced(storage: Storage, kind: str, name: str) -> Non
     assert storage.find(ID, "a.txt") == first
 
 
-def test_committing_the_very_same_bytes_again_is_no_overwriting(storage: Storage, kind: str) -> None:
+def test_commit_of_the_same_bytes_succeeds(storage: Storage, kind: str) -> None:
     if kind == "folder":
         pytest.skip("only over a network can the answer to a write get lost")
     put(storage)
@@ -97,9 +97,7 @@ def test_storage_contains_id_of_stored_file_only(storage: Storage) -> None:
     assert not storage.contains(ID)
 
 
-def test_what_is_taken_back_is_gone_whether_it_was_there_or_not(
-    storage: Storage, stored_keys: Callable[[], list[str]]
-) -> None:
+def test_best_effort_delete_accepts_missing_files(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
     other = put(storage, id="f" * 32)
     before = stored_keys()
     stored, never_stored = put(storage), file(id="e" * 32)

@@ -42,7 +42,7 @@ def test_variables_at_one_place_of_a_path_have_one_name() -> None:
     assert not {place: found for place, found in names.items() if len(found) > 1}
 
 
-def test_a_new_value_of_a_parameter_needs_no_new_deployment_of_the_api() -> None:
+def test_api_definition_refers_to_no_parameter() -> None:
     # SAM names the deployment by a hash of the definition, in which parameters do not have their values yet.
     definition = repr([API["DefinitionBody"], API["GatewayResponses"]])
     assert not [name for name in TEMPLATE["Parameters"] if f"'{name}'" in definition or f"${{{name}}}" in definition]

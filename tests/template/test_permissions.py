@@ -38,7 +38,7 @@ def lose_a_race(uploads: Any, file_id: str) -> None:
         incoming.copy_to_files(file(id=file_id))
 
 
-def test_the_function_that_answers_http_may_do_what_it_does_and_no_more(app: Flask, client: FlaskClient) -> None:
+def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client: FlaskClient) -> None:
     direct = DirectClient(client=client)
     url = client.put("/upload/a.txt", data=samples.TEXT).json["url"]  # type: ignore[index]
     assert fetch(client.get(url).headers["Location"]) == samples.TEXT
@@ -64,7 +64,7 @@ def test_the_function_that_answers_http_may_do_what_it_does_and_no_more(app: Fla
     assert app.extensions["recorder"].operations == written(s3, s3_direct), "no call was left out above"
 
 
-def test_the_function_that_answers_events_may_do_what_it_does_and_no_more(
+def test_promote_function_has_exactly_the_permissions_it_needs(
     client: FlaskClient, promote: Callable[[str], Recorder]
 ) -> None:
     direct = DirectClient(client=client)
@@ -82,7 +82,7 @@ def test_the_function_that_answers_events_may_do_what_it_does_and_no_more(
     assert allowed("promote") == documented("promote")
 
 
-def test_the_function_that_answers_events_starts_without_the_settings_of_who_may_upload(
+def test_promote_function_starts_without_access_settings(
     promote: Callable[[str], Recorder],
 ) -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
@@ -92,7 +92,7 @@ def test_the_function_that_answers_events_starts_without_the_settings_of_who_may
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_outside_the_bucket_a_role_may_log_and_what_a_parameter_asks_for(role: str) -> None:
+def test_permissions_outside_the_bucket(role: str) -> None:
     log = {"upload": "UploadLog", "promote": "PromoteLog"}[role]
     elsewhere = [
         (action, statement["Resource"])

@@ -75,30 +75,30 @@ def test_the_schemes_name_is_in_any_case(folder_client: FlaskClient, sent: Sent,
 
 
 @pytest.mark.parametrize("scheme", ["Basic ", "Token ", "Bearer\t", "", "Bearer:", "JWT "])
-def test_another_scheme_is_no_token(folder_client: FlaskClient, sent: Sent, scheme: str) -> None:
+def test_other_scheme_is_rejected(folder_client: FlaskClient, sent: Sent, scheme: str) -> None:
     response = folder_client.put("/upload/a.txt", data=b"x", headers={"Authorization": scheme + sent(good())})
     problem(response, 401, "token-required")
 
 
 @pytest.mark.parametrize("place", ["/upload/a.txt?token={}", "/upload/a.txt?access_token={}"])
-def test_a_token_in_the_query_is_none(folder_client: FlaskClient, sent: Sent, place: str) -> None:
+def test_token_in_the_query_is_ignored(folder_client: FlaskClient, sent: Sent, place: str) -> None:
     """A query is in every log on the way, and in the browser's history."""
     problem(folder_client.put(place.format(sent(good())), data=b"x"), 401, "token-required")
 
 
-def test_a_token_as_a_cookie_is_none(folder_client: FlaskClient, sent: Sent) -> None:
+def test_token_in_a_cookie_is_ignored(folder_client: FlaskClient, sent: Sent) -> None:
     """A cookie would come along with what other sites have the browser send."""
     folder_client.set_cookie("token", sent(good()))
     problem(put(folder_client, None), 401, "token-required")
 
 
-def test_a_token_as_the_forms_first_part(client: FlaskClient, sent: Sent) -> None:
+def test_token_in_the_first_part_of_a_form_is_accepted(client: FlaskClient, sent: Sent) -> None:
     token = sent(mint(SECRET, expires_seconds=60))
     assert post(client, ("token", token), FILE).status_code == 201
     assert post(client, ("comment", "hi"), ("token", f" {token}\r\n"), FILE, FILE).status_code == 201
 
 
-def test_a_token_after_the_file_comes_too_late(
+def test_token_after_the_file_is_too_late(
     client: FlaskClient, sent: Sent, stored_keys: Callable[[], list[str]]
 ) -> None:
     """The file would have been taken in by then. An input in which nothing was chosen is not one."""
@@ -108,7 +108,7 @@ def test_a_token_after_the_file_comes_too_late(
     assert post(client, ("file", (b"", "")), ("token", token), FILE).status_code == 201
 
 
-def test_a_token_between_files_does_not_widen_what_came_before(
+def test_token_between_files_does_not_extend_earlier_rights(
     client: FlaskClient, sent: Sent, stored_keys: Callable[[], list[str]]
 ) -> None:
     narrow, wide = sent(good(max_bytes=1)), sent(good())
@@ -116,13 +116,13 @@ def test_a_token_between_files_does_not_widen_what_came_before(
     assert stored_keys() == []
 
 
-def test_the_header_goes_before_the_field(folder_client: FlaskClient, sent: Sent) -> None:
+def test_header_takes_precedence_over_the_field(folder_client: FlaskClient, sent: Sent) -> None:
     narrow, wide = sent(good(max_bytes=1)), sent(good())
     problem(post(folder_client, ("token", wide), FILE, **bearer(narrow)), 413, "file-too-large")
     problem(post(folder_client, ("token", wide), FILE, **bearer("x.y.z")), 401, "invalid-token")
 
 
-def test_a_token_as_a_file_is_none(folder_client: FlaskClient, sent: Sent) -> None:
+def test_token_in_a_file_part_is_ignored(folder_client: FlaskClient, sent: Sent) -> None:
     token = sent(good())
     problem(post(folder_client, ("token", (token.encode(), "token.txt")), FILE), 400, "no-file")
     problem(post(folder_client, ("token ", token), FILE), 401, "token-required")
@@ -130,12 +130,12 @@ def test_a_token_as_a_file_is_none(folder_client: FlaskClient, sent: Sent) -> No
 
 
 @pytest.mark.parametrize("value", ["x", "\u00e9\u0000\u202e", "a" * 60_000])
-def test_a_field_that_holds_no_token(folder_client: FlaskClient, value: str) -> None:
+def test_invalid_token_field_is_rejected(folder_client: FlaskClient, value: str) -> None:
     problem(post(folder_client, ("token", value), FILE), 401, "invalid-token")
 
 
 @pytest.mark.parametrize("value", ["", " ", "\r\n"])
-def test_an_empty_field_is_no_token(folder_client: FlaskClient, tmp_path: Path, sent: Sent, value: str) -> None:
+def test_empty_token_field_is_ignored(folder_client: FlaskClient, tmp_path: Path, sent: Sent, value: str) -> None:
     """It is what a form sends that has an input for a token, in which nobody wrote one."""
     problem(post(folder_client, ("token", value), FILE), 401, "token-required")
     problem(post(folder_client, ("token", sent(good())), ("token", value), FILE), 401, "token-required")
@@ -144,7 +144,7 @@ def test_an_empty_field_is_no_token(folder_client: FlaskClient, tmp_path: Path, 
         assert post(public, ("token", value), FILE).status_code == 201
 
 
-def test_a_form_without_a_file_needs_no_token_to_be_told_so(folder_client: FlaskClient) -> None:
+def test_form_without_a_file_is_reported_without_a_token(folder_client: FlaskClient) -> None:
     problem(post(folder_client, ("comment", "hi")), 400, "no-file")
 
 
@@ -165,7 +165,7 @@ def test_max_bytes_narrows_one_file(client: FlaskClient, sent: Sent, stored_keys
     assert stored_keys() == before
 
 
-def test_max_bytes_of_nothing_lets_nothing_in(folder_client: FlaskClient, sent: Sent) -> None:
+def test_max_bytes_of_zero_rejects_every_file(folder_client: FlaskClient, sent: Sent) -> None:
     token = sent(good(max_bytes=0))
     problem(put(folder_client, token, content=b"1"), 413, "file-too-large")
     problem(post(folder_client, ("token", token), ("file", (b"", "a.txt"))), 422, "empty-file")
@@ -193,7 +193,7 @@ def test_extensions_narrow_the_servers(client: FlaskClient, sent: Sent, stored_k
 
 
 @pytest.mark.parametrize("extensions", [[], ["exe"], [""], ["..txt"], ["t*"], [" txt"], ["txt,png"]])
-def test_extensions_of_which_the_server_allows_none(
+def test_extensions_the_server_does_not_allow_are_rejected(
     folder_client: FlaskClient, sent: Sent, extensions: list[str]
 ) -> None:
     body = problem(put(folder_client, sent(good(extensions=extensions))), 415, "type-not-allowed")
@@ -223,7 +223,7 @@ def test_deleting_needs_its_scope(client: FlaskClient, sent: Sent, stored_keys: 
     assert stored_keys() == []
 
 
-def test_who_may_not_delete_does_not_learn_what_is_there(folder_client: FlaskClient, sent: Sent) -> None:
+def test_delete_without_the_scope_does_not_reveal_files(folder_client: FlaskClient, sent: Sent) -> None:
     token = sent(good())
     path = json_of(put(folder_client, token))["url"].partition("localhost")[2]
     answers = [folder_client.delete(each, headers=bearer(token)) for each in (path, NO_SUCH_FILE)]
@@ -231,13 +231,13 @@ def test_who_may_not_delete_does_not_learn_what_is_there(folder_client: FlaskCli
     assert first == second
 
 
-def test_reading_needs_the_url_alone(client: FlaskClient, sent: Sent) -> None:
+def test_reading_needs_only_the_url(client: FlaskClient, sent: Sent) -> None:
     path = json_of(put(client, sent(good())))["url"].partition("localhost")[2]
     assert client.get(path).status_code in (200, 302)
     assert client.get("/health").status_code == 200
 
 
-def test_what_may_be_uploaded_is_narrowed_by_a_token(folder_client: FlaskClient, sent: Sent) -> None:
+def test_limits_reflect_the_token(folder_client: FlaskClient, sent: Sent) -> None:
     everything = json_of(folder_client.get("/upload"))
     narrowed = json_of(folder_client.get("/upload", headers=bearer(sent(good(max_bytes=5, extensions=["png", "exe"])))))
     assert narrowed["extensions"] == ["png"]
@@ -272,7 +272,7 @@ def test_in_public_no_token_is_good_where_there_is_no_secret(tmp_path: Path, sen
     assert client.get(path).status_code == 200
 
 
-def test_in_public_a_good_token_says_what_its_owner_may(tmp_path: Path, sent: Sent) -> None:
+def test_in_public_a_token_sets_the_rights_of_its_owner(tmp_path: Path, sent: Sent) -> None:
     client = folder_app(tmp_path, ACCESS="public", TOKEN_SECRET=SECRET).test_client()
     assert put(client, None).status_code == 201
     narrow = sent(good(max_bytes=1))
@@ -284,7 +284,7 @@ def test_in_public_a_good_token_says_what_its_owner_may(tmp_path: Path, sent: Se
     assert client.delete(path, headers=bearer(sent(good(scope="delete")))).status_code == 204
 
 
-def test_in_public_who_could_delete_with_a_token_is_asked_for_it(tmp_path: Path) -> None:
+def test_in_public_delete_asks_for_a_token(tmp_path: Path) -> None:
     """RFC 9110, section 15.5.2: 403 would say that it is no use to come back with one."""
     client = folder_app(tmp_path, ACCESS="public", TOKEN_SECRET=SECRET).test_client()
     path = json_of(put(client, None))["url"].partition("localhost")[2]
@@ -301,7 +301,7 @@ def test_in_public_who_could_delete_with_a_token_is_asked_for_it(tmp_path: Path)
 # Nobody, until the settings say who may upload.
 
 
-def test_on_lambda_nobody_may_upload_until_somebody_says_who(
+def test_lambda_accepts_no_uploads_until_access_is_configured(
     tmp_path: Path, sent: Sent, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
     """It starts all the same: API Gateway's own answer for a function that does not would help nobody."""
@@ -340,7 +340,7 @@ def test_on_lambda_nobody_may_upload_until_somebody_says_who(
 
 
 @pytest.mark.parametrize("access", ["token", ""])
-def test_access_without_a_secret_on_lambda_is_nobody(access: str) -> None:
+def test_lambda_without_a_secret_grants_nobody(access: str) -> None:
     environ = {"AWS_LAMBDA_FUNCTION_NAME": "upload", "UPLOAD_BUCKET": "my-bucket", "ACCESS": access}
     assert Settings.from_environ(environ).access is None
 
@@ -370,9 +370,7 @@ def test_without_downloads_there_is_no_route_and_no_url(make_app: Callable[..., 
 # The log.
 
 
-def test_the_log_tells_who_did_what(
-    folder_client: FlaskClient, sent: Sent, log: Callable[[], list[dict[str, Any]]]
-) -> None:
+def test_log_names_the_subject(folder_client: FlaskClient, sent: Sent, log: Callable[[], list[dict[str, Any]]]) -> None:
     token = sent(good(sub="user-17", scope="upload delete"))
     path = json_of(put(folder_client, token))["url"].partition("localhost")[2]
     post(folder_client, ("token", token), FILE)
@@ -419,7 +417,7 @@ def test_a_subject_is_logged_clean_and_short(
     assert [line["subject"] for line in log()] == [subject]
 
 
-def test_a_token_is_in_no_line_of_the_log(
+def test_token_is_in_no_log_line(
     folder_client: FlaskClient, sent: Sent, log: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lines of success, refusal and fault; the fixture looks into them, as it does after every test here."""

@@ -116,7 +116,7 @@ def test_one_right_digest_does_not_excuse_another(
     assert stored_keys() == []
 
 
-def test_in_a_form_the_digest_of_the_file_alone_is_not_the_bodys(
+def test_digest_of_the_file_is_not_the_digest_of_the_form(
     client: FlaskClient, stored_keys: Callable[[], list[str]]
 ) -> None:
     """RFC 9530 has Content-Digest of the content, and that is the form."""
@@ -143,7 +143,7 @@ def test_several_files_of_a_form_are_refused_together(
     assert stored_keys() == []
 
 
-def test_a_refused_file_is_told_as_itself(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_refused_file_keeps_its_problem(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     response = client.put("/upload/a.exe", data=BODY, headers={"Content-Digest": sha256(b"")})
     problem(response, 415, "type-not-allowed")
     assert stored_keys() == []
@@ -187,7 +187,7 @@ MALFORMED = {
 
 @in_a_folder
 @pytest.mark.parametrize("value", MALFORMED.values(), ids=MALFORMED)
-def test_what_cannot_be_read(
+def test_unreadable_digest_is_rejected(
     client: FlaskClient, method: str, stored_keys: Callable[[], list[str]], value: str
 ) -> None:
     """What nobody verifies must not look as if it had been."""
@@ -213,7 +213,7 @@ def test_what_cannot_be_read(
         "A" * 100_000,
     ],
 )
-def test_an_md5_that_cannot_be_read(
+def test_unreadable_md5_is_rejected(
     client: FlaskClient, method: str, stored_keys: Callable[[], list[str]], value: str
 ) -> None:
     assert "Content-MD5" in problem(send(client, method, {"Content-MD5": value}), 400, "malformed-request")["error"]

@@ -45,7 +45,7 @@ def everything_from(client: FlaskClient, **options: Any) -> list[TestResponse]:
     "host",
     ["localhost", "localhost:8000", "LocalHost:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000"],
 )
-def test_this_machines_own_names(local: FlaskClient, host: str) -> None:
+def test_names_of_this_machine_are_accepted(local: FlaskClient, host: str) -> None:
     origin = f"http://{host.lower()}"
     statuses = [response.status_code for response in everything_from(local, headers={"Host": host})]
     assert statuses == [201, 201, 200, 200, 200, 404, 404, 200, 404]
@@ -87,7 +87,7 @@ def test_this_machines_own_names(local: FlaskClient, host: str) -> None:
         " ",
     ],
 )
-def test_another_name_for_this_machine_is_dns_rebinding(local: FlaskClient, tmp_path: Path, host: str) -> None:
+def test_other_host_name_is_rejected_as_dns_rebinding(local: FlaskClient, tmp_path: Path, host: str) -> None:
     for response in everything_from(local, headers={"Host": host}):
         problem(response, 403, "forbidden")
         assert "WWW-Authenticate" not in response.headers  # no token would help
@@ -119,14 +119,14 @@ def test_another_name_for_this_machine_is_dns_rebinding(local: FlaskClient, tmp_
         "*",
     ],
 )
-def test_another_sites_form(local: FlaskClient, tmp_path: Path, origin: str) -> None:
+def test_form_of_another_site_is_rejected(local: FlaskClient, tmp_path: Path, origin: str) -> None:
     for response in everything_from(local, headers={"Host": "localhost:8000", "Origin": origin}):
         assert response.status_code == 403
         assert "Access-Control-Allow-Origin" not in response.headers
     assert stored_files(tmp_path) == []
 
 
-def test_another_site_that_is_listed_may(tmp_path: Path) -> None:
+def test_form_of_a_listed_site_is_accepted(tmp_path: Path) -> None:
     app = folder_app(tmp_path, ALLOWED_ORIGINS="http://localhost:5173 https://app.example")
     for origin in ("http://localhost:5173", "https://app.example"):
         responses = everything_from(app.test_client(), headers={"Host": "localhost:8000", "Origin": origin})
@@ -180,9 +180,7 @@ def test_image_that_a_listed_site_shows_is_served(tmp_path: Path, allowed: str, 
         {"X-Forwarded-Host": "localhost", "X-Forwarded-Server": "localhost"},
     ],
 )
-def test_an_address_that_is_not_this_machines(
-    local: FlaskClient, tmp_path: Path, address: str, headers: dict[str, str]
-) -> None:
+def test_remote_address_is_rejected(local: FlaskClient, tmp_path: Path, address: str, headers: dict[str, str]) -> None:
     for response in everything_from(
         local, headers={"Host": "localhost", **headers}, environ_overrides={"REMOTE_ADDR": address}
     ):
@@ -191,12 +189,12 @@ def test_an_address_that_is_not_this_machines(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
-def test_an_address_of_this_machine(local: FlaskClient, address: str) -> None:
+def test_loopback_address_is_accepted(local: FlaskClient, address: str) -> None:
     responses = everything_from(local, environ_overrides={"REMOTE_ADDR": address})
     assert 403 not in [response.status_code for response in responses]
 
 
-def test_what_a_header_says_of_the_host_does_not_count(local: FlaskClient) -> None:
+def test_forwarded_host_is_ignored(local: FlaskClient) -> None:
     for name in ("X-Host", "X-Original-Host"):
         response = local.get("/health", headers={"Host": "evil.example", name: "localhost"})
         assert response.status_code == 403
@@ -205,7 +203,7 @@ def test_what_a_header_says_of_the_host_does_not_count(local: FlaskClient) -> No
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"])
-def test_who_comes_through_a_proxy_is_not_this_machine(local: FlaskClient, tmp_path: Path, name: str) -> None:
+def test_proxied_request_is_rejected(local: FlaskClient, tmp_path: Path, name: str) -> None:
     response = local.put("/upload/a.txt", data=b"x", headers={name: "203.0.113.9"})
     assert response.status_code == 403
     assert "proxy" in json_of(response)["error"]
@@ -217,7 +215,7 @@ def test_this_machines_owner_may_delete(local: FlaskClient) -> None:
     assert local.delete(path).status_code == 204
 
 
-def test_with_a_secret_or_in_public_host_and_origin_are_of_no_account(tmp_path: Path, sent: Sent) -> None:
+def test_host_and_origin_are_not_checked_with_a_secret_or_in_public(tmp_path: Path, sent: Sent) -> None:
     headers = {"Host": "upload.example", "Origin": "https://app.example", **bearer(sent(good()))}
     for environ in ({"TOKEN_SECRET": SECRET}, {"ACCESS": "public"}):
         client = folder_app(tmp_path, **environ).test_client()

@@ -18,20 +18,20 @@ def test_health(client: FlaskClient) -> None:
     assert (response.status_code, json_of(response)) == (200, {"status": "ok"})
 
 
-def test_a_method_that_is_not_allowed(client: FlaskClient) -> None:
+def test_method_that_is_not_allowed_is_rejected(client: FlaskClient) -> None:
     response = client.delete("/upload")
     assert "Allowed are: GET, HEAD, OPTIONS, POST, PUT." in problem(response, 405, "method-not-allowed")["error"]
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
 
 
-def test_a_browsers_form_is_answered_with_a_page(client: FlaskClient) -> None:
+def test_form_of_a_browser_gets_a_page(client: FlaskClient) -> None:
     response = post(client, (samples.TEXT, "a.txt"), Accept=BROWSER)
     assert (response.status_code, response.mimetype) == (201, "text/html")
     assert "Stored a.txt." in response.text
     assert f'href="{response.headers["Location"]}"' in response.text
 
 
-def test_a_browsers_form_is_told_of_each_refusal(client: FlaskClient) -> None:
+def test_page_lists_each_refusal(client: FlaskClient) -> None:
     response = post(client, (b"MZ", "<b>.exe"), (b"<p>", "c.png"), Accept=BROWSER)
     assert (response.status_code, response.mimetype) == (422, "text/html")
     assert "&lt;b&gt;.exe" in response.text
@@ -53,12 +53,14 @@ def test_a_browsers_form_is_told_of_each_refusal(client: FlaskClient) -> None:
         ("rubbish;;q=x", "application/problem+json"),
     ],
 )
-def test_errors_take_the_form_that_the_client_accepts(client: FlaskClient, accept: str | None, media_type: str) -> None:
+def test_errors_have_the_media_type_that_the_client_accepts(
+    client: FlaskClient, accept: str | None, media_type: str
+) -> None:
     response = client.get("/nothing", headers={"Accept": accept} if accept else {})
     assert response.mimetype == media_type
 
 
-def test_every_answer_has_a_request_id_and_safe_headers(client: FlaskClient) -> None:
+def test_every_response_has_a_request_id_and_security_headers(client: FlaskClient) -> None:
     stored = post(client, (samples.TEXT, "a.txt"))
     seen = set()
     for response in (stored, client.get("/"), client.get("/nothing"), client.put("/upload/a.exe", data=b"x")):
@@ -71,7 +73,7 @@ def test_every_answer_has_a_request_id_and_safe_headers(client: FlaskClient) -> 
     assert len(seen) == 4
 
 
-def test_a_page_may_send_forms_to_us_alone_and_do_nothing_else(client: FlaskClient) -> None:
+def test_page_may_only_send_forms_to_us(client: FlaskClient) -> None:
     everywhere = "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     answer = post(client, (samples.TEXT, "a.txt"), Accept=BROWSER).headers["Content-Security-Policy"]
     assert answer == f"default-src 'none'; style-src 'self'; img-src 'self'; {everywhere}"

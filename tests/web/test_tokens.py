@@ -180,7 +180,7 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("make", BAD_TOKENS.values(), ids=BAD_TOKENS)
-def test_a_bad_token(folder_client: FlaskClient, tmp_path: Path, sent: Sent, make: Callable[[], str]) -> None:
+def test_bad_token_is_rejected(folder_client: FlaskClient, tmp_path: Path, sent: Sent, make: Callable[[], str]) -> None:
     token = sent(make())
     response = put(folder_client, token)
     body = problem(response, 401, "invalid-token")
@@ -195,15 +195,13 @@ def test_a_bad_token(folder_client: FlaskClient, tmp_path: Path, sent: Sent, mak
 
 
 @pytest.mark.parametrize("make", BAD_TOKENS.values(), ids=BAD_TOKENS)
-def test_a_bad_token_is_not_passed_over_where_none_is_needed(
-    tmp_path: Path, sent: Sent, make: Callable[[], str]
-) -> None:
+def test_bad_token_is_rejected_where_no_token_is_needed(tmp_path: Path, sent: Sent, make: Callable[[], str]) -> None:
     client = folder_app(tmp_path, TOKEN_SECRET=SECRET, ACCESS="public").test_client()
     problem(put(client, sent(make())), 401, "invalid-token")
     assert stored_files(tmp_path) == []
 
 
-def test_deeply_nested_claims_are_no_fault(folder_client: FlaskClient) -> None:
+def test_deeply_nested_claims_are_no_server_error(folder_client: FlaskClient) -> None:
     """Most versions of Python refuse to parse them. Python 3.14 does parse them, and this claim has no meaning here."""
     token = sign(b'{"exp":%d,"x":' % in_an_hour() + b"[" * 1400 + b"]" * 1400 + b"}")
     assert put(folder_client, token).status_code in (201, 401)
@@ -224,16 +222,14 @@ def test_deeply_nested_claims_are_no_fault(folder_client: FlaskClient) -> None:
         (BAD_TOKENS["too long"], "too long"),
     ],
 )
-def test_who_makes_tokens_is_told_what_is_wrong(
+def test_error_says_what_is_wrong_with_the_token(
     folder_client: FlaskClient, sent: Sent, make: Callable[[], str], says: str
 ) -> None:
     assert says in problem(put(folder_client, sent(make())), 401, "invalid-token")["error"]
 
 
 @pytest.mark.parametrize("claims", [{"scope": "admin"}, {"max_bytes": "x"}, {"aud": "x"}, {"sub": 1}, {"exp": 1}])
-def test_what_a_forged_token_says_is_not_looked_at(
-    folder_client: FlaskClient, sent: Sent, claims: dict[str, Any]
-) -> None:
+def test_claims_of_a_forged_token_are_not_read(folder_client: FlaskClient, sent: Sent, claims: dict[str, Any]) -> None:
     """Else the answers would help whoever tries."""
     token = sent(sign({"exp": in_an_hour()} | claims, secret=OTHER_SECRET))
     assert "not one of this endpoint's" in problem(put(folder_client, token), 401, "invalid-token")["error"]
@@ -283,18 +279,18 @@ GOOD_TOKENS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("make", GOOD_TOKENS.values(), ids=GOOD_TOKENS)
-def test_a_good_token(folder_client: FlaskClient, sent: Sent, make: Callable[[], str]) -> None:
+def test_good_token_is_accepted(folder_client: FlaskClient, sent: Sent, make: Callable[[], str]) -> None:
     response = put(folder_client, sent(make()))
     assert response.status_code == 201, response.text
     assert "WWW-Authenticate" not in response.headers
 
 
-def test_what_pyjwt_makes_with_the_secret_is_good(folder_client: FlaskClient, sent: Sent) -> None:
+def test_token_made_by_pyjwt_is_accepted(folder_client: FlaskClient, sent: Sent) -> None:
     token = jwt.encode({"exp": in_an_hour(), "scope": "upload"}, SECRET, algorithm="HS256")
     assert put(folder_client, sent(token)).status_code == 201
 
 
-def test_what_mint_makes_says_what_it_was_told() -> None:
+def test_mint_writes_its_arguments_as_claims() -> None:
     before = int(time.time())
     token = mint(
         SECRET, expires_seconds=60, scopes=("upload", "delete"), max_bytes=7, extensions=("png",), subject="user 7"
@@ -312,7 +308,7 @@ def test_what_mint_makes_says_what_it_was_told() -> None:
     assert jwt.get_unverified_header(token)["alg"] == "HS256"
 
 
-def test_a_token_that_was_good_expires_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verified_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     token = good()
     expires = tokens.verify(token, secrets=[SECRET]).expires
     assert expires is not None
@@ -325,14 +321,14 @@ def test_a_token_that_was_good_expires_all_the_same(monkeypatch: pytest.MonkeyPa
                 tokens.verify(token, secrets=[SECRET])
 
 
-def test_a_token_that_was_good_is_not_so_with_another_secret() -> None:
+def test_verified_token_is_rejected_with_another_secret() -> None:
     token = good()
     tokens.verify(token, secrets=[SECRET])
     with pytest.raises(InvalidToken):
         tokens.verify(token, secrets=[OTHER_SECRET])
 
 
-def test_two_secrets_while_one_takes_the_others_place(tmp_path: Path, sent: Sent) -> None:
+def test_two_secrets_during_rotation(tmp_path: Path, sent: Sent) -> None:
     client = folder_app(tmp_path, TOKEN_SECRET=f"{SECRET}, {OLD_SECRET}").test_client()
     exp = in_an_hour()
     for secret in (SECRET, OLD_SECRET):
