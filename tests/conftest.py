@@ -35,7 +35,7 @@ BUCKET = "uploads-of-a-test"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was skipped, a line for each reason: pytest's own summary has one for each test."""
+    """Print one line for each reason to skip a test. pytest's own summary has one for each test."""
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"SKIPPED {count}: {reason.removeprefix('Skipped: ')}")
@@ -52,7 +52,7 @@ class BufferedClient(FlaskClient):
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the developer has in the environment decides no test."""
+    """Remove the developer's own settings, so that they decide no test."""
     for name in os.environ:
         if name.startswith(("AWS_", "UPLOAD_", "MAX_", "ALLOW", "ACCESS", "TOKEN_", "DOWNLOADS", "FILE_FIELDS")):
             monkeypatch.delenv(name)
@@ -75,7 +75,7 @@ def s3(_no_settings_from_outside: None) -> Iterator[S3Client]:
 
 @pytest.fixture
 def strict_s3(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -> S3Client:
-    """A client to an S3 that checks what moto does not: signatures, checksums, conditions."""
+    """A client to an S3 that checks more than moto: signatures, checksums, conditions."""
     url = os.environ.get("STRICT_S3_URL")
     if not url:
         pytest.skip("STRICT_S3_URL does not say where a strict S3 is; .ci/run starts one")
@@ -140,7 +140,7 @@ def storage(kind: str, destination: dict[str, str], request: pytest.FixtureReque
 
 @pytest.fixture
 def stored_keys(kind: str, destination: dict[str, str], request: pytest.FixtureRequest) -> Callable[[], list[str]]:
-    """Lists what is stored, whatever it is: the keys of the bucket, or the paths of all files below the folder."""
+    """Lists the keys of all objects in the bucket, or the paths of all files below the folder."""
 
     def keys() -> list[str]:
         if kind == "folder":

@@ -108,7 +108,7 @@ def test_a_log_line_appears_once(client: FlaskClient, capfd: pytest.CaptureFixtu
 def test_invalid_setting_of_botocore_is_named(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], message: str
 ) -> None:
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers what it found
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it caches the configuration
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
         if not value:
@@ -120,7 +120,7 @@ def test_invalid_setting_of_botocore_is_named(
 
 
 def test_sam_local_without_a_bucket_has_no_direct_uploads(make_app: Callable[..., Flask]) -> None:
-    """The template has no route for the bytes of a part: clients would be told 403 for ever."""
+    """The template has no route for the bytes of a part, so clients would always get 403."""
     app = make_app(AWS_LAMBDA_FUNCTION_NAME="UploadFunction", AWS_SAM_LOCAL="true", ACCESS="public")
     client = app.test_client()
     limits = client.get("/upload").json or {}

@@ -99,8 +99,7 @@ def test_answers_are_ours(sam_api: str, client: Client) -> None:
         assert response.status_code == status
         assert response.headers["Content-Type"] == "application/problem+json"
         assert response.json()["request_id"] == response.headers["X-Request-Id"]
-    # What no route is for does not get as far as the function: this is the gateway's own word, which on AWS is made
-    # ours by GatewayResponses. `sam local` knows nothing of them.
+    # API Gateway answers unknown routes itself. On AWS, GatewayResponses replace this text. `sam local` ignores them.
     nothing = requests.get(f"{sam_api}/wp-login.php", timeout=60)
     assert (nothing.status_code, nothing.json()) == (403, {"message": "Missing Authentication Token"})
 
@@ -108,7 +107,7 @@ def test_answers_are_ours(sam_api: str, client: Client) -> None:
 def test_every_route(
     sam_options: list[str], client: Client, strict_s3: S3Client, strict_bucket: str, tmp_path: Path
 ) -> None:
-    # What is small goes through the function.
+    # Small files go through the function.
     page = client.get("/")
     for asset in re.findall(r'(?:href|src)="([^"#]*/static/[^"]+)"', page.text):
         assert client.get(asset).status_code == 200
@@ -137,7 +136,7 @@ def test_every_route(
     assert client.get(url).content == b"hello"
     assert client.delete(url).status_code == 204
 
-    # What is large goes straight to the bucket, with a token in a header field or in the path, as Uppy sends it.
+    # Large files go straight to the bucket, with a token in a header field or in the path, as Uppy sends it.
     png = samples.png(6 * MIB)
     for prefix in ("/upload/s3", f"/upload/t/{token}/s3"):
         begun = client.post(f"{prefix}/multipart", json={"filename": "large.png", "type": "image/png"}).json()

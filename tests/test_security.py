@@ -1,4 +1,4 @@
-"""What SECURITY.md promises, through the app and over both storages."""
+"""The promises of SECURITY.md, through the app and over both storages."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_stored_files_cannot_be_listed(client: FlaskClient) -> None:
         problem(client.get(path), 404, "not-found")
 
 
-# Who comes in.
+# Access.
 
 
 def test_other_web_site_cannot_upload_or_delete(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
@@ -232,7 +232,7 @@ def test_upload_and_delete_need_a_token(make_app: Callable[..., Flask], stored_k
     assert stored_keys() == []
 
 
-# What comes with it.
+# Libraries.
 
 
 def test_every_library_that_is_shipped_is_pinned() -> None:

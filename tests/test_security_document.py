@@ -1,4 +1,4 @@
-"""SECURITY.md says what is so: its tests exist, its table is whole, its limits are those of the code."""
+"""SECURITY.md is true: its tests exist, its table is complete, its limits are those of the code."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_every_requirement_is_in_the_table_once() -> None:
 
 
 def test_met_requirement_names_a_test_and_others_name_a_reason() -> None:
-    for *what, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("What it recommends")):
-        assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), what
+    for *requirement, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("What it recommends")):
+        assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), requirement
         if verdict in (MET, IN_PART):
-            assert re.fullmatch(r"`tests/[\w/]+\.py::\w+`( `tests/[\w/]+\.py::\w+`)*", shown), what
+            assert re.fullmatch(r"`tests/[\w/]+\.py::\w+`( `tests/[\w/]+\.py::\w+`)*", shown), requirement
         else:
-            assert shown == "none", what
-            assert left, what
+            assert shown == "none", requirement
+            assert left, requirement
 
 
 def test_the_score_is_that_of_the_table() -> None:

@@ -96,7 +96,7 @@ def test_invalid_value_is_rejected_with_its_name_and_a_valid_example(
     assert repr(environ[variable].strip()) in message if variable in environ else "is not set" in message
 
 
-# Who may upload.
+# Access.
 
 SECRET = "a secret of 32 bytes and some more"
 OTHER_SECRET = "ein Geheimnis aus 32 Bytes: äöü äöü"

@@ -1,4 +1,4 @@
-"""Straight to the storage, over each of them: the contract that Uppy speaks, and what becomes of the file."""
+"""Direct uploads over each storage: the contract of Uppy's plugin for S3, and the status of uploads."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_declared_digest_is_verified(direct: DirectClient) -> None:
     problem(direct.send("a.png", FIRST, SECOND, THIRD, sha256="0" * 64), 422, "digest-mismatch")
 
 
-# What is refused before a byte is sent.
+# Rejected before the upload.
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_invalid_request_is_rejected_before_the_upload(
 
 
 def test_form_over_the_limit_is_rejected(make_app: Callable[..., Flask]) -> None:
-    """S3 would say so after 5 GiB of it."""
+    """S3 would reject the form only after 5 GiB."""
     direct = DirectClient(client=make_app(MAX_FILE_BYTES=str(2 * MAX_FORM_BYTES)).test_client())
     assert direct.presigned_post("a.txt", size=MAX_FORM_BYTES).status_code == 200
     refusal = problem(direct.presigned_post("a.txt", size=MAX_FORM_BYTES + 1), 413, "file-too-large")
@@ -350,12 +350,12 @@ def test_an_aborted_upload_is_gone(direct: DirectClient, stored_keys: Callable[[
     assert not [key for key in stored_keys() if key.startswith(("incoming/", "files/", "tmp/"))]
 
 
-# What became of an upload.
+# The status of an upload.
 
 
 @pytest.mark.parametrize("way", ["form", "direct"])
 def test_id_without_a_token_opens_no_file(client: FlaskClient, direct: DirectClient, way: str) -> None:
-    """Ids are in the log. One that is copied from there says that a file is stored, without its name and URL."""
+    """Ids are logged. A copied id reveals that a file is stored, but not its name and URL."""
     if way == "form":
         response = client.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
     else:
@@ -432,7 +432,7 @@ def test_status_of_deleted_file(direct: DirectClient) -> None:
     problem(direct.status(upload["id"]), 404, "not-found")
 
 
-# Names, downloads, and files that hold nothing.
+# Names, downloads and empty files.
 
 
 @pytest.mark.parametrize("way", ["parts", "form"])
@@ -489,7 +489,7 @@ def test_empty_file_is_stored_where_it_is_allowed(
     assert direct.client.get(status["file"]["url"]).status_code in (200, 302)
 
 
-# Whatever a client sends.
+# Random input.
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -1,5 +1,5 @@
-"""What a client might try with the URLs, forms, ids and tokens that it is given: over the folder and an S3 that checks,
-and over moto where it checks too."""
+"""Attacks with URLs, forms, ids and tokens of direct uploads: over the folder and the strict S3, and over moto where it
+checks them too."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 STRICT = pytest.param("strict_s3", marks=pytest.mark.strict_s3)
 WHERE_IT_IS_CHECKED = pytest.mark.parametrize("kind", ["folder", STRICT])
-"""moto looks at no signature and at no form's policy."""
+"""moto checks neither signatures nor the policy of a form."""
 
 # Two blocks with one MD5 (X. Wang, D. Feng, X. Lai, H. Yu: "Collisions for Hash Functions MD4, MD5, HAVAL-128 and
 # RIPEMD", 2004): they differ in the highest bit of six bytes.
@@ -234,7 +234,7 @@ def test_a_completion_repeated_does_not_bring_a_deleted_file_back(
     assert not [key for key in stored_keys() if key.startswith("files/")]
 
 
-# Swap the bytes after the check.
+# Replace the bytes after the check.
 
 
 def test_the_colliding_blocks_collide() -> None:
@@ -367,7 +367,7 @@ def test_invalid_part_number_is_rejected(direct: DirectClient, number: Any) -> N
 
 
 def test_metadata_cannot_raise_the_limit(direct: DirectClient) -> None:
-    """A client's own fields are not what travels with the bytes."""
+    """The client's metadata is not the metadata of the object."""
     size = 6 * MIB
     upload = direct.begun("a.bin", metadata={"size": size, "max-bytes": 10**9})
     direct.put(upload, 1, bytes(size))
@@ -396,7 +396,7 @@ def test_part_of_unknown_length_is_not_signed(direct: DirectClient, size: int) -
     assert direct.part_url(direct.begun("a.bin", size=size, partSize=upload["partSize"]), 1).status_code == 200
 
 
-# Read what nobody has checked.
+# Read an unchecked upload.
 
 
 def test_unchecked_upload_cannot_be_read(direct: DirectClient) -> None:
@@ -437,7 +437,7 @@ def test_download_url_is_valid_for_one_key(direct: DirectClient) -> None:
         assert requests.get(url.replace(f"files/{path}", key), timeout=10).status_code == 403
 
 
-# Go on with another's upload.
+# Continue the upload of another client.
 
 
 def changed(upload: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -539,7 +539,7 @@ def test_a_long_sub_makes_no_long_upload_id(make_app: Callable[..., Flask]) -> N
     assert direct.complete(upload).status_code == 200
 
 
-# Use what has expired.
+# Use something expired.
 
 
 @WHERE_IT_IS_CHECKED
@@ -602,7 +602,7 @@ def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
         problem(response, 401, "invalid-token")
 
 
-# Store what is not allowed under a name that is.
+# Store a type that is not allowed under an allowed name.
 
 
 @pytest.mark.parametrize(

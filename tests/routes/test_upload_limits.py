@@ -1,4 +1,4 @@
-"""Limits of files and requests: what the server announces, and what it rejects, over both storages."""
+"""Limits of files and requests: announced and enforced, over both storages."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_direct_upload_is_advised_only_if_its_limit_is_higher(
 def test_a_form_needs_room_around_its_file(
     make_app: Callable[..., Flask], max_file_bytes: int, advises: bool, max_bytes: int
 ) -> None:
-    """A form of 10,000 bytes holds a file of 1,808 whatever its token and its names are."""
+    """A form of 10,000 bytes has room for a file of 1,808 bytes with any token and any names."""
     client = make_app(MAX_CONTENT_LENGTH="10000", MAX_FILE_BYTES=str(max_file_bytes)).test_client()
     body = problem(post_raw(client, form_of((b"x" * 20_000, "a.txt"))), 413, "request-too-large")
     assert body["max_bytes"] == max_bytes

@@ -52,7 +52,7 @@ class Clock:
 
 
 class S3:
-    """Stands where botocore sends: behaviours by method, each of which says how long it takes and what comes of it."""
+    """Replaces botocore's sending. Each method is a behaviour, with the time that it takes and its result."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""What only a folder can show: faults in the middle of a write, and what they leave."""
+"""The folder storage: faults in the middle of a write, and their leftovers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def system_calls() -> list[tuple[Any, str]]:
 
 
 def fail_at(patch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:
-    """Let the system fail at that step; what it returns tells how many there were."""
+    """Let the system fail at that step. Return the number of steps."""
     calls = itertools.count()
 
     def failing(original: Callable[..., Any]) -> Callable[..., Any]:

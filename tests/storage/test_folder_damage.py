@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 DAMAGED = [b"", bytes(300), b'{"id": "01', b"\xff\xfe", b"[]", b"null", b"{}", b'{"size": "x"}', b"[" * 100_000]
-"""What a power loss or a failing disk leaves of a JSON object."""
+"""Remains of a JSON object after a power loss or on a failing disk."""
 
 damaged = pytest.mark.parametrize("data", DAMAGED, ids=lambda data: repr(data[:12]))
 folder_only = pytest.mark.parametrize("kind", ["folder"])

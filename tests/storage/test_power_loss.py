@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..support.power_loss import Loss
 
 PARTS = [b"the first part, ", b"the second one, ", b"the last one"]
-"""Of one upload. Its client does not say how many there are, so the endpoint cannot tell that one is missing."""
+"""The parts of one upload. Its client does not send their number, so the endpoint cannot notice a missing part."""
 WHOLE = {b"by PUT", b"to be deleted", b"one", b"two", b"by form", b"".join(PARTS)}
 PAGE = b"<script>alert(1)</script>"
 
@@ -40,7 +40,7 @@ def start(folder: Path) -> DirectClient:
 
 @dataclass
 class Answered:
-    """All that clients were told."""
+    """Everything that clients know from responses."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     """By URL."""

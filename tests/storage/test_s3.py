@@ -1,4 +1,4 @@
-"""What S3 is asked, and what happens when it does not do it."""
+"""Requests to S3, and failures of S3."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_a_presigned_url_is_sigv4_for_the_regions_own_host(monkeypatch: pytest.M
 def test_a_presigned_url_is_signed_for_its_method(head: bool, method: str) -> None:
     url = urlsplit(S3Storage(BUCKET, client=make_client()).download(file(), head=head))
     query, _, signature = url.query.partition("&X-Amz-Signature=")
-    # AWS, "Authenticating Requests: Using Query Parameters": what is signed, and the key that is made for a day.
+    # AWS, "Authenticating Requests: Using Query Parameters": the signed text, and the signing key of a day.
     canonical_query = "&".join(sorted(query.split("&")))
     request = f"{method}\n{url.path}\n{canonical_query}\nhost:{url.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
     parameters = parse_qs(query)
@@ -319,7 +319,7 @@ def test_concurrent_uploads_share_one_memory_limit(s3: S3Client) -> None:
         assert tracemalloc.get_traced_memory()[0] - before < MEMORY_BYTES / 2
         assert late.read(MEMORY_BYTES - 1, 9) == b"xx"
 
-        later = storage.open_writer()  # has what the last one gave back when it went to disk
+        later = storage.open_writer()  # gets the memory that the last writer freed when it moved to disk
         later.write(b"x" * MEMORY_BYTES)
         assert tracemalloc.get_traced_memory()[0] - before > MEMORY_BYTES / 2
         late.abort()

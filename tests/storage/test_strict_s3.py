@@ -1,4 +1,4 @@
-"""What only an S3 that checks can show; the contract tests run over it as well.
+"""Checks that only the strict S3 makes. The contract tests run over it as well.
 
 Two things it does not do, unlike AWS: it lets anyone read without a signature, and it looks for `If-None-Match` before
 it writes and not while it writes, so that of several writes to one key at the same moment more than one succeeds.

@@ -114,8 +114,10 @@ class DirectClient:
 
 
 def _send(method: str, url: str, **body: Any) -> requests.Response:
-    """LocalStack answers what it refuses before it has read it. Now and then that ends in a client which writes, to a
-    server that does not read: then the connection is cut, and another one tried."""
+    """Send a request, and try again on another connection if this one breaks.
+
+    LocalStack rejects requests before it has read them. If the client still writes, the connection breaks.
+    """
     for _ in range(3):
         try:
             return requests.request(method, url, timeout=20, **body)

@@ -25,13 +25,13 @@ Permission = tuple[str, str]
 
 
 def documented(role: str) -> set[Permission]:
-    """What the tables in the docstrings of the storage say."""
+    """Return the permissions of a role in the tables of the storage's docstrings."""
     rows = re.findall(rf"^    {role} +(\S+)  (.+)$", f"{s3.__doc__}{s3_direct.__doc__}", re.MULTILINE)
     return {(action, keys) for keys, actions in rows for action in actions.split()}
 
 
 def statements(role: str) -> list[dict[str, Any]]:
-    """What the role of the function says in the template."""
+    """Return the statements of a role in the template."""
     (policy,) = RESOURCES[ROLES[role]]["Properties"]["Policies"]
     found = [
         statement["If"][1] if "If" in statement else statement for statement in policy["PolicyDocument"]["Statement"]
@@ -45,7 +45,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def allowed(role: str) -> set[Permission]:
-    """What the role of the function may do in the bucket."""
+    """Return the permissions of a role in the bucket."""
     permissions: set[Permission] = set()
     for statement in statements(role):
         if not statement["Action"][0].startswith("s3:"):
@@ -60,7 +60,7 @@ def allowed(role: str) -> set[Permission]:
 
 
 def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
-    """What S3 asks for (AWS: "Required permissions for Amazon S3 API operations")."""
+    """Yield the permissions that S3 requires (AWS: "Required permissions for Amazon S3 API operations")."""
     key, version = parameters.get("Key", ""), "Version" if "VersionId" in parameters else ""
     match operation:
         case "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload":
@@ -91,7 +91,7 @@ def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
 
 
 def written(*modules: ModuleType) -> set[str]:
-    """The operations of S3 that stand in the source."""
+    """Return the operations of S3 that the source calls."""
     source = "".join(inspect.getsource(module) for module in modules)
     called = set(re.findall(r"client\.([a-z0-9_]+)\(", source)) - {"generate_presigned_post", "get_paginator"}
     named = set(re.findall(r'"((?:get|head|list|upload)_[a-z_]+)"', source))  # paginated or presigned
@@ -99,7 +99,7 @@ def written(*modules: ModuleType) -> set[str]:
 
 
 class Recorder:
-    """Makes clients for S3, and notes what their calls, and the URLs and forms that they sign, are allowed by."""
+    """Makes clients for S3, and notes the permissions that their calls, signed URLs and signed forms need."""
 
     def __init__(self) -> None:
         self.permissions: set[Permission] = set()

@@ -43,7 +43,7 @@ def of_type(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def evaluate(condition: dict[str, Any], parameters: dict[str, Any]) -> Any:
-    """Return what a condition, or an assertion of a rule, is for these parameters.
+    """Return the value of a condition, or of an assertion of a rule, for these parameters.
 
     CloudFormation compares texts only (AWS: "Condition functions").
     """

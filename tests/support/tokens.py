@@ -46,7 +46,7 @@ def in_an_hour() -> int:
 
 
 def sign(claims: Mapping[str, Any] | bytes, *, secret: str = SECRET, header: Mapping[str, Any] | bytes = b"") -> str:
-    """Sign a token with HS256, whatever its claims are. PyJWT refuses to make most of these."""
+    """Sign a token with HS256 and any claims. PyJWT refuses to make most of these."""
     header = header or {"alg": "HS256", "typ": "JWT"}
     signed = ".".join(
         base64url(part if isinstance(part, bytes) else json.dumps(part).encode()) for part in (header, claims)

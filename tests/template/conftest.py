@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def record(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Recorder]:  # noqa: ARG001
-    """From a call on, the clients that are made are recorded."""
+    """Records the clients that are made after a call."""
 
     def record() -> Recorder:
         recorder = Recorder()
@@ -39,7 +39,7 @@ def record(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Record
 
 @pytest.fixture
 def app(record: Callable[[], Recorder]) -> Flask:
-    """The app of the function that answers HTTP; what it asks of S3 is recorded."""
+    """The app of the upload function. Its requests to S3 are recorded."""
     recorder = record()
     app = create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, "TOKEN_SECRET": SECRET}))
     app.extensions["recorder"] = recorder
@@ -55,7 +55,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def promote(record: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Recorder]:
-    """Runs the function that answers events, for an id, with the environment that the template gives it."""
+    """Runs the promote function for an id, with the environment of the template."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "promote")
     monkeypatch.setenv("UPLOAD_BUCKET", BUCKET)
     recorder = record()

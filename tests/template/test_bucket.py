@@ -1,4 +1,4 @@
-"""The bucket: what expires, which events promote an upload, and whether S3 accepts the configuration."""
+"""The bucket: expiry, the events that promote an upload, and the configuration in S3."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_promote_function_starts_without_access_settings(
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     assert "Environment" not in RESOURCES["PromoteFunction"]["Properties"]
     assert not given & {"ACCESS", "TOKEN_SECRET"}
-    promote(ID)  # nothing came in under it: somebody else has judged it, and that is no error
+    promote(ID)  # no upload has this id: another promotion was first
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -123,7 +123,4 @@ def test_a_stack_with_everything(s3: S3Client, create_stack: Callable[..., dict[
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "somebody@example.com")
 
 
-# What CloudFormation would tell S3, told to S3.
-
-
 # How it gets there.

@@ -87,7 +87,7 @@ def test_token_in_the_query_is_ignored(folder_client: FlaskClient, sent: Sent, p
 
 
 def test_token_in_a_cookie_is_ignored(folder_client: FlaskClient, sent: Sent) -> None:
-    """A cookie would come along with what other sites have the browser send."""
+    """Browsers add cookies to requests that other sites make them send."""
     folder_client.set_cookie("token", sent(good()))
     problem(put(folder_client, None), 401, "token-required")
 
@@ -136,7 +136,7 @@ def test_invalid_token_field_is_rejected(folder_client: FlaskClient, value: str)
 
 @pytest.mark.parametrize("value", ["", " ", "\r\n"])
 def test_empty_token_field_is_ignored(folder_client: FlaskClient, tmp_path: Path, sent: Sent, value: str) -> None:
-    """It is what a form sends that has an input for a token, in which nobody wrote one."""
+    """A form with an empty input for a token sends this."""
     problem(post(folder_client, ("token", value), FILE), 401, "token-required")
     problem(post(folder_client, ("token", sent(good())), ("token", value), FILE), 401, "token-required")
     for environ in ({}, {"TOKEN_SECRET": SECRET}):
@@ -148,7 +148,7 @@ def test_form_without_a_file_is_reported_without_a_token(folder_client: FlaskCli
     problem(post(folder_client, ("comment", "hi")), 400, "no-file")
 
 
-# What a token allows.
+# The rights of a token.
 
 
 def test_max_bytes_narrows_one_file(client: FlaskClient, sent: Sent, stored_keys: Callable[[], list[str]]) -> None:
@@ -285,7 +285,7 @@ def test_in_public_a_token_sets_the_rights_of_its_owner(tmp_path: Path, sent: Se
 
 
 def test_in_public_delete_asks_for_a_token(tmp_path: Path) -> None:
-    """RFC 9110, section 15.5.2: 403 would say that it is no use to come back with one."""
+    """RFC 9110, section 15.5.2: 403 would mean that a token does not help."""
     client = folder_app(tmp_path, ACCESS="public", TOKEN_SECRET=SECRET).test_client()
     path = json_of(put(client, None))["url"].partition("localhost")[2]
     response = client.delete(path)
@@ -382,7 +382,7 @@ def test_log_names_the_subject(folder_client: FlaskClient, sent: Sent, log: Call
     assert [line["status"] for line in lines] == [201, 201, 415, 403, 200, 204]
     assert [line["subject"] for line in lines] == ["user-17"] * 3 + ["user-18"] + ["user-17"] * 2
     assert lines[0]["files"][0]["id"] == lines[-1]["files"][0]["id"]
-    # Who is not known is not named, least of all by what a forged token says.
+    # An unknown user has no name in the log, and a forged token names nobody.
     put(folder_client, sent(good()))
     put(folder_client, None)
     put(folder_client, sent(sign({"exp": in_an_hour(), "sub": "user-17"}, secret=OTHER_SECRET)))

@@ -436,7 +436,7 @@ def test_the_token_in_the_path_counts_and_no_other(make_app: Callable[..., Flask
 
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that reads what no other does."""
+    """Responses in a shape that only one client reads."""
 
     def stored(entries: Any) -> Reply:
         return Reply(status=200, body={"ok": [entry["location"] for entry in entries]})

@@ -245,7 +245,7 @@ def test_only_a_named_origin_may_send_credentials(
 
 
 def test_errors_can_be_read_as_well(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script that gets to see only "network error" cannot tell anyone what was wrong."""
+    """Otherwise a script sees only "network error", and cannot show the reason."""
     client = make_app(TOKEN_SECRET=SECRET, ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
     public = make_app(ACCESS="public", ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
     headers = {"Origin": APP}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
-# What is decided before any storage is asked needs no more than one.
+# These tests fail before a storage is asked, so one storage is enough.
 in_a_folder = pytest.mark.parametrize("kind", ["folder"])
 
 BODY = samples.TEXT
@@ -85,7 +85,7 @@ def test_right_digests(client: FlaskClient, method: str) -> None:
         response = send(client, method, headers(BODIES[method]))
         assert response.status_code == 201, (name, response.text)
         (file,) = json_of(response)["files"]
-        assert file["sha256"] == hashlib.sha256(BODY).hexdigest(), "of the file, whatever was verified of the request"
+        assert file["sha256"] == hashlib.sha256(BODY).hexdigest(), "the digest of the file, not of the request"
 
 
 def test_a_damaged_body(client: FlaskClient, method: str, stored_keys: Callable[[], list[str]]) -> None:
@@ -169,7 +169,7 @@ MALFORMED = {
     "cut off": f"sha-256=:{VALUE[:20]}:",
     "no padding": f"sha-256=:{VALUE.rstrip('=')}:",
     "too much padding": f"sha-256=:{VALUE}=:",
-    "padding alone": "sha-256=:==:",
+    "only padding": "sha-256=:==:",
     "base64url": "sha-256=:" + "-_" * 21 + "A=:",
     "a space within": f"sha-256=:{VALUE[:9]} {VALUE[9:]}:",
     "beyond ASCII": "sha-256=:\xe9:",
@@ -177,8 +177,8 @@ MALFORMED = {
     "an empty member before": f", sha-256=:{VALUE}:",
     "a malformed member beside": f"sha-256=:{VALUE}:, sha-512",
     "a semicolon for a comma": f"sha-256=:{VALUE}:; sha-512=:{VALUE}:, x",
-    "an unknown algorithm alone": f"sha-1024=:{VALUE}:",
-    "insecure algorithms alone": "md5=:XUFAKrxLKna5cZ2REBfFkg==:, sha=:qvTGHdzF6KLavt4PO0gs2a6pQ00=:",
+    "only an unknown algorithm": f"sha-1024=:{VALUE}:",
+    "only insecure algorithms": "md5=:XUFAKrxLKna5cZ2REBfFkg==:, sha=:qvTGHdzF6KLavt4PO0gs2a6pQ00=:",
     "a list": f"(sha-256=:{VALUE}:)",
     "a long one": "sha-256=:" + "A" * 100_000 + ":",
     "many": ", ".join(["x=:AAAA:"] * 5000),
@@ -190,7 +190,7 @@ MALFORMED = {
 def test_unreadable_digest_is_rejected(
     client: FlaskClient, method: str, stored_keys: Callable[[], list[str]], value: str
 ) -> None:
-    """What nobody verifies must not look as if it had been."""
+    """An unverified digest must not look verified."""
     for field in ("Content-Digest", "Repr-Digest"):
         assert field in problem(send(client, method, {field: value}), 400, "malformed-request")["error"]
     assert stored_keys() == []

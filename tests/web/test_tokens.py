@@ -114,7 +114,7 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "base64 with padding": lambda: good() + "==",
     "twice": lambda: f"{good()}, {good()}",
     "too long": lambda: good(x="x" * MAX_TOKEN_CHARS),
-    # What it says of time.
+    # Times.
     "no exp": lambda: sign({"scope": "upload"}),
     "exp null": lambda: good(exp=None),
     "expired": lambda: good(exp=int(time.time()) - LEEWAY_SECONDS - 1),
@@ -142,14 +142,14 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "iat in the future": lambda: good(iat=in_an_hour()),
     "iat a word": lambda: good(iat="now"),
     "iat minus infinite": lambda: good(iat=-math.inf),
-    # What it says of whom it is for.
+    # Audience and subject.
     "aud": lambda: good(aud="https://example.com"),
     "aud a list": lambda: good(aud=["upload"]),
     "aud a number": lambda: good(aud=1),
     "sub null": lambda: good(sub=None),
     "sub a number": lambda: good(sub=7),
     "sub a list": lambda: good(sub=["ada"]),
-    # What it says of what it allows: what has no meaning must not be taken for no limit.
+    # Rights. A claim without a meaning must not count as "no limit".
     "scope null": lambda: good(scope=None),
     "scope a list": lambda: good(scope=["upload"]),
     "scope a number": lambda: good(scope=1),
@@ -185,7 +185,7 @@ def test_bad_token_is_rejected(folder_client: FlaskClient, tmp_path: Path, sent:
     response = put(folder_client, token)
     body = problem(response, 401, "invalid-token")
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="upload", error="invalid_token"'
-    assert token not in response.text, "what was sent may be another service's token"
+    assert token not in response.text, "the token may belong to another service"
     assert SECRET not in response.text
     assert not [word for word in ("jwt", "Traceback", "Error(") if word in body["error"]]
     problem(folder_client.delete(NO_SUCH_FILE, headers=bearer(token)), 401, "invalid-token")
@@ -230,7 +230,7 @@ def test_error_says_what_is_wrong_with_the_token(
 
 @pytest.mark.parametrize("claims", [{"scope": "admin"}, {"max_bytes": "x"}, {"aud": "x"}, {"sub": 1}, {"exp": 1}])
 def test_claims_of_a_forged_token_are_not_read(folder_client: FlaskClient, sent: Sent, claims: dict[str, Any]) -> None:
-    """Else the answers would help whoever tries."""
+    """Otherwise the responses would help an attacker."""
     token = sent(sign({"exp": in_an_hour()} | claims, secret=OTHER_SECRET))
     assert "not one of this endpoint's" in problem(put(folder_client, token), 401, "invalid-token")["error"]
 
@@ -256,7 +256,7 @@ GOOD_TOKENS: dict[str, Callable[[], str]] = {
     "no more than exp": good,
     "typ missing": lambda: sign({"exp": in_an_hour()}, header=HS256),
     "with kid": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"kid": "2024"}),
-    "what every back end adds": lambda: good(iss="https://example.com", sub="ada", jti="1", iat=int(time.time())),
+    "common claims": lambda: good(iss="https://example.com", sub="ada", jti="1", iat=int(time.time())),
     "nbf in the past": lambda: good(nbf=0),
     "nbf within the leeway": lambda: good(nbf=int(time.time()) + LEEWAY_SECONDS // 2),
     "expired within the leeway": lambda: good(exp=int(time.time()) - 1),
