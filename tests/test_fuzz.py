@@ -58,7 +58,7 @@ def bounded(count: int) -> settings:
 # The endpoint, over a folder that is looked at from outside after each request.
 
 
-EMPTY_PLACES = ("tmp", "open_incoming", "refused", "judged")
+EMPTY_PLACES = ("tmp", "incoming", "refused", "judged")
 """Below the folder: nothing here sends files straight to the storage."""
 
 

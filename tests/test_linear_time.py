@@ -142,7 +142,7 @@ def check(extension: str) -> Callable[[bytes], object]:
 
 
 def file_of(extension: str, *more: Build) -> Row:
-    """A row for the check of a file type: a good file with too much in or after it, and the files that ``more`` makes."""
+    """A row for the check of a file type: a good file with too much in or after it, and the files of ``more``."""
     sample = made.BY_EXTENSION[made.SYNONYMS.get(extension, extension)]
     tail = len(sample) - 8
     return on(
@@ -306,7 +306,7 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "web.forms._AFTER_END.match": on(repeated(b" "), repeated(b" ", end=b"x")),
     "web.forms._BOUNDARY.fullmatch": on(repeated(" "), repeated("a"), repeated("a", end="\xe9")),
-    "forms._Body.__init__.compile": on(
+    "web.forms._Body.__init__.compile": on(
         content(repeated(b"\r\n--x")),
         content(repeated(b"\r\n--x ")),
         content(repeated(b"\r\n--x" + b" " * 4000)),

@@ -412,11 +412,11 @@ def test_status_during_completion_is_stored(direct: DirectClient, monkeypatch: p
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     uploads = direct.client.application.extensions["direct_uploads"]
-    has_multipart_upload = uploads.has_multipart_upload
+    begun = uploads.has_multipart_upload
 
     def complete_and_look(file_id: str, upload_id: str) -> bool:
         assert direct.complete(upload).status_code == 200
-        found: bool = has_multipart_upload(file_id, upload_id)
+        found: bool = begun(file_id, upload_id)
         return found
 
     with monkeypatch.context() as patch:
