@@ -1,8 +1,9 @@
-"""Fixtures: the app over each storage, a client, a bucket in moto."""
+"""Fixtures: the app over each storage, a client, a bucket in moto, a browser, and SAM CLI."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -17,13 +18,15 @@ from handler.settings import Settings
 from handler.storage.folder.files import LocalStorage
 from handler.storage.s3.files import S3Storage, make_client
 
-from .support import contract
+from .support import chromium, contract, sam
+from .support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flask import Flask
     from mypy_boto3_s3 import S3Client
+    from playwright.sync_api import Browser
     from werkzeug.test import TestResponse
 
     from handler.storage import Storage
@@ -32,7 +35,7 @@ BUCKET = "uploads-of-a-test"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was skipped, a line for each reason: pytest's own summary has one for each test."""
+    """Print one line for each reason to skip a test. pytest's own summary has one for each test."""
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"SKIPPED {count}: {reason.removeprefix('Skipped: ')}")
@@ -49,7 +52,7 @@ class BufferedClient(FlaskClient):
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the developer has in the environment decides no test."""
+    """Remove the developer's own settings, so that they decide no test."""
     for name in os.environ:
         if name.startswith(("AWS_", "UPLOAD_", "MAX_", "ALLOW", "ACCESS", "TOKEN_", "DOWNLOADS", "FILE_FIELDS")):
             monkeypatch.delenv(name)
@@ -72,7 +75,7 @@ def s3(_no_settings_from_outside: None) -> Iterator[S3Client]:
 
 @pytest.fixture
 def strict_s3(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -> S3Client:
-    """A client to an S3 that checks what moto does not: signatures, checksums, conditions."""
+    """A client to an S3 that checks more than moto: signatures, checksums, conditions."""
     url = os.environ.get("STRICT_S3_URL")
     if not url:
         pytest.skip("STRICT_S3_URL does not say where a strict S3 is; .ci/run starts one")
@@ -137,7 +140,7 @@ def storage(kind: str, destination: dict[str, str], request: pytest.FixtureReque
 
 @pytest.fixture
 def stored_keys(kind: str, destination: dict[str, str], request: pytest.FixtureRequest) -> Callable[[], list[str]]:
-    """Lists what is stored, whatever it is: the keys of the bucket, or the paths of all files below the folder."""
+    """Lists the keys of all objects in the bucket, or the paths of all files below the folder."""
 
     def keys() -> list[str]:
         if kind == "folder":
@@ -148,3 +151,66 @@ def stored_keys(kind: str, destination: dict[str, str], request: pytest.FixtureR
         return sorted(entry["Key"] for entry in listed.get("Contents", []))
 
     return keys
+
+
+@pytest.fixture
+def incoming(kind: str, destination: dict[str, str], request: pytest.FixtureRequest) -> Callable[[], list[str]]:
+    """Lists the uploads without a verdict: each version in ``incoming/``, and each multipart upload."""
+
+    def keys() -> list[str]:
+        if kind == "folder":
+            return sorted(path.name for path in Path(destination["UPLOAD_FOLDER"], "incoming").iterdir())
+        s3: S3Client = request.getfixturevalue(kind)
+        bucket = destination["UPLOAD_BUCKET"]
+        versions = s3.list_object_versions(Bucket=bucket, Prefix="incoming/").get("Versions", [])
+        uploads = s3.list_multipart_uploads(Bucket=bucket, Prefix="incoming/").get("Uploads", [])
+        return sorted([version["Key"] for version in versions] + [upload["Key"] for upload in uploads])
+
+    return keys
+
+
+@pytest.fixture(scope="module")
+def sam_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template that ``sam build`` makes."""
+    return sam.build(tmp_path_factory.mktemp("sam"))
+
+
+@pytest.fixture
+def sam_options(sam_artifact: Path, strict_s3: S3Client) -> list[str]:
+    """The options of ``sam local`` for functions that ask for tokens and store in the strict S3.
+
+    Only botocore's own variable says where S3 is.
+    """
+    template = sam_artifact.with_name("with-strict-s3.yaml")
+    # The variables of both functions come first.
+    before, variables, after = sam_artifact.read_text().partition("      Variables:\n")
+    assert variables
+    assert "Resources:" not in before
+    template.write_text(f"{before}{variables}        AWS_ENDPOINT_URL_S3: {strict_s3.meta.endpoint_url}\n{after}")
+    parameters = f"Access=token TokenSecret={SECRET} AllowedOrigins=https://example.com"
+    return ["--template", str(template), "--parameter-overrides", parameters]
+
+
+@pytest.fixture
+def sam_api(sam_options: list[str], strict_bucket: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of the function under `sam local start-api`."""
+    with sam.start_api(
+        *sam_options, "--warm-containers", "LAZY", log=tmp_path / "sam.log", UPLOAD_BUCKET=strict_bucket
+    ) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415  (it is not in every environment)
+    except ImportError:
+        pytest.skip("playwright is not installed; make browser or make clients brings it")
+    executable = shutil.which("chromium")
+    if not executable:
+        pytest.skip("there is no chromium on the PATH; .ci/run installs it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=chromium.OPTIONS)
+        yield browser
+        browser.close()

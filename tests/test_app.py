@@ -54,7 +54,7 @@ def test_accept_of_more_than_1_kib_counts_as_any_type(client: FlaskClient, lengt
 
 @pytest.mark.parametrize("host", ["a..b", ".", "a" * 64 + ".example"])
 @pytest.mark.parametrize("accept", ["text/html", "*/*"])
-def test_host_that_is_no_host_name_is_rejected(make_app: Callable[..., Flask], host: str, accept: str) -> None:
+def test_invalid_host_is_rejected(make_app: Callable[..., Flask], host: str, accept: str) -> None:
     # The test client cannot send it.
     environ = create_environ("/upload", headers={"Accept": accept}) | {"HTTP_HOST": host}
     response = Response.from_app(make_app(ACCESS="public"), environ)
@@ -105,10 +105,10 @@ def test_a_log_line_appears_once(client: FlaskClient, capfd: pytest.CaptureFixtu
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
-def test_what_botocore_cannot_work_with_is_named(
+def test_invalid_setting_of_botocore_is_named(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], message: str
 ) -> None:
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers what it found
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it caches the configuration
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
         if not value:
@@ -119,8 +119,8 @@ def test_what_botocore_cannot_work_with_is_named(
     assert "\n" not in str(caught.value)
 
 
-def test_sam_local_without_a_bucket_offers_no_direct_way(make_app: Callable[..., Flask]) -> None:
-    """The template has no route for the bytes of a part: clients would be told 403 for ever."""
+def test_sam_local_without_a_bucket_has_no_direct_uploads(make_app: Callable[..., Flask]) -> None:
+    """The template has no route for the bytes of a part, so clients would always get 403."""
     app = make_app(AWS_LAMBDA_FUNCTION_NAME="UploadFunction", AWS_SAM_LOCAL="true", ACCESS="public")
     client = app.test_client()
     limits = client.get("/upload").json or {}

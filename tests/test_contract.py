@@ -1,4 +1,4 @@
-"""Whatever the contract allows a client to send, and much that it does not: the answer is a documented one.
+"""Random requests, inside and outside of the contract, get documented responses.
 
 Schemathesis makes the requests out of the contract and checks the answers. It is in an environment of its own, which
 ``make contract`` makes: it brings a lot, and takes a while.
@@ -42,7 +42,7 @@ CHECKS = (
     "response_headers_conformance",
     "unsupported_method",
 )
-"""Not those that compare the answer with whether the request was valid: no schema says what is in a JPEG."""
+"""Without the checks that compare the response with the validity of the request: no schema describes a JPEG."""
 SCENARIOS: dict[str, dict[str, Any]] = {
     "open to its own machine": {},
     "with a token": {"environ": {"TOKEN_SECRET": SECRET}, "token": True},

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from handler import problems, settings
+from handler import settings
 from handler.app import create_app
 from handler.inspection import filetypes
 from handler.problems import Problem
@@ -19,40 +18,10 @@ from handler.settings import Settings
 from handler.storage.s3 import files as s3
 from handler.web import forms
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from .support.documentation import README, ROOT, all_problems, section
+from .support.template import API, FUNCTIONS, GLOBALS, TEMPLATE
+
 DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-
-
-class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short functions, as `!Ref`, as ``{"Ref": …}``."""
-
-
-def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    assert isinstance(node, yaml.MappingNode)
-    return {suffix: loader.construct_mapping(node, deep=True)}
-
-
-Loader.add_multi_constructor("!", _function)
-TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=Loader)
-GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
-FUNCTIONS = {
-    name: resource["Properties"]
-    for name, resource in TEMPLATE["Resources"].items()
-    if resource["Type"] == "AWS::Serverless::Function"
-}
-API = TEMPLATE["Resources"]["Api"]["Properties"]
-
-
-def section(title: str) -> str:
-    """The text under a heading of the README, up to the next of its level."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
 
 
 def first_column(text: str, heading: str) -> list[str]:
@@ -73,11 +42,6 @@ def read_variables() -> set[str]:
 
     Settings.from_environ(Spy())
     return {name for name in seen if not name.startswith("AWS_")}
-
-
-def all_problems(base: type[Problem] = Problem) -> list[type[Problem]]:
-    found = [each for each in vars(problems).values() if isinstance(each, type) and issubclass(each, base)]
-    return [each for each in found if each is not base]
 
 
 def test_the_two_commands_come_first() -> None:

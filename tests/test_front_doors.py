@@ -17,7 +17,7 @@ from handler.web.tokens import mint
 from .support import samples
 from .support.gateway_behaviours import Context
 from .support.gateway_events import SHAPES, Reply, Shape
-from .test_lambda import SECRET
+from .support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def send(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> Call
     return send
 
 
-def test_a_file_goes_in_and_out_and_away(send: Callable[..., Reply], kind: str) -> None:
+def test_upload_download_and_delete(send: Callable[..., Reply], kind: str) -> None:
     content = samples.png(20_000)
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="photo.png"\r\n\r\n'
     body = head + content + b"\r\n--x--\r\n"
@@ -68,7 +68,7 @@ def test_a_unicode_name_in_the_path(send: Callable[..., Reply]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_a_body_that_is_not_the_base64_it_should_be(shape: Shape) -> None:
+def test_invalid_base64_is_rejected(shape: Shape) -> None:
     event = shape.event(method="PUT", path="/upload/a.txt", body=b"hello")
     event |= {"body": "=hello=", "isBase64Encoded": True}
     reply = shape.read(make_handler(lambda *_: pytest.fail("the app was called"))(event, Context()))
@@ -78,7 +78,7 @@ def test_a_body_that_is_not_the_base64_it_should_be(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_what_the_app_has_not_seen_is_answered_with_its_headers(send: Callable[..., Reply], kind: str) -> None:  # noqa: ARG001
+def test_rejection_by_the_gateway_has_the_headers_of_the_app(send: Callable[..., Reply], kind: str) -> None:  # noqa: ARG001
     seen = send("PUT", "/upload", body=b"hello")
     unseen = send("PUT", "/upload", body=b"hello", base64="=hello=")
     assert (seen.status, unseen.status) == (400, 400)

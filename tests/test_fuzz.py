@@ -1,5 +1,5 @@
-"""Whatever a client sends: never a 5xx, nothing outside the storage, nothing stored for a request that was refused, and
-the bytes of what was stored are bytes that were sent.
+"""Random requests: no 5xx, no file outside the storage, no file of a rejected request, and only files whose bytes were
+sent.
 
 Each run makes the same examples. ``FUZZ_TIMES=100 make test`` makes a hundred times as many, and others each time::
 
@@ -35,7 +35,7 @@ from .support import samples
 from .support.browser_requests import REQUESTS, FormRequest
 from .support.gateway_behaviours import Context
 from .support.gateway_events import SHAPES
-from .test_lambda import SECRET
+from .support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ class Answer:
 
     @property
     def files(self) -> list[dict[str, Any]]:
-        """What it says was stored."""
+        """Return the files that the response describes."""
         found: list[dict[str, Any]] = json.loads(self.body)["files"] if self.status == 201 else []
         return found
 
@@ -78,7 +78,7 @@ class Answer:
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     apps: Mapping[str, Flask] = field(repr=False)
-    """By who may upload."""
+    """The app for each kind of access."""
     folder: Path
 
     def send(
@@ -95,7 +95,8 @@ class Endpoint:
         """As a server hands a request on (PEP 3333), with nothing put right on the way.
 
         :param path: percent-encoded.
-        :param headers: in latin-1; ``environ`` has more of what the server says.
+        :param headers: in latin-1.
+        :param environ: further variables of the server.
         """
         variables: dict[str, Any] = {
             "REQUEST_METHOD": method,
@@ -132,7 +133,7 @@ class Endpoint:
         return answer
 
     def take_stored(self) -> dict[str, bytes]:
-        """What is stored, by its path below the folder; and nothing is any more."""
+        """Return all stored files by their paths below the folder, and delete them."""
         stored = {}
         assert [path.name for path in self.folder.parent.iterdir()] == [self.folder.name], "written outside"
         places = {path.name for path in self.folder.iterdir()} - {"secret"}  # which is made when it is first needed
@@ -149,7 +150,7 @@ class Endpoint:
         return stored
 
     def check(self, answer: Answer) -> dict[str, bytes]:
-        """What was stored is what the answer says, under a name that is safe; nothing if it was a refusal."""
+        """Assert that the stored files are those of the response, under safe names. A refusal stores none."""
         stored = self.take_stored()
         assert {f"{file['id']}/{file['name']}" for file in answer.files} == set(stored)
         for file in answer.files:
@@ -170,7 +171,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         return create_app(Settings.from_environ({"UPLOAD_FOLDER": str(folder), **environ}))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)  # what a power cut leaves is another test's question
+        patch.setattr("os.fsync", lambda _: None)  # power losses have their own test
         yield Endpoint(
             folder=folder,
             apps={
@@ -226,7 +227,7 @@ def test_any_name_in_a_form(endpoint: Endpoint, name: str, write: Callable[[str]
 def test_any_name_in_the_path(endpoint: Endpoint, name: str, encode: Callable[..., str]) -> None:
     path = encode(name, safe="", errors="surrogatepass")
     answer = endpoint.send("PUT", f"/upload/{path}", body=b"hello")
-    # It comes back, under whatever name the client gave it.
+    # Each file can be downloaded again.
     back = [endpoint.send("GET", urlsplit(file["url"]).path) for file in answer.files]
     assert list(endpoint.check(answer).values()) == [b"hello"] * len(back)
     for each in back:
@@ -236,7 +237,7 @@ def test_any_name_in_the_path(endpoint: Endpoint, name: str, encode: Callable[..
 
 @bounded(150)
 @given(names=st.lists(NAMES, min_size=2, max_size=2))
-def test_two_names_never_meet(endpoint: Endpoint, names: list[str]) -> None:
+def test_two_names_are_two_files(endpoint: Endpoint, names: list[str]) -> None:
     parts = [
         b'--x\r\nContent-Disposition: form-data; name="file"; '
         + WAYS_TO_WRITE["RFC 8187"](name).encode()
@@ -260,7 +261,7 @@ def test_two_names_never_meet(endpoint: Endpoint, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_what_browsers_send(endpoint: Endpoint, request_: FormRequest) -> None:
+def test_requests_of_browsers(endpoint: Endpoint, request_: FormRequest) -> None:
     answer = endpoint.send(
         "POST",
         "/upload",
@@ -340,7 +341,7 @@ FORM_TYPES: list[Callable[[str], str]] = [
 @given(
     request_=st.sampled_from(list(REQUESTS.values())),
     edits=EDITS,
-    # Most often the right one: what the wrong ones lead to is soon seen.
+    # Most often the right type, since wrong types soon lead to nothing new.
     content_type=st.just(FORM_TYPES[0]) | st.sampled_from(FORM_TYPES) | LATIN_1.map(lambda text: lambda _: text),
     length=st.just(0) | st.just(0) | st.integers(-300, 300),
     token=st.sampled_from([None, "header", "field"]),
@@ -383,10 +384,10 @@ def stands_in(body: bytes, content: bytes) -> bool:
 
 @bounded(200)
 @given(edits=EDITS, files=st.lists(st.binary(max_size=600), min_size=1, max_size=4), end=st.binary(max_size=30))
-def test_a_forms_files_come_out_as_they_went_in(
+def test_files_of_a_form_are_unchanged(
     endpoint: Endpoint, edits: list[tuple[str, float, Any]], files: list[bytes], end: bytes
 ) -> None:
-    """Whatever is in them, what looks like a boundary included: here what must come out is known."""
+    """Files of any content, even with lines like boundaries. The expected files are known here."""
     boundary = "ABC"
     contents = [b"%PDF-1.7\n" + edited(file, edits, boundary="ABx") + end for file in files]
     contents = [content.replace(b"--ABC", b"--ABD") for content in contents]

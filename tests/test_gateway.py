@@ -1,4 +1,4 @@
-"""Whole answers, shape by shape, and what is the same behind all of them."""
+"""Whole responses in each event shape, and the behaviour that all shapes share."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class TestRestApi:
             ("/b/x/y%20z", "/b/x/y%20z", "/{proxy+}", {"proxy": "x/y%20z"}, ("/b", "/x/y z")),
             ("/b/x/y%20z", "/b/x/y%20z", "/{proxy+}", {"proxy": "x/y z"}, ("/b", "/x/y z")),
             ("/b/1%2525", "/b/1%2525", "/{proxy+}", {"proxy": "1%25"}, ("/b", "/1%25")),
-            # What does not fit together is left alone.
+            # Paths that do not fit together stay as they are.
             ("/upload", "", "", {}, ("", "/upload")),
             ("/upload", "/elsewhere", "/upload/{name}", {}, ("", "/upload")),
             ("/b/x", "/b/x", "/{proxy+}", {}, ("", "/b/x")),
@@ -577,7 +577,7 @@ class TestEveryShape:
 
 
 class TestWsgi:
-    """What PEP 3333 asks of a server, beyond what the matrix holds."""
+    """Rules of PEP 3333 for servers that are not in the matrix."""
 
     @pytest.mark.filterwarnings("default")  # the validator warns, too, where it is not sure
     def test_the_validator_finds_nothing(self, recwarn: pytest.WarningsRecorder) -> None:
@@ -734,7 +734,7 @@ class TestOtherEvents:
             ({"Records": None, "requestContext": None}, "unknown", ["Records", "requestContext"]),
             ({"Records": ["x"]}, "unknown", ["Records"]),
             ({}, "unknown", []),
-            # What only a test event written by hand would be.
+            # Only a test event written by hand looks like this.
             ({"httpMethod": "GET", "path": "/", "headers": ["x"]}, "values of other types", ["httpMethod", "path"]),
             ({"httpMethod": "GET", "path": 7}, "values of other types", ["httpMethod", "path"]),
             ({"path": "/", "httpMethod": "G\ud800T"}, "values of other types", ["path"]),

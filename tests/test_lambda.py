@@ -15,18 +15,12 @@ from handler.web.tokens import mint
 
 from .conftest import BUCKET
 from .support import samples
+from .support.lambda_runtime import SECRET, Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_s3 import S3Client
-
-
-SECRET = "no-secret-but-long-enough-to-pass-for-one"
-
-
-class Context:
-    aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 
 
 @pytest.fixture
@@ -74,7 +68,7 @@ def header(answer: dict[str, Any], name: str) -> str:
     return str(fields[name])
 
 
-def test_an_upload_and_its_way_back(invoke: Callable[..., dict[str, Any]], s3: S3Client) -> None:
+def test_upload_download_and_delete(invoke: Callable[..., dict[str, Any]], s3: S3Client) -> None:
     content = samples.png(100_000)
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="photo.png"\r\n\r\n' + content + b"\r\n--x--\r\n"
@@ -95,7 +89,7 @@ def test_an_upload_and_its_way_back(invoke: Callable[..., dict[str, Any]], s3: S
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
 
 
-def test_curl_t(invoke: Callable[..., dict[str, Any]]) -> None:
+def test_upload_with_curl_t(invoke: Callable[..., dict[str, Any]]) -> None:
     answer = invoke(rest_event("PUT", "/upload/photo.jpg", samples.JPEG))
     assert (answer["statusCode"], json.loads(answer["body"])["message"]) == (201, "Stored photo.jpg.")
 

@@ -1,4 +1,4 @@
-"""Every pattern and parser that sees what a client sends takes time in proportion to its input.
+"""Every pattern and parser that sees client input takes time in proportion to its input.
 
 :data:`TABLE` lists them, each with inputs that are made to be slow. ``handler/`` is searched for patterns, for parsers
 and for checks of file types: one without a row fails, and so does a row without one. A new method of a known pattern
@@ -96,9 +96,9 @@ class Trusted:
 
 
 DEPLOYER = Trusted("reads the settings or the command line of the deployer")
-AWS = Trusted("reads what AWS itself puts into an event")
+AWS = Trusted("reads values that AWS itself puts into an event")
 POLICY = inspection.Policy(file_types=filetypes.KNOWN, max_file_bytes=10**9, max_image_pixels=10**9)
-OURS = Trusted("writes what we sign ourselves")
+OURS = Trusted("writes texts that we sign ourselves")
 
 
 # Work that takes more than a call.
@@ -142,7 +142,7 @@ def check(extension: str) -> Callable[[bytes], object]:
 
 
 def file_of(extension: str, *more: Build) -> Row:
-    """A row for the check of a file type: a good file with too much in it or behind it, and what ``more`` makes."""
+    """A row for the check of a file type: a good file with too much in or after it, and the files of ``more``."""
     sample = made.BY_EXTENSION[made.SYNONYMS.get(extension, extension)]
     tail = len(sample) - 8
     return on(
@@ -195,7 +195,7 @@ class _Served:
 def call(method: str, path: str, **variables: str) -> Callable[[str], object]:
     """Return work that sends a request.
 
-    :param path: with ``{}`` where the input goes, or ``{file}`` or ``{static}`` for what the app has.
+    :param path: with ``{}`` where the input goes, or ``{file}`` or ``{static}`` for a file of the app.
     :param variables: more of the WSGI environment, with ``{}`` where the input goes.
     """
 
@@ -306,7 +306,7 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "web.forms._AFTER_END.match": on(repeated(b" "), repeated(b" ", end=b"x")),
     "web.forms._BOUNDARY.fullmatch": on(repeated(" "), repeated("a"), repeated("a", end="\xe9")),
-    "forms._Body.__init__.compile": on(
+    "web.forms._Body.__init__.compile": on(
         content(repeated(b"\r\n--x")),
         content(repeated(b"\r\n--x ")),
         content(repeated(b"\r\n--x" + b" " * 4000)),
@@ -454,7 +454,7 @@ TABLE: dict[str, Row | Trusted] = {
             rest_event(path=text, query=text, headers=[("X", text)]), Context()
         ),
     ),
-    # Whatever Werkzeug, Flask and we parse of a request.
+    # Every field of a request that Werkzeug, Flask or this app parses.
     "Accept": field("ACCEPT", *LISTS, start="a"),
     "Accept-Encoding": field("ACCEPT_ENCODING", *LISTS, path="{static}"),
     "Authorization": field("AUTHORIZATION", *LISTS, ".", "A", start="Bearer ", method="DELETE", path="{file}"),
@@ -493,7 +493,7 @@ TABLE: dict[str, Row | Trusted] = {
 }
 
 
-# The search for what has to be in the table.
+# The search for patterns and parsers that must be in the table.
 
 
 class _Uses(ast.NodeVisitor):
@@ -585,7 +585,7 @@ def test_every_pattern_and_parser_has_a_row() -> None:
     assert not missing, f"Give each a row, with an input that is made to be slow: {', '.join(missing)}"
 
 
-def test_every_row_is_of_something() -> None:
+def test_every_row_names_existing_code() -> None:
     of_patterns = {key for key, row in TABLE.items() if isinstance(row, Row) and row.run is None}
     of_patterns |= {key for key in TABLE if key.rpartition(".")[2] in METHODS | {"compile"}}
     gone = sorted(of_patterns - uses_of_patterns())

@@ -98,7 +98,7 @@ def test_a_pipe_that_does_not_block_gets_every_line() -> None:
     assert numbers == list(range(5000))
 
 
-def test_a_closed_handler_waits_for_nobody(monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]) -> None:
+def test_closed_handler_does_not_wait(monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]) -> None:
     """The process ends, even if nobody reads its log."""
     monkeypatch.setattr(logs, "FLUSH_SECONDS", 0.01)
     handler = background(pipe[1])

@@ -1,4 +1,4 @@
-"""docs/s3-calls.md: what each request asks of S3. The table is the expectation, and every route is in it."""
+"""docs/s3-calls.md: the S3 calls of each request. The tests expect the table, and every route must be in it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from handler.web.tokens import mint
 from .conftest import BUCKET
 from .support import samples
 from .support.direct_client import MIB, DirectClient
+from .support.lambda_runtime import SECRET, Context
 from .support.s3_events import object_created, queued
-from .test_lambda import SECRET, Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ Ask = Callable[[], Any]
 
 @dataclass
 class Case:
-    """An app over a bucket, with a token, and what it asks of S3."""
+    """An app over a bucket, a token, and the S3 calls of the app."""
 
     app: Flask
     s3: S3Client
@@ -89,7 +89,7 @@ class Case:
         return form
 
     def versions(self, form: dict[str, Any]) -> list[str]:
-        """Of what came in, the oldest first."""
+        """Return the versions of an upload, the oldest first."""
         listed = self.s3.list_object_versions(Bucket=BUCKET, Prefix=f"incoming/{form['id']}")["Versions"]
         return [version["VersionId"] for version in reversed(listed)]
 

@@ -6,12 +6,7 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -25,86 +20,18 @@ from handler.web.tokens import mint
 
 from .support import samples
 from .support.direct_client import MIB
+from .support.lambda_runtime import SECRET
 from .support.s3_events import object_created
-from .test_lambda import SECRET
-from .test_template import PATHS
+from .support.sam import sam_local, start_api
+from .support.template import PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_s3 import S3Client
 
 pytestmark = pytest.mark.sam
 
 ROOT = Path(__file__).parent.parent
 ORIGIN = "https://example.com"
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built template. What it lacks to be tested is where S3 is: that is botocore's own variable, none of ours."""
-    if not shutil.which("sam"):
-        pytest.skip("there is no sam on the PATH; .ci/run installs it")
-    build = tmp_path_factory.mktemp("sam")
-    command = ["sam", "build", "--template", str(ROOT / "template.yaml"), "--build-dir", str(build)]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
-    return build / "template.yaml"
-
-
-@pytest.fixture
-def options(artifact: Path, strict_s3: S3Client) -> list[str]:
-    """What makes `sam local` run the functions with tokens on and the strict S3 behind them."""
-    template = artifact.with_name("with-strict-s3.yaml")
-    before, found, after = artifact.read_text().partition("      Variables:\n")  # those of both functions come first
-    assert found
-    assert "Resources:" not in before
-    template.write_text(f"{before}{found}        AWS_ENDPOINT_URL_S3: {strict_s3.meta.endpoint_url}\n{after}")
-    parameters = f"Access=token TokenSecret={SECRET} AllowedOrigins={ORIGIN}"
-    return ["--template", str(template), "--parameter-overrides", parameters]
-
-
-@pytest.fixture
-def api(options: list[str], strict_bucket: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of the function under `sam local start-api`."""
-    with start_api(*options, "--warm-containers", "LAZY", log=tmp_path / "sam.log", UPLOAD_BUCKET=strict_bucket) as url:
-        yield url
-
-
-def sam_local(command: str) -> list[str]:
-    if "SAM_LOCAL_ARGS" not in os.environ:
-        pytest.skip("SAM_LOCAL_ARGS does not say that there is a container engine; .ci/run knows")
-    return ["sam", "local", command, *os.environ["SAM_LOCAL_ARGS"].split()]
-
-
-@contextmanager
-def start_api(*options: str, log: Path, **environ: str) -> Iterator[str]:
-    command = [*sam_local("start-api"), *options]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with log.open("w") as output:
-        sam = subprocess.Popen(
-            [*command, "--port", str(port)], env=os.environ | environ, cwd=ROOT, stdout=output, stderr=output
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_for(url, sam)
-            yield url
-        finally:
-            sam.send_signal(signal.SIGTERM)  # it removes its containers
-            sam.wait(timeout=60)
-            print(log.read_text())
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
-        assert process.poll() is None, "sam ended by itself; its log is below"
-        try:
-            if requests.get(f"{url}/health", timeout=60).status_code == 200:
-                return
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.5)
-    pytest.fail("sam local did not answer in two minutes; its log is below")
 
 
 class Client(requests.Session):
@@ -133,15 +60,15 @@ def route_of(path: str) -> str:
 
 
 @pytest.fixture
-def client(api: str) -> Client:
-    return Client(api)
+def client(sam_api: str) -> Client:
+    return Client(sam_api)
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_files_come_through_intact(api: str, client: Client, strict_s3: S3Client, strict_bucket: str) -> None:
+def test_files_come_through_intact(sam_api: str, client: Client, strict_s3: S3Client, strict_bucket: str) -> None:
     png = samples.png(4_000_000)
     text = "Grüße aus 日本\n".encode()
     form = client.post("/upload", files={"file": ("photo.png", png)})
@@ -152,7 +79,7 @@ def test_files_come_through_intact(api: str, client: Client, strict_s3: S3Client
         assert file["sha256"] == sha256(content)
         kept = strict_s3.get_object(Bucket=strict_bucket, Key=f"files/{file['id']}/{file['name']}")
         assert sha256(kept["Body"].read()) == sha256(content)
-        assert file["url"].startswith(api), "the URL in the answer is one that works from outside"
+        assert file["url"].startswith(sam_api), "the URL in the answer is one that works from outside"
         assert urlsplit(file["url"]).path == f"/files/{file['id']}/{file['name']}"
         assert sha256(requests.get(file["url"], timeout=60).content) == sha256(content)
         assert client.delete(file["url"]).status_code == 204
@@ -160,28 +87,27 @@ def test_files_come_through_intact(api: str, client: Client, strict_s3: S3Client
     assert "filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%E6%97%A5%E6%9C%AC%E8%AA%9E.txt" in kept["ContentDisposition"]
 
 
-def test_answers_are_ours(api: str, client: Client) -> None:
-    assert "<form" in requests.get(f"{api}/", timeout=60).text
-    assert requests.get(f"{api}/upload", timeout=60).json()["max_request_bytes"] == 4 * 1024 * 1024
+def test_answers_are_ours(sam_api: str, client: Client) -> None:
+    assert "<form" in requests.get(f"{sam_api}/", timeout=60).text
+    assert requests.get(f"{sam_api}/upload", timeout=60).json()["max_request_bytes"] == 4 * 1024 * 1024
     for response, status in (
-        (requests.get(f"{api}/files/{'0' * 32}/a.txt", timeout=60), 404),
-        (requests.put(f"{api}/upload/a.txt", data=b"hello", timeout=60), 401),
+        (requests.get(f"{sam_api}/files/{'0' * 32}/a.txt", timeout=60), 404),
+        (requests.put(f"{sam_api}/upload/a.txt", data=b"hello", timeout=60), 401),
         (client.put("/upload/a.exe", data=b"MZ"), 415),
         (client.put("/upload/a.txt", data=b"x" * (4 * 1024 * 1024 + 1)), 413),
     ):
         assert response.status_code == status
         assert response.headers["Content-Type"] == "application/problem+json"
         assert response.json()["request_id"] == response.headers["X-Request-Id"]
-    # What no route is for does not get as far as the function: this is the gateway's own word, which on AWS is made
-    # ours by GatewayResponses. `sam local` knows nothing of them.
-    nothing = requests.get(f"{api}/wp-login.php", timeout=60)
+    # API Gateway answers unknown routes itself. On AWS, GatewayResponses replace this text. `sam local` ignores them.
+    nothing = requests.get(f"{sam_api}/wp-login.php", timeout=60)
     assert (nothing.status_code, nothing.json()) == (403, {"message": "Missing Authentication Token"})
 
 
 def test_every_route(
-    options: list[str], client: Client, strict_s3: S3Client, strict_bucket: str, tmp_path: Path
+    sam_options: list[str], client: Client, strict_s3: S3Client, strict_bucket: str, tmp_path: Path
 ) -> None:
-    # What is small goes through the function.
+    # Small files go through the function.
     page = client.get("/")
     for asset in re.findall(r'(?:href|src)="([^"#]*/static/[^"]+)"', page.text):
         assert client.get(asset).status_code == 200
@@ -210,7 +136,7 @@ def test_every_route(
     assert client.get(url).content == b"hello"
     assert client.delete(url).status_code == 204
 
-    # What is large goes straight to the bucket, with a token in a header field or in the path, as Uppy sends it.
+    # Large files go straight to the bucket, with a token in a header field or in the path, as Uppy sends it.
     png = samples.png(6 * MIB)
     for prefix in ("/upload/s3", f"/upload/t/{token}/s3"):
         begun = client.post(f"{prefix}/multipart", json={"filename": "large.png", "type": "image/png"}).json()
@@ -236,7 +162,7 @@ def test_every_route(
     event = tmp_path / "event.json"
     event.write_text(json.dumps(object_created(strict_bucket, f"incoming/{presigned['id']}")))
     subprocess.run(
-        [*sam_local("invoke"), "PromoteFunction", "--event", str(event), *options],
+        [*sam_local("invoke"), "PromoteFunction", "--event", str(event), *sam_options],
         env=os.environ | {"UPLOAD_BUCKET": strict_bucket},
         cwd=ROOT,
         check=True,
@@ -259,9 +185,9 @@ def test_every_route(
     assert client.routes == expected
 
 
-def test_what_the_readme_says_works_without_aws(artifact: Path, tmp_path: Path) -> None:
+def test_sam_local_works_without_aws(sam_artifact: Path, tmp_path: Path) -> None:
     with start_api(
-        "--template", str(artifact), "--config-file", str(ROOT / "samconfig.toml"), log=tmp_path / "sam.log"
+        "--template", str(sam_artifact), "--config-file", str(ROOT / "samconfig.toml"), log=tmp_path / "sam.log"
     ) as url:
         response = requests.post(f"{url}/upload", files={"file": ("a.txt", b"hello")}, timeout=60)
         assert response.status_code == 201, response.text
@@ -270,10 +196,10 @@ def test_what_the_readme_says_works_without_aws(artifact: Path, tmp_path: Path) 
         assert [way["name"] for way in ways] == ["form", "body"]
 
 
-def test_the_artifact_holds_what_is_needed_and_nothing_else(artifact: Path) -> None:
+def test_the_artifact_holds_what_is_needed_and_nothing_else(sam_artifact: Path) -> None:
     required = {"blinker", "click", "flask", "itsdangerous", "jinja2", "jwt", "markupsafe", "pybase64", "werkzeug"}
     for name in ("UploadFunction", "PromoteFunction"):
-        function = artifact.parent / name
+        function = sam_artifact.parent / name
         built = {path.name for path in function.iterdir() if not path.name.endswith(".dist-info")}
         assert built - {"__pycache__"} == required | {"awsgi", "handler"}
         bytecode = {"__pycache__"}
@@ -285,18 +211,18 @@ def test_the_artifact_holds_what_is_needed_and_nothing_else(artifact: Path) -> N
         assert {path.name.split("-")[2] for path in function.rglob("*.so")} == {"x86_64", "aarch64"}
 
 
-def test_the_artifact_is_compiled_for_the_runtime(artifact: Path) -> None:
+def test_the_artifact_is_compiled_for_the_runtime(sam_artifact: Path) -> None:
     sam_local("start-api")  # where there is an engine, there is the runtime's Python
     for name in ("UploadFunction", "PromoteFunction"):
-        for source in (artifact.parent / name).rglob("*.py"):
+        for source in (sam_artifact.parent / name).rglob("*.py"):
             compiled = (source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc").read_bytes()
             assert compiled[4:8] == b"\x01\0\0\0", source  # never held against its source (PEP 552)
             assert b"/var/task/" in compiled, source  # the path that a traceback names
 
 
-def test_yaml_aliases_are_written_out(artifact: Path) -> None:
+def test_yaml_aliases_are_written_out(sam_artifact: Path) -> None:
     # CloudFormation does not know them (AWS: "CloudFormation template formats").
-    source, built = (ROOT / "template.yaml").read_text(), artifact.read_text()
+    source, built = (ROOT / "template.yaml").read_text(), sam_artifact.read_text()
     alias = re.compile(r" [*&]\w+$", re.MULTILINE)
     assert alias.search(source)
     assert not alias.search(built)

@@ -1,4 +1,4 @@
-"""What SECURITY.md promises, through the app and over both storages."""
+"""The promises of SECURITY.md, through the app and over both storages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from werkzeug.http import parse_options_header
 
 from handler.inspection.formats import archives
 
-from .routes.test_uploads import download, json_of, post, post_raw, problem
 from .support import filetype_samples as made
 from .support import samples
+from .support.http_client import download, json_of, post, post_raw, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def headers_of(client: FlaskClient, url: str) -> Headers:
         "x" * 5000 + ".txt",
     ],
 )
-def test_nothing_of_a_clients_name_leads_elsewhere(
+def test_client_name_cannot_leave_the_folder(
     client: FlaskClient, stored_keys: Callable[[], list[str]], name: str
 ) -> None:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').encode()
@@ -75,13 +75,15 @@ def test_nothing_of_a_clients_name_leads_elsewhere(
 
 
 @pytest.mark.parametrize("name", ["../a.txt", "../../a.txt", "..", "a/../../b.txt", "%2e%2e/a.txt"])
-def test_a_path_in_the_url_is_no_name(client: FlaskClient, stored_keys: Callable[[], list[str]], name: str) -> None:
+def test_path_in_the_url_cannot_leave_the_folder(
+    client: FlaskClient, stored_keys: Callable[[], list[str]], name: str
+) -> None:
     response = client.put("/upload/" + quote(name, safe=""), data=b"hello")
     assert response.status_code in (201, 404, 405, 415)
     assert [key for key in stored_keys() if not KEY.fullmatch(key)] == []
 
 
-def test_names_that_some_file_system_takes_for_one_are_two_files(client: FlaskClient) -> None:
+def test_names_equal_on_some_file_systems_are_two_files(client: FlaskClient) -> None:
     names = ["A.txt", "a.txt", "caf\u00e9.txt", "cafe\u0301.txt", "a.txt"]
     contents = [f"the file number {number}".encode() for number in range(len(names))]
     files = json_of(post(client, *zip(contents, names, strict=True)))["files"]
@@ -113,7 +115,7 @@ def test_a_name_cannot_break_out_of_the_header_of_a_download(client: FlaskClient
 # Types.
 
 
-def test_what_the_client_says_a_file_is_counts_for_nothing(client: FlaskClient) -> None:
+def test_declared_media_type_is_ignored(client: FlaskClient) -> None:
     part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: text/html\r\n\r\n'
     stored = json_of(post_raw(client, part + samples.png() + b"\r\n--x--\r\n"))
     assert stored["files"][0]["type"] == "image/png"
@@ -135,7 +137,7 @@ def test_what_the_client_says_a_file_is_counts_for_nothing(client: FlaskClient) 
         b"\x7fELF\x02\x01\x01\x00",
     ],
 )
-def test_a_page_a_script_or_a_program_comes_in_under_no_name(
+def test_page_script_and_program_are_rejected_under_every_name(
     client: FlaskClient, stored_keys: Callable[[], list[str]], content: bytes
 ) -> None:
     for extension in samples.BY_EXTENSION:
@@ -166,7 +168,7 @@ def symbolic_link() -> bytes:
         ("other.docx", made.office("xl")),
     ],
 )
-def test_an_archive_that_harms_who_unpacks_it_is_refused(
+def test_harmful_archive_is_refused(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], name: str, content: bytes
 ) -> None:
     client = make_app(ALLOWED_EXTENSIONS="zip docx").test_client()
@@ -189,7 +191,7 @@ def test_an_image_of_too_many_pixels_is_refused(
 # Keeping and giving back.
 
 
-def test_a_stored_file_is_never_run_nor_rendered(client: FlaskClient, kind: str, tmp_path: Path) -> None:
+def test_stored_file_is_never_run_or_rendered(client: FlaskClient, kind: str, tmp_path: Path) -> None:
     files = json_of(post(client, *[(content, f"a.{name}") for name, content in samples.BY_EXTENSION.items()]))["files"]
     for file in files:
         headers = headers_of(client, file["url"])
@@ -201,16 +203,16 @@ def test_a_stored_file_is_never_run_nor_rendered(client: FlaskClient, kind: str,
             assert not (tmp_path / "uploads/files" / file["id"] / file["name"]).stat().st_mode & 0o111
 
 
-def test_what_is_stored_cannot_be_listed(client: FlaskClient) -> None:
+def test_stored_files_cannot_be_listed(client: FlaskClient) -> None:
     file = json_of(post(client, (samples.TEXT, "a.txt")))["files"][0]
     for path in ("/files", "/files/", f"/files/{file['id']}", f"/files/{file['id']}/", "/uploads/", "/static/"):
         problem(client.get(path), 404, "not-found")
 
 
-# Who comes in.
+# Access.
 
 
-def test_another_web_site_cannot_upload_nor_delete(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_other_web_site_cannot_upload_or_delete(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
     before = stored_keys()
     for origin in ("https://example.org", "null", "http://localhost.example.org"):
@@ -221,9 +223,7 @@ def test_another_web_site_cannot_upload_nor_delete(client: FlaskClient, stored_k
     assert stored_keys() == before
 
 
-def test_without_a_token_nothing_comes_in_nor_goes_away(
-    make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
-) -> None:
+def test_upload_and_delete_need_a_token(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
     client = make_app(TOKEN_SECRET="s" * 32).test_client()
     problem(post(client, (samples.TEXT, "a.txt")), 401, "token-required")
     problem(client.put("/upload/a.txt", data=b"x"), 401, "token-required")
@@ -232,7 +232,7 @@ def test_without_a_token_nothing_comes_in_nor_goes_away(
     assert stored_keys() == []
 
 
-# What comes with it.
+# Libraries.
 
 
 def test_every_library_that_is_shipped_is_pinned() -> None:

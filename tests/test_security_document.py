@@ -1,4 +1,4 @@
-"""SECURITY.md says what is so: its tests exist, its table is whole, its limits are those of the code."""
+"""SECURITY.md is true: its tests exist, its table is complete, its limits are those of the code."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def test_every_requirement_is_in_the_table_once() -> None:
     assert [(row[0], int(row[1])) for row in rows("No.")] == list(LEVELS.items())
 
 
-def test_what_is_met_is_shown_by_a_test_and_what_is_not_says_who_does_it() -> None:
-    for *what, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("What it recommends")):
-        assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), what
+def test_met_requirement_names_a_test_and_others_name_a_reason() -> None:
+    for *requirement, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("What it recommends")):
+        assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), requirement
         if verdict in (MET, IN_PART):
-            assert re.fullmatch(r"`tests/[\w/]+\.py::\w+`( `tests/[\w/]+\.py::\w+`)*", shown), what
+            assert re.fullmatch(r"`tests/[\w/]+\.py::\w+`( `tests/[\w/]+\.py::\w+`)*", shown), requirement
         else:
-            assert shown == "none", what
-            assert left, what
+            assert shown == "none", requirement
+            assert left, requirement
 
 
 def test_the_score_is_that_of_the_table() -> None:

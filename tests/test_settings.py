@@ -19,7 +19,7 @@ def test_the_defaults_are_those_of_a_laptop() -> None:
     assert settings.max_content_length == 5 * GIB + MIB, "a file of the largest size fits with the form around it"
 
 
-def test_an_empty_value_is_the_same_as_none() -> None:
+def test_empty_value_equals_unset() -> None:
     names = ("UPLOAD_FOLDER", "UPLOAD_BUCKET", "ALLOWED_EXTENSIONS", "MAX_CONTENT_LENGTH", "MAX_FILE_BYTES")
     assert Settings.from_environ(dict.fromkeys(names, " ")) == Settings.from_environ({})
 
@@ -28,7 +28,7 @@ def test_on_lambda_a_request_may_carry_4_mib() -> None:
     assert Settings.from_environ(ON_LAMBDA).max_content_length == 4 * MIB
 
 
-def test_offline_a_request_may_carry_what_a_file_may_hold() -> None:
+def test_request_limit_equals_file_limit_offline() -> None:
     assert Settings.from_environ({"MAX_FILE_BYTES": "1000"}).max_content_length == 1000 + MIB
 
 
@@ -85,7 +85,7 @@ def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
         ({"AWS_LAMBDA_FUNCTION_NAME": "upload"}, "UPLOAD_BUCKET", "need a bucket"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_name_and_what_is_right(
+def test_invalid_value_is_rejected_with_its_name_and_a_valid_example(
     environ: dict[str, str], variable: str, what_is_right: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
@@ -96,7 +96,7 @@ def test_a_wrong_value_is_told_with_its_name_and_what_is_right(
     assert repr(environ[variable].strip()) in message if variable in environ else "is not set" in message
 
 
-# Who may upload.
+# Access.
 
 SECRET = "a secret of 32 bytes and some more"
 OTHER_SECRET = "ein Geheimnis aus 32 Bytes: äöü äöü"
@@ -120,7 +120,7 @@ OTHER_SECRET = "ein Geheimnis aus 32 Bytes: äöü äöü"
         (ON_LAMBDA | {"AWS_SAM_LOCAL": "true"}, None),
     ],
 )
-def test_nothing_is_open_by_accident(environ: dict[str, str], access: str | None) -> None:
+def test_access_is_closed_by_default(environ: dict[str, str], access: str | None) -> None:
     assert Settings.from_environ(environ).access == access
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_open_by_accident(environ: dict[str, str], access: str | None
         (" , ", ()),
     ],
 )
-def test_one_secret_or_two(written: str, read: tuple[str, ...]) -> None:
+def test_secret_may_be_one_or_two(written: str, read: tuple[str, ...]) -> None:
     assert Settings.from_environ({"TOKEN_SECRET": written}).token_secrets == read
 
 
@@ -195,7 +195,7 @@ def test_allowed_origins(written: str, origins: tuple[str, ...]) -> None:
         "https://example.com https://b.example/",
     ],
 )
-def test_what_is_no_origin(written: str) -> None:
+def test_invalid_origin_is_rejected(written: str) -> None:
     with pytest.raises(SettingsError, match=r"^ALLOWED_ORIGINS is .* is not an origin; write it like "):
         Settings.from_environ({"ALLOWED_ORIGINS": written})
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import pytest
 import requests
 
-from ..support import chromium
+from ..support.page_server import PageHandler, serve
 from .recipes import recipes
 
 if TYPE_CHECKING:
@@ -69,7 +66,7 @@ class Endpoint:
         return detail
 
 
-class PageServer(BaseHTTPRequestHandler):
+class PageServer(PageHandler):
     """The site: a page for each client, the packages under ``/npm/``, and bundles of such as browsers cannot load.
 
     :param endpoint: the URL that the pages upload to.
@@ -79,19 +76,18 @@ class PageServer(BaseHTTPRequestHandler):
     endpoint: str
     bundles: Path
 
-    def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
+    def answer(self, path: str) -> None:
         page, package = PAGES / path.removeprefix("/"), PACKAGES / path.removeprefix("/npm/")
         bundle = self.bundles / path.removeprefix("/bundles/")
         if path.endswith(".html") and page.is_file():
-            self._send("text/html; charset=utf-8", self._filled(page.read_text(encoding="utf-8")).encode())
+            self.send("text/html; charset=utf-8", self._filled(page.read_text(encoding="utf-8")).encode())
         elif path.startswith("/npm/") and package.is_file():
             media_type = "text/javascript" if package.suffix == ".mjs" else mimetypes.guess_type(package.name)[0]
-            self._send(media_type or "application/octet-stream", package.read_bytes())
+            self.send(media_type or "application/octet-stream", package.read_bytes())
         elif path.startswith("/bundles/") and bundle.is_file():
-            self._send("text/javascript", bundle.read_bytes())
+            self.send("text/javascript", bundle.read_bytes())
         elif path == "/favicon.ico":
-            self._send("image/png", b"")
+            self.send("image/png", b"")
         else:
             self.send_error(404)
 
@@ -101,16 +97,6 @@ class PageServer(BaseHTTPRequestHandler):
         package = re.compile(r"%PACKAGE ([^%]+)%")
         page = package.sub(lambda found: (PACKAGES / found[1]).read_text(encoding="utf-8"), page)
         return page.replace("%ENDPOINT%", self.endpoint)
-
-    def _send(self, media_type: str, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +110,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
          f"--outdir={PageServer.bundles}", "--log-level=warning"],
         env=os.environ | {"NODE_PATH": str(PACKAGES)}, check=True,
     )  # fmt: skip
-    with ThreadingHTTPServer(("127.0.0.1", 0), PageServer) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
+    with serve(PageServer) as origin:
+        yield origin
 
 
 @pytest.fixture(scope="module")
@@ -156,21 +140,6 @@ def endpoint(site: str, token: str | None, tmp_path_factory: pytest.TempPathFact
 def _forget(endpoint: Endpoint) -> None:
     """Each test begins with no new file."""
     endpoint.new_files()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        from playwright.sync_api import sync_playwright  # noqa: PLC0415
-    except ImportError:
-        pytest.skip("playwright is not installed; make clients brings it")
-    executable = shutil.which("chromium")
-    if not executable:
-        pytest.skip("there is no chromium on the PATH; .ci/run installs it")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=chromium.OPTIONS)
-        yield browser
-        browser.close()
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The lines that the README's section "Your client" gives, by client: what the README says is what these tests run."""
+"""The code of each client in the README's section "Your client". The tests run the very same code."""
 
 from __future__ import annotations
 

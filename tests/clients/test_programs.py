@@ -47,7 +47,7 @@ def run(command: list[str], folder: Path, **environ: str) -> str:
 
 
 def check(endpoint: Endpoint, file: File, told: str, *, times: int = 1) -> None:
-    """Check that the photo is stored and its URL was told, or that the reason was."""
+    """Check that the photo is stored and its URL is printed, or that the reason is printed."""
     if file is PHOTO:
         assert endpoint.new_files() == [(PHOTO["name"], PHOTO["buffer"])] * times
         assert endpoint.files_url in told

@@ -21,7 +21,7 @@ STACK = "upload"
 SECONDS = 120
 """How long a test waits for something that must happen. It ends as soon as it has happened."""
 ENVIRONMENT = dict(os.environ)
-"""As it was before tests/conftest.py empties it for each test. ``emulated-aws env`` prints what is needed."""
+"""The environment before tests/conftest.py empties it. ``emulated-aws env`` prints the variables that are needed."""
 
 _Found = TypeVar("_Found")
 

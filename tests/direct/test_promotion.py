@@ -33,14 +33,13 @@ from handler.storage.s3 import direct as s3_direct_module
 from handler.storage.s3.direct import SECRET_SECONDS, S3Incoming
 
 from ..conftest import BUCKET
-from ..routes.test_direct import content_of
-from ..routes.test_direct_attacks import SCRIPT, formed, incoming, judge, stored  # noqa: F401  (incoming is a fixture)
-from ..routes.test_uploads import problem
-from ..storage.test_storage import file
 from ..support import samples
-from ..support.direct_client import MIB, DirectClient
+from ..support.direct_client import MIB, SCRIPT, DirectClient, content_of, formed, judge, stored
+from ..support.folder_uploads import begun, part_ticket
+from ..support.http_client import problem
+from ..support.lambda_runtime import SECRET, Context
 from ..support.s3_events import object_created, queued
-from ..test_lambda import SECRET, Context
+from ..support.stored_files import file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +95,7 @@ def test_judging_again_says_the_same(
     unjudged: Callable[[bytes], str],
     data: bytes,
     verdict: str,
-    incoming: Callable[[], list[str]],  # noqa: F811
+    incoming: Callable[[], list[str]],
 ) -> None:
     file_id = unjudged(data)
     first = judge(direct, file_id)
@@ -116,7 +115,7 @@ def test_two_judge_at_once(
     kind: str,
     unjudged: Callable[[bytes], str],
     monkeypatch: pytest.MonkeyPatch,
-    incoming: Callable[[], list[str]],  # noqa: F811
+    incoming: Callable[[], list[str]],
 ) -> None:
     """Both have checked the file before either copies it."""
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
@@ -431,7 +430,7 @@ def test_request_does_not_go_through_thousands_of_versions(
 def test_piled_up_versions_are_deleted_in_one_call(
     direct: DirectClient,
     monkeypatch: pytest.MonkeyPatch,
-    incoming: Callable[[], list[str]],  # noqa: F811
+    incoming: Callable[[], list[str]],
 ) -> None:
     """For an event that names no version."""
     file_id = sent(direct, [b"good", b"x", b"y", b"z"])
@@ -773,7 +772,7 @@ def test_s3_fails_at_any_call(
     by: str,
     data: bytes,
     stored_keys: Callable[[], list[str]],
-    incoming: Callable[[], list[str]],  # noqa: F811
+    incoming: Callable[[], list[str]],
 ) -> None:
     client = direct.client.application.extensions["storage"].client
     failed = 0
@@ -1121,16 +1120,6 @@ def test_a_file_that_was_stored_when_the_process_was_killed_can_be_deleted(
     assert restarted.client.application.extensions["storage"].delete(file_id, "a.txt")
     assert restarted.status(file_id).status_code == 404
     assert visible(stored_keys) == []
-
-
-def part_ticket(uploads: LocalDirectUploads, file_id: str, number: int, size: int | None = None) -> str:
-    return uploads.part_url(file_id, file_id, number, size=size).rpartition("/")[2]
-
-
-def begun(uploads: LocalDirectUploads) -> str:
-    file_id = new_id()
-    uploads.begin(file_id, Declaration(original_name="a.txt", max_bytes=10**9))
-    return file_id
 
 
 def test_two_send_the_same_part_at_once(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from handler.inspection.formats.archives import (
 
 from ..support import filetype_samples as made
 from ..support.filetype_samples import BY_EXTENSION, ODF
-from .test_filetypes import inspect, refusal
+from ..support.inspection import inspect, refusal
 
 ZIP = BY_EXTENSION["zip"]
 NOT_ARCHIVES = ["png", "jpg", "gif", "webp", "bmp", "tif", "heic", "mp3", "wav", "webm", "pdf"]

@@ -20,61 +20,11 @@ from handler.inspection import filetypes, formats
 from handler.inspection import policy as inspection
 from handler.inspection.formats import archives, media
 from handler.problems import ContentMismatch, EmptyFile, ImageTooLarge
-from handler.settings import DEFAULT_MAX_IMAGE_PIXELS, Settings
+from handler.settings import Settings
 
 from ..support import filetype_samples as made
 from ..support.filetype_samples import BY_EXTENSION, SYNONYMS, VARIANTS, box
-
-
-class Reader:
-    """A file that remembers which of it was read, and insists on the rules for reading."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self.ranges: list[tuple[int, int]] = []
-
-    def __call__(self, offset: int, length: int) -> bytes:
-        assert offset >= 0
-        assert length > 0
-        assert offset + length <= len(self.content), "a range beyond the end is an error in S3"
-        self.ranges.append((offset, length))
-        assert len(self.ranges) <= formats.MAX_RANGES
-        assert sum(length for _, length in self.ranges) <= formats.MAX_BYTES
-        assert self.ranges[0] == (0, min(len(self.content), 4096))
-        return self.content[offset : offset + length]
-
-
-def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS) -> Reader:
-    """Have it inspected under that extension.
-
-    :raises Problem: it is refused.
-    """
-    name = inspection.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
-    reader = Reader(content)
-    inspection.run(
-        inspection.inspect_content(name, size=len(content), max_image_pixels=max_image_pixels),
-        reader,
-    )
-    return reader
-
-
-def sentences(extension: str, content: bytes) -> str:
-    """The whole refusal."""
-    with pytest.raises(ContentMismatch) as caught:
-        inspect(extension, content)
-    return caught.value.detail
-
-
-def refusal(extension: str, content: bytes) -> str:
-    """The reason that its check gives, with which the second sentence of the refusal begins in upper case. The advice
-    follows."""
-    detail = sentences(extension, content)
-    found = re.fullmatch(
-        r"'a\.\w+' (?:is not an? .*?|cannot be accepted)\. (.*?)\. (?:Send|Save|Remove|It may be|If it is) .*",
-        detail,
-    )
-    assert found, detail
-    return found[1] if found[1].startswith("JSON") else found[1][0].lower() + found[1][1:]
+from ..support.inspection import Reader, inspect, refusal, sentences
 
 
 @pytest.mark.parametrize(

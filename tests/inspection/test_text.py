@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ..support import filetype_samples as made
-from .test_filetypes import inspect, refusal, sentences
+from ..support.inspection import inspect, refusal, sentences
 
 TEXTS = ["txt", "csv", "md"]
 

@@ -1,4 +1,4 @@
-"""Straight to the storage, over each of them: the contract that Uppy speaks, and what becomes of the file."""
+"""Direct uploads over each storage: the contract of Uppy's plugin for S3, and the status of uploads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from handler.settings import Settings
 from handler.storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
 from handler.web.tokens import mint
 
-from ..storage.test_storage import fetch
 from ..support import samples
-from ..support.direct_client import MIB, DirectClient
-from ..test_lambda import SECRET
-from .test_uploads import problem
+from ..support.direct_client import MIB, DirectClient, content_of
+from ..support.http_client import problem
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +35,6 @@ FIRST, SECOND, THIRD = LARGE[: 5 * MIB], LARGE[5 * MIB : 10 * MIB], LARGE[10 * M
 @pytest.fixture
 def direct(client: FlaskClient) -> DirectClient:
     return DirectClient(client=client)
-
-
-def content_of(direct: DirectClient, url: str) -> bytes:
-    response = direct.client.get(url)
-    return fetch(response.headers["Location"]) if response.status_code == 302 else response.data
 
 
 def test_a_file_in_parts(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
@@ -106,7 +100,7 @@ def test_a_declared_digest_is_verified(direct: DirectClient) -> None:
     problem(direct.send("a.png", FIRST, SECOND, THIRD, sha256="0" * 64), 422, "digest-mismatch")
 
 
-# What is refused before a byte is sent.
+# Rejected before the upload.
 
 
 @pytest.mark.parametrize(
@@ -133,7 +127,7 @@ def test_a_declared_digest_is_verified(direct: DirectClient) -> None:
         ({"filename": "a.txt", "sha256": 5}, 400, "malformed-request"),
     ],
 )
-def test_refused_before_a_byte(
+def test_invalid_request_is_rejected_before_the_upload(
     make_app: Callable[..., Flask],
     stored_keys: Callable[[], list[str]],
     *,
@@ -146,8 +140,8 @@ def test_refused_before_a_byte(
     assert not [key for key in stored_keys() if key.startswith(("incoming/", "files/"))]
 
 
-def test_more_than_a_form_may_hold(make_app: Callable[..., Flask]) -> None:
-    """S3 would say so after 5 GiB of it."""
+def test_form_over_the_limit_is_rejected(make_app: Callable[..., Flask]) -> None:
+    """S3 would reject the form only after 5 GiB."""
     direct = DirectClient(client=make_app(MAX_FILE_BYTES=str(2 * MAX_FORM_BYTES)).test_client())
     assert direct.presigned_post("a.txt", size=MAX_FORM_BYTES).status_code == 200
     refusal = problem(direct.presigned_post("a.txt", size=MAX_FORM_BYTES + 1), 413, "file-too-large")
@@ -169,7 +163,7 @@ def test_more_than_a_form_may_hold(make_app: Callable[..., Flask]) -> None:
         (None, None),
     ],
 )
-def test_a_pages_own_metadata_is_no_reason_to_refuse(direct: DirectClient, metadata: Any, size: int | None) -> None:
+def test_metadata_of_the_page_is_accepted(direct: DirectClient, metadata: Any, size: int | None) -> None:
     upload = direct.begun("a.txt", metadata=metadata)
     direct.put(upload, 1, b"seven..")
     assert direct.complete(upload).status_code == 200
@@ -177,7 +171,7 @@ def test_a_pages_own_metadata_is_no_reason_to_refuse(direct: DirectClient, metad
         problem(direct.begin("a.txt", metadata=metadata | {"partSize": 3}), 400, "malformed-request")
 
 
-def test_deep_metadata(direct: DirectClient) -> None:
+def test_deeply_nested_metadata_is_no_server_error(direct: DirectClient) -> None:
     for depth in (10, 300, 500, 700, 900, 1100, 100_000):
         deep = "[" * depth + "]" * depth
         body = f'{{"filename": "a.txt", "metadata": {{"size": {deep}}}}}'
@@ -188,11 +182,11 @@ def test_deep_metadata(direct: DirectClient) -> None:
     "body",
     [b"", b"{", b"[]", b"5", b"null", b'"a"', b"\xff\xfe", b"NaN", b"{}", b"[" * 100_000, b'{"filename": 1e999}'],
 )
-def test_what_is_no_json_object(direct: DirectClient, body: bytes) -> None:
+def test_body_that_is_not_a_json_object_is_rejected(direct: DirectClient, body: bytes) -> None:
     problem(direct.client.post("/upload/s3/multipart", data=body), 400, "malformed-request")
 
 
-def test_more_json_than_a_list_of_parts_needs(direct: DirectClient) -> None:
+def test_json_over_the_limit_is_rejected(direct: DirectClient) -> None:
     body = json.dumps({"filename": "a.txt", "x": "x" * 2 * MIB})
     problem(direct.client.post("/upload/s3/multipart", data=body), 413, "request-too-large")
 
@@ -206,7 +200,7 @@ def test_the_advised_parts_are_within_s3s_limits(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 10**6, 5 * 1024**3, 5 * 1024**4])
-def test_the_advised_parts_are_taken_and_signed(make_app: Callable[..., Flask], size: int) -> None:
+def test_advised_parts_are_signed(make_app: Callable[..., Flask], size: int) -> None:
     direct = DirectClient(client=make_app(MAX_FILE_BYTES=str(5 * 1024**4)).test_client())
     advised = direct.begun("a.txt", size=size)["partSize"]
     upload = direct.begun("a.txt", size=size, partSize=advised)
@@ -217,7 +211,7 @@ def test_the_advised_parts_are_taken_and_signed(make_app: Callable[..., Flask], 
 
 @given(name=st.text(max_size=300), sha256=st.booleans())
 @settings(deadline=None)
-def test_what_travels_with_the_bytes_is_small_and_ascii(name: str, sha256: bool) -> None:
+def test_object_metadata_is_small_and_ascii(name: str, sha256: bool) -> None:
     from handler.inspection.policy import clean_name  # noqa: PLC0415
 
     agreed = Declaration(original_name=clean_name(name), max_bytes=5 * 1024**4, sha256="0" * 64 if sha256 else None)
@@ -230,7 +224,7 @@ def test_what_travels_with_the_bytes_is_small_and_ascii(name: str, sha256: bool)
 # Parts that are missing, wrong, small, sent again, or many.
 
 
-def test_a_completion_without_all_parts_loses_nothing(direct: DirectClient) -> None:
+def test_incomplete_completion_can_be_repeated(direct: DirectClient) -> None:
     upload = direct.begun("a.png", size=len(LARGE), partSize=5 * MIB)
     problem(direct.complete(upload), 409, "upload-incomplete")
     first, third = direct.put(upload, 1, FIRST), direct.put(upload, 3, THIRD)
@@ -265,7 +259,7 @@ def test_a_completion_without_all_parts_loses_nothing(direct: DirectClient) -> N
         [],
     ],
 )
-def test_what_is_no_list_of_the_parts(direct: DirectClient, parts: Any) -> None:
+def test_invalid_list_of_parts_is_rejected(direct: DirectClient, parts: Any) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     path = f"/upload/s3/multipart/{upload['uploadId']}/complete"
@@ -273,7 +267,7 @@ def test_what_is_no_list_of_the_parts(direct: DirectClient, parts: Any) -> None:
     assert direct.client.post(path).status_code == 200
 
 
-def test_a_small_part_that_is_not_the_last(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_small_part_before_the_last_is_rejected(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
     upload = direct.begun("a.png")
     direct.put(upload, 1, FIRST[:-1])
     direct.put(upload, 2, SECOND)
@@ -331,7 +325,7 @@ def test_aborting_completed_upload_is_rejected(direct: DirectClient) -> None:
     assert direct.abort(upload).json == {}, "nothing of it is there any more"
 
 
-def test_aborting_completed_upload_that_is_not_judged_yet_is_rejected(
+def test_aborting_completed_upload_without_a_verdict_is_rejected(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = direct.begun("a.txt")
@@ -356,12 +350,12 @@ def test_an_aborted_upload_is_gone(direct: DirectClient, stored_keys: Callable[[
     assert not [key for key in stored_keys() if key.startswith(("incoming/", "files/", "tmp/"))]
 
 
-# What became of an upload.
+# The status of an upload.
 
 
 @pytest.mark.parametrize("way", ["form", "direct"])
-def test_id_alone_opens_no_file(client: FlaskClient, direct: DirectClient, way: str) -> None:
-    """Ids are in the log. One that is copied from there says that a file is stored, without its name and URL."""
+def test_id_without_a_token_opens_no_file(client: FlaskClient, direct: DirectClient, way: str) -> None:
+    """Ids are logged. A copied id reveals that a file is stored, but not its name and URL."""
     if way == "form":
         response = client.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
     else:
@@ -408,14 +402,12 @@ def test_made_up_token_and_an_id_say_nothing_where_access_needs_none(
 
 
 @pytest.mark.parametrize("name", ["0" * 32, "A" * 32, "0" * 31, "a.txt", "%00", "x" * 5000, "..", "é"])
-def test_the_status_of_what_never_was(client: FlaskClient, name: str) -> None:
+def test_status_of_unknown_upload_is_not_found(client: FlaskClient, name: str) -> None:
     assert client.get(f"/upload/{name}").status_code == 404
 
 
 @pytest.mark.parametrize("by", ["id", "uploadId"])
-def test_the_status_of_what_is_completed_at_the_same_moment(
-    direct: DirectClient, monkeypatch: pytest.MonkeyPatch, by: str
-) -> None:
+def test_status_during_completion_is_stored(direct: DirectClient, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     """It had not come in when that was looked at, and is not under way any more when that is."""
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
@@ -432,7 +424,7 @@ def test_the_status_of_what_is_completed_at_the_same_moment(
         assert (direct.status(upload[by]).json or {})["status"] == "stored"
 
 
-def test_the_status_of_a_deleted_file(direct: DirectClient) -> None:
+def test_status_of_deleted_file(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     answer: Any = direct.complete(upload).json
@@ -440,11 +432,11 @@ def test_the_status_of_a_deleted_file(direct: DirectClient) -> None:
     problem(direct.status(upload["id"]), 404, "not-found")
 
 
-# Names, downloads, and files that hold nothing.
+# Names, downloads and empty files.
 
 
 @pytest.mark.parametrize("way", ["parts", "form"])
-def test_the_clients_name_comes_back(direct: DirectClient, kind: str, way: str) -> None:
+def test_download_has_the_original_name(direct: DirectClient, kind: str, way: str) -> None:
     name = 'Grüße & 日本語 50% "x".txt'
     if way == "parts":
         upload = direct.begun(name)
@@ -466,7 +458,7 @@ def test_the_clients_name_comes_back(direct: DirectClient, kind: str, way: str) 
     assert "filename*=UTF-8''Gr%C3%BC%C3%9Fe%20&%20%E6%97%A5" in disposition
 
 
-def test_without_downloads_no_url_is_told(make_app: Callable[..., Flask]) -> None:
+def test_responses_have_no_url_without_downloads(make_app: Callable[..., Flask]) -> None:
     direct = DirectClient(client=make_app(DOWNLOADS="off").test_client())
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
@@ -478,7 +470,9 @@ def test_without_downloads_no_url_is_told(make_app: Callable[..., Flask]) -> Non
 
 @pytest.mark.parametrize("way", ["parts", "form"])
 @pytest.mark.parametrize("said", [{}, {"size": 0}])
-def test_a_file_that_holds_nothing(make_app: Callable[..., Flask], way: str, said: dict[str, int]) -> None:
+def test_empty_file_is_stored_where_it_is_allowed(
+    make_app: Callable[..., Flask], way: str, said: dict[str, int]
+) -> None:
     direct = DirectClient(client=make_app(ALLOW_EMPTY_FILES="on").test_client())
     if way == "parts":
         upload = direct.begun("a.txt", **said)
@@ -495,7 +489,7 @@ def test_a_file_that_holds_nothing(make_app: Callable[..., Flask], way: str, sai
     assert direct.client.get(status["file"]["url"]).status_code in (200, 302)
 
 
-# Whatever a client sends.
+# Random input.
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -1,11 +1,9 @@
-"""What a client might try with the URLs, forms, ids and tokens that it is given: over the folder and an S3 that checks,
-and over moto where it checks too."""
+"""Attacks with URLs, forms, ids and tokens of direct uploads: over the folder and the strict S3, and over moto where it
+checks them too."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import datetime
 import hashlib
 import json
 import time
@@ -16,7 +14,6 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 import requests
-from itsdangerous import TimestampSigner
 
 from handler.direct import upload_ids
 from handler.direct.upload_ids import UploadId
@@ -26,20 +23,29 @@ from handler.web.access import SCOPES
 from handler.web.tokens import mint
 
 from ..support import samples
-from ..support.direct_client import MIB, DirectClient, Sent
-from ..test_lambda import SECRET
-from .test_direct import content_of
-from .test_uploads import problem
+from ..support.direct_client import (
+    MIB,
+    SCRIPT,
+    DirectClient,
+    Sent,
+    content_of,
+    earlier,
+    formed,
+    judge,
+    part_url,
+    stored,
+)
+from ..support.http_client import problem
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from flask import Flask
-    from mypy_boto3_s3 import S3Client
 
 STRICT = pytest.param("strict_s3", marks=pytest.mark.strict_s3)
 WHERE_IT_IS_CHECKED = pytest.mark.parametrize("kind", ["folder", STRICT])
-"""moto looks at no signature and at no form's policy."""
+"""moto checks neither signatures nor the policy of a form."""
 
 # Two blocks with one MD5 (X. Wang, D. Feng, X. Lai, H. Yu: "Collisions for Hash Functions MD4, MD5, HAVAL-128 and
 # RIPEMD", 2004): they differ in the highest bit of six bytes.
@@ -51,51 +57,11 @@ COLLIDING = bytes.fromhex(
 )
 COLLIDED = bytes(byte ^ (0x80 if place in (19, 45, 59, 83, 109, 123) else 0) for place, byte in enumerate(COLLIDING))
 BINARY = {"ALLOWED_EXTENSIONS": "txt png bin=application/x-test"}
-SCRIPT = b"<script>alert(1)</script>"
 
 
 @pytest.fixture
 def direct(make_app: Callable[..., Flask]) -> DirectClient:
     return DirectClient(client=make_app(**BINARY).test_client())
-
-
-@pytest.fixture
-def incoming(kind: str, destination: dict[str, str], request: pytest.FixtureRequest) -> Callable[[], list[str]]:
-    """Lists all that has come in and is not judged: every version, and uploads in parts that were not completed."""
-
-    def found() -> list[str]:
-        if kind == "folder":
-            return sorted(path.name for path in Path(destination["UPLOAD_FOLDER"], "incoming").iterdir())
-        s3: S3Client = request.getfixturevalue(kind)
-        bucket = destination["UPLOAD_BUCKET"]
-        versions = s3.list_object_versions(Bucket=bucket, Prefix="incoming/").get("Versions", [])
-        uploads = s3.list_multipart_uploads(Bucket=bucket, Prefix="incoming/").get("Uploads", [])
-        return sorted([each["Key"] for each in versions] + [each["Key"] for each in uploads])
-
-    return found
-
-
-def judge(direct: DirectClient, file_id: str) -> Any:
-    """As S3's event has it done."""
-    return direct.client.application.extensions["promotion"].promote(file_id)
-
-
-def formed(direct: DirectClient, filename: str, **query: Any) -> dict[str, Any]:
-    response = direct.presigned_post(filename, **query)
-    assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json or {}
-    return answer
-
-
-def stored(direct: DirectClient, file_id: str) -> bytes:
-    answer: Any = direct.status(file_id).json
-    assert answer["status"] == "stored", answer
-    return content_of(direct, answer["file"]["url"])
-
-
-def part_url(direct: DirectClient, upload: dict[str, Any], number: int) -> str:
-    url: str = (direct.part_url(upload, number).json or {})["url"]
-    return url
 
 
 def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[[], object]) -> None:
@@ -111,23 +77,11 @@ def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[
     monkeypatch.setattr(incoming_type, "copy_to_files", act_and_publish)
 
 
-@contextlib.contextmanager
-def earlier(seconds: int) -> Iterator[None]:
-    """What is signed now was signed then."""
-    then = time.time() - seconds
-    moment = datetime.datetime.fromtimestamp(then, datetime.UTC).replace(tzinfo=None)  # as botocore has it
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TimestampSigner, "get_timestamp", lambda _: int(then))
-        for module in ("auth", "signers"):
-            patch.setattr(f"botocore.{module}.get_current_datetime", lambda **_: moment)
-        yield
-
-
 # Overwrite a file, or write where one does not belong.
 
 
 @WHERE_IT_IS_CHECKED
-def test_what_is_signed_is_for_one_key(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_signature_is_valid_for_one_key(direct: DirectClient, stored_keys: Callable[[], list[str]]) -> None:
     victim = direct.send("a.txt", b"the victim").json or {}
     kept = stored_keys()
     file_id = victim["files"][0]["id"]
@@ -170,7 +124,7 @@ def test_a_part_url_is_signed_as_a_whole(direct: DirectClient, old: str, new: st
 
 @pytest.mark.strict_s3
 @pytest.mark.parametrize("kind", [STRICT])
-def test_a_part_url_is_for_putting_the_parts_bytes_alone(direct: DirectClient, destination: dict[str, str]) -> None:
+def test_part_url_allows_only_the_put_of_the_part(direct: DirectClient, destination: dict[str, str]) -> None:
     upload = direct.begun("b.txt")
     url = part_url(direct, upload, 1)
     # With this field S3 would copy the key that upload ids are signed with into the client's own file.
@@ -190,7 +144,7 @@ def test_a_part_url_is_for_putting_the_parts_bytes_alone(direct: DirectClient, d
         ("x-amz-meta-max-bytes", "1000000"),
     ],
 )
-def test_a_form_is_taken_as_it_was_signed(
+def test_changed_form_field_is_rejected(
     direct: DirectClient, field: str, value: str, incoming: Callable[[], list[str]]
 ) -> None:
     assert direct.post(formed(direct, "b.txt"), b"bytes", **{field: value}).status == 403
@@ -280,7 +234,7 @@ def test_a_completion_repeated_does_not_bring_a_deleted_file_back(
     assert not [key for key in stored_keys() if key.startswith("files/")]
 
 
-# Swap the bytes after the check.
+# Replace the bytes after the check.
 
 
 def test_the_colliding_blocks_collide() -> None:
@@ -380,7 +334,7 @@ def test_a_form_larger_than_was_agreed(
 
 
 @pytest.mark.parametrize("says", ["complete", "sign"])
-def test_parts_of_unsigned_lengths_that_are_too_much_together(
+def test_parts_of_unsigned_lengths_over_the_limit_are_rejected(
     make_app: Callable[..., Flask], says: str, incoming: Callable[[], list[str]]
 ) -> None:
     direct = DirectClient(client=make_app(**BINARY, MAX_FILE_BYTES=str(6 * MIB)).test_client())
@@ -408,12 +362,12 @@ def test_numbers_of_parts_whose_lengths_are_not_signed(direct: DirectClient, num
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.0", "٣", "1" * 17, "1 ", "0x1"])
-def test_what_is_no_number_of_a_part(direct: DirectClient, number: Any) -> None:
+def test_invalid_part_number_is_rejected(direct: DirectClient, number: Any) -> None:
     problem(direct.part_url(direct.begun("a.bin"), number), 400, "malformed-request")
 
 
-def test_more_than_was_said_by_metadata_that_lies(direct: DirectClient) -> None:
-    """A client's own fields are not what travels with the bytes."""
+def test_metadata_cannot_raise_the_limit(direct: DirectClient) -> None:
+    """The client's metadata is not the metadata of the object."""
     size = 6 * MIB
     upload = direct.begun("a.bin", metadata={"size": size, "max-bytes": 10**9})
     direct.put(upload, 1, bytes(size))
@@ -442,10 +396,10 @@ def test_part_of_unknown_length_is_not_signed(direct: DirectClient, size: int) -
     assert direct.part_url(direct.begun("a.bin", size=size, partSize=upload["partSize"]), 1).status_code == 200
 
 
-# Read what nobody has checked.
+# Read an unchecked upload.
 
 
-def test_what_comes_in_can_be_read_by_nobody(direct: DirectClient) -> None:
+def test_unchecked_upload_cannot_be_read(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     etag = direct.put(upload, 1, SCRIPT).etag.strip('"')
     file_id = upload["id"]
@@ -473,7 +427,7 @@ def test_what_comes_in_can_be_read_by_nobody(direct: DirectClient) -> None:
 
 @pytest.mark.strict_s3
 @pytest.mark.parametrize("kind", [STRICT])
-def test_a_download_is_for_no_other_key(direct: DirectClient) -> None:
+def test_download_url_is_valid_for_one_key(direct: DirectClient) -> None:
     answer: Any = direct.send("a.txt", b"bytes").json
     url = direct.client.get(answer["location"]).headers["Location"]
     path = urlsplit(url).path.partition("files/")[2]
@@ -483,7 +437,7 @@ def test_a_download_is_for_no_other_key(direct: DirectClient) -> None:
         assert requests.get(url.replace(f"files/{path}", key), timeout=10).status_code == 403
 
 
-# Go on with another's upload.
+# Continue the upload of another client.
 
 
 def changed(upload: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -527,7 +481,7 @@ def test_an_upload_id_with_another_key(direct: DirectClient) -> None:
     assert len(direct.parts(upload).json or []) == 1
 
 
-def test_the_upload_id_of_a_form_is_for_asking_alone(direct: DirectClient) -> None:
+def test_upload_id_of_a_form_only_opens_the_status(direct: DirectClient) -> None:
     form = formed(direct, "a.txt")
     upload_id = urlsplit(form["status"]).path.rpartition("/")[2]
     direct.post(form, b"bytes")
@@ -544,7 +498,7 @@ def test_an_upload_id_of_another_storage(direct: DirectClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_what_is_signed_for_one_thing_is_not_good_for_another(direct: DirectClient) -> None:
+def test_signature_is_valid_for_one_purpose(direct: DirectClient) -> None:
     """Upload ids, parts' URLs and forms of the folder are signed with one key."""
     upload, form = direct.begun("a.txt"), formed(direct, "a.txt")
     url = part_url(direct, upload, 1)
@@ -585,7 +539,7 @@ def test_a_long_sub_makes_no_long_upload_id(make_app: Callable[..., Flask]) -> N
     assert direct.complete(upload).status_code == 200
 
 
-# Use what has expired.
+# Use something expired.
 
 
 @WHERE_IT_IS_CHECKED
@@ -648,7 +602,7 @@ def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
         problem(response, 401, "invalid-token")
 
 
-# Store what is not allowed under a name that is.
+# Store a type that is not allowed under an allowed name.
 
 
 @pytest.mark.parametrize(
@@ -666,7 +620,7 @@ def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
     ],
 )
 @pytest.mark.parametrize("way", ["parts", "form"])
-def test_content_that_its_name_does_not_tell(
+def test_content_of_another_type_is_refused(
     direct: DirectClient,
     *,
     name: str,
@@ -701,7 +655,7 @@ def test_content_that_its_name_does_not_tell(
         ("a.txt", {"type": "text/javascript"}),
     ],
 )
-def test_what_is_refused_before_a_byte(
+def test_type_that_is_not_allowed_is_rejected_before_the_upload(
     direct: DirectClient, name: str, said: dict[str, Any], incoming: Callable[[], list[str]]
 ) -> None:
     problem(direct.begin(name, **said), 415, "type-not-allowed")
@@ -737,7 +691,7 @@ def test_without_a_token(make_app: Callable[..., Flask], incoming: Callable[[], 
         ({"exp": int(time.time()) + 2 * 3600}, 403),
     ],
 )
-def test_what_a_token_in_a_path_may_be(
+def test_token_in_the_path_is_limited(
     make_app: Callable[..., Flask], claims: dict[str, Any], status: int, incoming: Callable[[], list[str]]
 ) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
@@ -754,7 +708,7 @@ def test_a_token_in_a_header_may_be_good_for_longer(make_app: Callable[..., Flas
     assert response.status_code == 200
 
 
-def test_what_a_token_narrows_stays_narrow(
+def test_limits_of_the_token_hold_for_the_whole_upload(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], kind: str
 ) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
@@ -774,7 +728,7 @@ def test_what_a_token_narrows_stays_narrow(
     assert not [key for key in stored_keys() if key.startswith("files/")]
 
 
-def test_a_token_is_in_no_answer_and_in_no_line_of_the_log(
+def test_token_is_in_no_response_and_in_no_log_line(
     make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret_token = token(sub="ada")

@@ -16,7 +16,7 @@ from handler.web import forms
 
 from ..support import samples
 from ..support.contract import CONTRACT, resolve
-from ..test_documentation import all_problems
+from ..support.documentation import all_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ def test_no_optional_header_field_is_a_parameter() -> None:
             assert f"`{field}`" in CONTRACT["paths"][path][method]["description"]
 
 
-def test_no_import_announces_a_value_that_it_made_up() -> None:
+def test_imported_requests_have_no_made_up_values() -> None:
     """For a pattern Postman's converter makes up a value that matches: the digest of no file. For other optional values
     it writes ``<string>``, and the endpoint says what to do."""
     properties = CONTRACT["components"]["schemas"]["Announcement"]["properties"]
@@ -139,7 +139,7 @@ def test_every_operation_is_described(name: str) -> None:
         assert "X-Request-Id" in response["headers"]
 
 
-def test_it_tells_what_a_form_takes_of_a_request() -> None:
+def test_overhead_of_a_form_is_documented() -> None:
     way = CONTRACT["components"]["schemas"]["Way"]["properties"]["max_bytes"]["description"]
     assert f"With a form {forms.AROUND_FILE_BYTES:,} bytes of the request" in way
 
@@ -179,9 +179,7 @@ def test_its_server_is_where_it_came_from() -> None:
         ({"body": {"colour": "red"}}, "Unevaluated properties are not allowed"),
     ],
 )
-def test_an_answer_that_is_not_documented_is_seen(
-    make_app: Callable[..., Flask], spoil: dict[str, Any], because: str
-) -> None:
+def test_undocumented_response_is_detected(make_app: Callable[..., Flask], spoil: dict[str, Any], because: str) -> None:
     app = make_app()
 
     def spoiled(environ: Any, start_response: Any) -> Any:

@@ -14,9 +14,9 @@ from handler.gateway import make_handler
 from handler.routes import page
 
 from ..support.direct_client import DirectClient
+from ..support.documentation import section
 from ..support.gateway_events import Reply, read_payload_1, rest_event
-from ..test_documentation import section
-from ..test_lambda import SECRET
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

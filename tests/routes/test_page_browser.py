@@ -22,8 +22,7 @@ from handler.settings import Settings
 from handler.web.tokens import mint
 
 from ..support import chromium, samples
-from ..test_lambda import SECRET
-from ..test_sam import api, artifact, options  # noqa: F401  (fixtures)
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -1282,16 +1281,16 @@ def test_a_stored_text_does_not_run_in_the_page_of_another_site(
 @pytest.mark.strict_s3
 def test_the_built_artifact_under_sam_local(
     page: Page,
-    api: str,  # noqa: F811  (the fixture itself)
+    sam_api: str,
     strict_s3: S3Client,
     strict_bucket: str,
     tmp_path: Path,
 ) -> None:
     let_browsers_send(strict_s3, strict_bucket)
     page.set_default_timeout(120_000)  # a container for each request
-    page.goto(f"{api}/#token={mint(SECRET, expires_seconds=600)}")
+    page.goto(f"{sam_api}/#token={mint(SECRET, expires_seconds=600)}")
     choose(page, named("small.png", PNG))
-    assert f"{api}/files/" in expect_state(page, "small.png", "stored")
+    assert f"{sam_api}/files/" in expect_state(page, "small.png", "stored")
     choose(page, large(tmp_path))
     expect_state(page, "large.png", "stored")
     assert sizes_in(strict_s3, strict_bucket) == {"large.png": len(LARGE), "small.png": len(PNG)}

@@ -1,4 +1,4 @@
-"""Uppy as it comes from npm, in a real browser: what it sends arrives, whatever happens in between.
+"""Uppy from npm in a real browser: its uploads arrive, even after interruptions.
 
 A page of another origin uploads to the local server, over a folder and over a strict S3. Between them stand gates,
 which hold the bytes in the middle of a file for as long as a test needs. ``make browser`` brings Playwright and Uppy.
@@ -9,29 +9,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from handler.web.tokens import mint
 
-from ..support import chromium, samples
+from ..support import samples
 from ..support.gate import Gate
-
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    pytest.skip("playwright is not installed; make browser brings it", allow_module_level=True)
+from ..support.page_server import PageHandler, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from playwright.sync_api import Browser, Page, Request, Route
 
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed; make browser brings it")
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
@@ -60,30 +54,19 @@ SECRET = "no secret but long enough to pass for one"
 NEW_SECRET = "another one since the first one is out by now"
 
 
-class PageServer(BaseHTTPRequestHandler):
+class PageServer(PageHandler):
     """Another web site, whose page uploads."""
 
-    def do_GET(self) -> None:
-        path = unquote(self.path)
+    def answer(self, path: str) -> None:
         name = path.removeprefix("/files/")
         if path == "/":
-            self._send("text/html", (ROOT / "tests" / "uppy.html").read_bytes())
+            self.send("text/html", (ROOT / "tests" / "uppy.html").read_bytes())
         elif path == "/uppy.min.mjs":
-            self._send("text/javascript", UPPY.read_bytes())
+            self.send("text/javascript", UPPY.read_bytes())
         elif name in FILES:
-            self._send("application/octet-stream", FILES[name])
+            self.send("application/octet-stream", FILES[name])
         else:
             self.send_error(404)
-
-    def _send(self, media_type: str, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +74,8 @@ def site() -> Iterator[str]:
     """The page's origin."""
     if not UPPY.is_file():
         pytest.skip(f"{UPPY.relative_to(ROOT)} is missing; make browser brings it with npm")
-    with ThreadingHTTPServer(("127.0.0.1", 0), PageServer) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    if not executable:
-        pytest.skip("there is no chromium on the PATH; .ci/run installs it")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=chromium.OPTIONS)
-        yield browser
-        browser.close()
+    with serve(PageServer) as origin:
+        yield origin
 
 
 @dataclass
@@ -114,7 +84,7 @@ class Endpoint:
 
     :param environ: its settings.
     :param front: between the browser and the server.
-    :param storage: between whoever sends files and what keeps them.
+    :param storage: between the browser and the storage.
     """
 
     environ: dict[str, str]
@@ -191,7 +161,7 @@ def endpoint(kind: str, destination: dict[str, str], site: str, request: pytest.
 def left_over(
     kind: str, destination: dict[str, str], stored_keys: Callable[[], list[str]], request: pytest.FixtureRequest
 ) -> Callable[[], list[str]]:
-    """What is left of uploads that came to nothing."""
+    """Lists the leftovers of uploads that failed."""
 
     def keys() -> list[str]:
         found = [key for key in stored_keys() if not key.startswith("secret")]
@@ -209,14 +179,14 @@ def left_over(
 class Uppy:
     """Uppy in a page.
 
-    :param heard: what the page has requested of the endpoint and of the storage, preflights aside.
+    :param heard: the requests of the page to the endpoint and to the storage, except preflights.
     """
 
     page: Page
     heard: list[Request] = field(default_factory=list)
 
     def requests(self, method: str) -> list[str]:
-        """The URLs of what was requested so far."""
+        """Return the URLs of all requests so far."""
         self.page.evaluate("() => 0")  # Playwright listens only while it is asked something
         return [each.url for each in self.heard if each.method == method]
 
@@ -238,7 +208,7 @@ class Uppy:
         self.page.evaluate("(endpoint) => renew(endpoint)", endpoint)
 
     def ask(self, url: str) -> dict[str, Any]:
-        """What became of an upload, asked by the page."""
+        """Return the status of an upload, as the page reads it."""
         status: dict[str, Any] = self.page.evaluate("(url) => ask(url)", url)
         return status
 
@@ -255,19 +225,19 @@ class Uppy:
         return self.page.evaluate("(endpoint) => tell(endpoint)", endpoint)
 
     def result(self) -> dict[str, Any]:
-        """What Uppy says when it is done."""
+        """Wait for Uppy's result, and return it."""
         result: dict[str, Any] = self.page.evaluate("() => inTime(result)")
         return result
 
     def stored(self) -> dict[str, Any]:
-        """What Uppy says of the one file that it uploaded."""
+        """Return Uppy's result for the only file, which must be uploaded."""
         result = self.result()
         assert result["failed"] == []
         (file,) = result["successful"]
         return dict(file)
 
     def failed(self) -> dict[str, Any]:
-        """What Uppy says of the one file that it could not upload."""
+        """Return Uppy's result for the only file, which must have failed."""
         result = self.result()
         assert result["successful"] == []
         (file,) = result["failed"]
@@ -315,7 +285,7 @@ def check_progress(uppy: Uppy) -> int:
 
     :returns: how many bytes Uppy says it sent.
     """
-    # Uppy tells of it twice a second at most, and so perhaps a moment after it is done.
+    # Uppy reports its progress at most twice a second, so perhaps a moment after the result.
     uppy.page.wait_for_function("() => progress.percent.at(-1) === 100")
     progress = uppy.page.evaluate("() => progress")
     assert progress["errors"] == []
@@ -326,7 +296,7 @@ def check_progress(uppy: Uppy) -> int:
     return sent
 
 
-def test_who_has_read_nothing_sends_one_form(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_default_options_send_one_form(endpoint: Endpoint, uppy: Uppy) -> None:
     uppy.make(endpoint.url)
     uppy.add("large.png")
     uppy.begin()
@@ -340,7 +310,7 @@ def test_who_has_read_nothing_sends_one_form(endpoint: Endpoint, uppy: Uppy) -> 
     assert check_progress(uppy) > len(LARGE)  # with the form around it
 
 
-def test_what_the_readme_recommends(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
+def test_options_of_the_readme(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
     uppy.make(endpoint.url, part_bytes=25_000_000, declared=True)
     uppy.add("large.png")
     endpoint.storage.hold_after(30 * MIB)
@@ -387,7 +357,7 @@ def test_a_token_that_ends_in_the_middle_is_renewed(endpoint: Endpoint, uppy: Up
     check_stored(endpoint, uppy.stored()["uploadURL"])
     asked = uppy.parts_asked_for()
     assert sorted(set(asked)) == list(range(1, PARTS + 1))
-    assert len(asked) <= PARTS + 1  # what had arrived was not sent again
+    assert len(asked) <= PARTS + 1  # no part was sent twice
 
 
 @pytest.mark.parametrize("interruption", ["cut", "restart", "offline", "pause"])
@@ -450,7 +420,8 @@ def test_cancelling_in_the_middle_leaves_nothing(
         uppy.page.evaluate("() => uppy.cancelAll()")
     assert deleted.value.status == 200
     endpoint.storage.release()
-    end = time.monotonic() + 30  # what was being received goes when the server sees that nobody sends it any more
+    # The server deletes a part that it receives only when it sees that the connection has ended.
+    end = time.monotonic() + 30
     while left_over() and time.monotonic() < end:
         time.sleep(0.1)
     assert left_over() == []
@@ -476,8 +447,8 @@ def test_content_that_is_refused_is_an_error_with_a_reason(endpoint: Endpoint, u
 
 
 def test_a_small_file_that_is_refused_has_a_status(endpoint: Endpoint, uppy: Uppy) -> None:
-    """In Uppy's bundle is an aws-s3 of before 6.2.1: it never sends a file of up to 5 MiB in parts, whatever
-    ``shouldUseMultipart`` says, and nothing tells it. Later ones do, and end as in the test above."""
+    """Uppy's bundle has an aws-s3 before 6.2.1. It never sends a file of up to 5 MiB in parts, even if
+    ``shouldUseMultipart`` returns true. Later versions do, and end as in the test above."""
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("small page.png")
     uppy.begin()

@@ -208,7 +208,7 @@ class InParts:
     """An upload in parts that was begun, and not completed.
 
     :param arrived: numbers of the answered parts.
-    :param end: what was asked for last, and not answered; or "aborted".
+    :param end: the last request, if it got no response; or "aborted".
     """
 
     key: str
@@ -223,7 +223,7 @@ class InParts:
 
 @dataclass
 class Told:
-    """All that clients were told."""
+    """Everything that clients know from responses."""
 
     files: list[Stored] = field(default_factory=list)
     forms: list[tuple[str, bytes]] = field(default_factory=list)

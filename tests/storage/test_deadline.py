@@ -22,7 +22,7 @@ from handler.storage.s3.files import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
 
 from ..conftest import BUCKET
 from ..support import samples
-from .test_storage import ID
+from ..support.stored_files import ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Clock:
 
 
 class S3:
-    """Stands where botocore sends: behaviours by method, each of which says how long it takes and what comes of it."""
+    """Replaces botocore's sending. Each method is a behaviour, with the time that it takes and its result."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -157,14 +157,14 @@ def test_an_s3_that_fails_slowly(s3: S3, clock: Clock, put: str, count: int) -> 
     assert s3.began.count("POST") == 1, "the take-back is one attempt"
 
 
-def test_slow_files_are_stored_as_long_as_there_is_time(s3: S3, clock: Clock) -> None:
+def test_slow_files_within_the_deadline_are_stored(s3: S3, clock: Clock) -> None:
     s3.behaviours = {"PUT": s3.is_slow, "POST": s3.is_good}
     assert upload(2 * intake.STORED_AT_ONCE).status_code == 201
     assert set(s3.began) == {"PUT"}
     assert clock.now() == 2 * (READ_SECONDS - 1)
 
 
-def test_more_slow_files_than_there_is_time_for_are_taken_back(s3: S3, clock: Clock) -> None:
+def test_slow_files_over_the_deadline_are_deleted(s3: S3, clock: Clock) -> None:
     s3.behaviours = {"PUT": s3.is_slow, "POST": s3.is_good}
     assert upload(100).status_code == 503
     assert s3.began == ["PUT"] * 2 * intake.STORED_AT_ONCE + ["POST"]
@@ -172,13 +172,13 @@ def test_more_slow_files_than_there_is_time_for_are_taken_back(s3: S3, clock: Cl
 
 
 @pytest.mark.parametrize("behaviour", ["throttles", "hangs"])
-def test_what_fails_fast_is_tried_again_to_the_last_and_what_fails_slowly_is_not(s3: S3, behaviour: str) -> None:
+def test_fast_failures_are_retried_and_slow_ones_are_not(s3: S3, behaviour: str) -> None:
     s3.behaviours = {"PUT": getattr(s3, behaviour), "POST": s3.is_good}
     assert upload().status_code == 503
     assert s3.began.count("PUT") == (ATTEMPTS if behaviour == "throttles" else 2)
 
 
-def test_a_take_back_that_is_turned_away_at_once_is_tried_again(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_cleanup_is_retried(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.5)
     s3.behaviours = {"PUT": s3.hangs, "POST": s3.throttles}
     assert upload().status_code == 503
@@ -187,14 +187,14 @@ def test_a_take_back_that_is_turned_away_at_once_is_tried_again(s3: S3, monkeypa
 
 @pytest.mark.parametrize("delete", ["hangs", "takes_no_connection", "cuts_off_late"])
 @pytest.mark.parametrize("head", ["is_slow", "hangs", "takes_no_connection"])
-def test_deleting(s3: S3, clock: Clock, head: str, delete: str) -> None:
+def test_delete_has_a_deadline(s3: S3, clock: Clock, head: str, delete: str) -> None:
     s3.behaviours = {"HEAD": getattr(s3, head), "DELETE": getattr(s3, delete)}
     assert client().delete(f"/files/{ID}/a.txt").status_code == 503
     assert clock.now() < GATEWAY_SECONDS - 2
 
 
 @pytest.mark.parametrize("head", ["hangs", "takes_no_connection", "cuts_off_late"])
-def test_downloading(s3: S3, clock: Clock, head: str) -> None:
+def test_download_has_a_deadline(s3: S3, clock: Clock, head: str) -> None:
     s3.behaviours = {"HEAD": getattr(s3, head)}
     assert client().get(f"/files/{ID}/a.txt").status_code == 503
     assert clock.now() < GATEWAY_SECONDS - 2
@@ -219,7 +219,7 @@ UPLOADS = "/upload/s3/multipart"
         ("GET", f"/upload/{ID}"),
     ],
 )
-def test_straight_to_the_storage(
+def test_direct_upload_has_a_deadline(
     s3: S3, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, method: str, path: str, first: str, then: str
 ) -> None:
     """The first call, most often for the key of the upload ids, takes its time, and then comes another one."""
@@ -238,9 +238,7 @@ def test_straight_to_the_storage(
     assert clock.now() < GATEWAY_SECONDS - 2
 
 
-def test_what_is_larger_than_what_fits_through_lambda_has_more_time(
-    s3: S3, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_over_the_limit_of_lambda_has_more_time(s3: S3, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "LAMBDA_MAX_BODY_BYTES", LAMBDA_MAX_BODY_BYTES // 2**20)
     s3.behaviours = {"PUT": s3.is_slow}
     assert upload(100).status_code == 201

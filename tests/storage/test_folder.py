@@ -1,4 +1,4 @@
-"""What only a folder can show: faults in the middle of a write, and what they leave."""
+"""The folder storage: faults in the middle of a write, and their leftovers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from handler.problems import AlreadyExists, StorageUnavailable
 from handler.storage.folder.files import STALE_SECONDS, LocalStorage
 
-from .test_storage import ID, file, put
+from ..support.stored_files import ID, file, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def test_the_folder_looks_as_documented(local: LocalStorage, folder: Path) -> No
     assert (folder / "files" / ID).stat().st_mode & 0o777 == 0o700, "other accounts of the machine cannot read it"
 
 
-def test_a_folder_that_takes_no_new_file_is_known_at_once(folder: Path) -> None:
+def test_read_only_folder_is_rejected_at_once(folder: Path) -> None:
     folder.mkdir()
     (folder / "tmp").symlink_to("/proc/self/fdinfo")  # not even root can make a file there
     with pytest.raises(OSError, match="uploads/tmp/tmp"):
@@ -61,7 +61,7 @@ def system_calls() -> list[tuple[Any, str]]:
 
 
 def fail_at(patch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:
-    """Let the system fail at that step; what it returns tells how many there were."""
+    """Let the system fail at that step. Return the number of steps."""
     calls = itertools.count()
 
     def failing(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,7 +96,7 @@ def test_a_fault_at_any_step_leaves_nothing(
     put(local)  # and a second try succeeds
 
 
-def test_there_are_no_more_steps_than_those(local: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_of_steps_is_complete(local: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = local.open_writer()
     with monkeypatch.context() as patch:
         steps = fail_at(patch, -1)
@@ -197,7 +197,7 @@ def test_a_file_is_forgotten_without_a_file_descriptor(local: LocalStorage, fold
     assert list((folder / "tmp").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_swept_when_it_is_a_day_old(local: LocalStorage, folder: Path) -> None:
+def test_leftovers_of_a_killed_process_are_swept_after_a_day(local: LocalStorage, folder: Path) -> None:
     put(local)
     for name in ("old", "new", "growing"):
         (folder / "tmp" / name).mkdir()

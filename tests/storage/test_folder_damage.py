@@ -21,13 +21,11 @@ from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
 from handler.storage.folder.durable import copy_file, make_directory
 from handler.storage.folder.files import LocalStorage, LocalWriter
 
-from ..direct.test_promotion import begun, part_ticket
-from ..routes.test_direct import content_of
-from ..routes.test_direct_attacks import SCRIPT, earlier, formed, stored
-from ..routes.test_uploads import problem
-from ..support.direct_client import MIB, DirectClient
-from .test_storage import ID, file, put
-from .test_storage import content_of as content_in
+from ..support.direct_client import MIB, SCRIPT, DirectClient, content_of, earlier, formed, stored
+from ..support.folder_uploads import begun, part_ticket
+from ..support.http_client import problem
+from ..support.stored_files import ID, file, put
+from ..support.stored_files import content_of as content_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 DAMAGED = [b"", bytes(300), b'{"id": "01', b"\xff\xfe", b"[]", b"null", b"{}", b'{"size": "x"}', b"[" * 100_000]
-"""What a power loss or a failing disk leaves of a JSON object."""
+"""Remains of a JSON object after a power loss or on a failing disk."""
 
 damaged = pytest.mark.parametrize("data", DAMAGED, ids=lambda data: repr(data[:12]))
 folder_only = pytest.mark.parametrize("kind", ["folder"])
@@ -375,9 +373,7 @@ def test_a_part_that_arrives_while_its_upload_is_removed_is_refused(
     assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
 
 
-def test_a_list_made_while_the_upload_is_removed_is_not_taken_for_the_whole(
-    uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_list_made_during_removal_is_not_complete(uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = begun(uploads)
     for number in (1, 2):
         uploads.take_part(part_ticket(uploads, file_id, number), [bytes(5 * MIB)])
@@ -616,7 +612,7 @@ def test_new_parents_of_the_folder_are_synced(tmp_path: Path, monkeypatch: pytes
     assert len(synced) == 3
 
 
-def test_a_copy_of_another_length_than_was_said_is_a_failure(tmp_path: Path) -> None:
+def test_copy_of_unexpected_length_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"12345")
     with (tmp_path / "target").open("w+b") as target:
         for size in (4, 6):

@@ -18,8 +18,7 @@ from handler.settings import Settings
 from handler.storage.folder.direct import LocalIncoming
 
 from ..conftest import BufferedClient
-from ..routes.test_direct_attacks import formed
-from ..support.direct_client import DirectClient
+from ..support.direct_client import DirectClient, formed
 from ..support.power_loss import Disk, Remains
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from ..support.power_loss import Loss
 
 PARTS = [b"the first part, ", b"the second one, ", b"the last one"]
-"""Of one upload. Its client does not say how many there are, so the endpoint cannot tell that one is missing."""
+"""The parts of one upload. Its client does not send their number, so the endpoint cannot notice a missing part."""
 WHOLE = {b"by PUT", b"to be deleted", b"one", b"two", b"by form", b"".join(PARTS)}
 PAGE = b"<script>alert(1)</script>"
 
@@ -41,7 +40,7 @@ def start(folder: Path) -> DirectClient:
 
 @dataclass
 class Answered:
-    """All that clients were told."""
+    """Everything that clients know from responses."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     """By URL."""
@@ -153,9 +152,7 @@ def finish(direct: DirectClient, upload: dict[str, Any], count: int, *, may_be_g
 
 
 @pytest.mark.parametrize("takes", ["names and bytes", "bytes"])
-def test_a_power_loss_at_any_moment_takes_back_no_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: Loss
-) -> None:
+def test_power_loss_undoes_no_confirmed_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: Loss) -> None:
     told, moments, disk = Answered(), list[tuple[Remains, Answered]](), None
     root = tmp_path / "disk"
     root.mkdir()

@@ -1,4 +1,4 @@
-"""What S3 is asked, and what happens when it does not do it."""
+"""Requests to S3, and failures of S3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from handler.storage.s3.files import MEMORY_BYTES, S3Storage, make_client, requi
 
 from ..conftest import BUCKET
 from ..support import fake_s3, samples
-from .test_storage import ID, file, put
+from ..support.stored_files import ID, file, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def upload(name: str = "a.txt") -> Any:
     return client.post("/upload", data={"file": (io.BytesIO(samples.TEXT), name)})
 
 
-def test_what_is_asked_of_s3(fake: fake_s3.FakeS3) -> None:
+def test_requests_to_s3(fake: fake_s3.FakeS3) -> None:
     answer = upload("Grüße.txt").json
     ((method, path, headers),) = fake.requests
     assert (method, path) == ("PUT", f"/{BUCKET}/files/{answer['files'][0]['id']}/Grue.txt")
@@ -67,7 +67,7 @@ def test_what_is_asked_of_s3(fake: fake_s3.FakeS3) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["throttle", "error", "reset", "reset in the middle", "no http"])
-def test_what_fails_twice_and_then_works_has_worked(fake: fake_s3.FakeS3, behaviour: str) -> None:
+def test_two_failures_are_retried(fake: fake_s3.FakeS3, behaviour: str) -> None:
     fake.behaviours = [behaviour, behaviour]
     assert upload().status_code == 201
     assert [method for method, _, _ in fake.requests] == ["PUT"] * 3
@@ -89,7 +89,7 @@ def test_what_fails_twice_and_then_works_has_worked(fake: fake_s3.FakeS3, behavi
         "page with an ETag",
     ],
 )
-def test_what_keeps_failing_is_503(fake: fake_s3.FakeS3, behaviour: str) -> None:
+def test_repeated_failure_is_503(fake: fake_s3.FakeS3, behaviour: str) -> None:
     fake.behaviours = [behaviour] * 100
     response = upload()
     assert response.status_code == 503
@@ -111,9 +111,7 @@ def test_what_keeps_failing_is_503(fake: fake_s3.FakeS3, behaviour: str) -> None
         ("page", 1),
     ],
 )
-def test_what_was_stored_although_s3_said_otherwise_is_taken_back(
-    fake: fake_s3.FakeS3, behaviour: str, attempts: int
-) -> None:
+def test_object_stored_despite_an_error_is_deleted(fake: fake_s3.FakeS3, behaviour: str, attempts: int) -> None:
     fake.behaviours = ["store, then " + behaviour] + [behaviour] * (attempts - 1)
     assert upload().status_code == 503
     assert [method for method, _, _ in fake.requests] == ["PUT"] * attempts + ["POST"], "without looking for it first"
@@ -121,7 +119,7 @@ def test_what_was_stored_although_s3_said_otherwise_is_taken_back(
 
 
 @pytest.mark.parametrize("behaviour", ["garbage", "forbid", "throttle", "reset", "no http"])
-def test_a_take_back_that_fails_hides_nothing(
+def test_failed_cleanup_does_not_hide_the_error(
     fake: fake_s3.FakeS3, behaviour: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.behaviours = ["store, then forbid"] + [behaviour] * 100
@@ -145,20 +143,20 @@ def test_a_lost_answer_to_a_write_that_worked_is_no_conflict(fake: fake_s3.FakeS
     assert [body for _, body in fake.objects.values()] == [samples.TEXT]
 
 
-def test_a_conflict_with_a_write_of_our_own_is_none(fake: fake_s3.FakeS3) -> None:
+def test_conflict_with_our_own_write_is_success(fake: fake_s3.FakeS3) -> None:
     fake.behaviours = ["store, then conflict"]
     assert upload().status_code == 201
     assert [method for method, _, _ in fake.requests] == ["PUT", "HEAD"]
 
 
-def test_a_conflict_with_a_write_of_which_nothing_came_can_be_tried_again(fake: fake_s3.FakeS3) -> None:
+def test_conflict_with_a_failed_write_can_be_retried(fake: fake_s3.FakeS3) -> None:
     fake.behaviours = ["conflict"]
     response = upload()
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
 
 
 @pytest.mark.parametrize("behaviour", ["conflict", "good"])  # "good": it is there already, which is a 412
-def test_a_conflict_with_somebody_elses_file_leaves_it(
+def test_conflict_keeps_the_other_file(
     fake: fake_s3.FakeS3, storage: S3Storage, monkeypatch: pytest.MonkeyPatch, behaviour: str
 ) -> None:
     theirs = put(storage, b"theirs")
@@ -236,7 +234,7 @@ def test_every_response_of_s3_is_checked(module: str) -> None:
     assert checked > 3
 
 
-def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     with pytest.raises(StorageUnavailable):
@@ -267,7 +265,7 @@ def test_a_presigned_url_is_sigv4_for_the_regions_own_host(monkeypatch: pytest.M
 def test_a_presigned_url_is_signed_for_its_method(head: bool, method: str) -> None:
     url = urlsplit(S3Storage(BUCKET, client=make_client()).download(file(), head=head))
     query, _, signature = url.query.partition("&X-Amz-Signature=")
-    # AWS, "Authenticating Requests: Using Query Parameters": what is signed, and the key that is made for a day.
+    # AWS, "Authenticating Requests: Using Query Parameters": the signed text, and the signing key of a day.
     canonical_query = "&".join(sorted(query.split("&")))
     request = f"{method}\n{url.path}\n{canonical_query}\nhost:{url.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
     parameters = parse_qs(query)
@@ -280,7 +278,7 @@ def test_a_presigned_url_is_signed_for_its_method(head: bool, method: str) -> No
     assert signature == key.hex()
 
 
-def test_over_tls_the_body_is_not_hashed_a_second_time() -> None:
+def test_body_is_not_hashed_twice_over_tls() -> None:
     sent: list[Any] = []
 
     def stop(request: Any, **_: Any) -> None:
@@ -297,7 +295,7 @@ def test_over_tls_the_body_is_not_hashed_a_second_time() -> None:
     assert sent[0].headers["X-Amz-Content-SHA256"] == b"UNSIGNED-PAYLOAD"
 
 
-def test_all_files_on_their_way_in_share_what_may_be_in_memory(s3: S3Client) -> None:
+def test_concurrent_uploads_share_one_memory_limit(s3: S3Client) -> None:
     storage = S3Storage(BUCKET, client=s3)
     contents = [bytes([number]) * 1024 * 1024 for number in range(20)]
     tracemalloc.start()
@@ -321,7 +319,7 @@ def test_all_files_on_their_way_in_share_what_may_be_in_memory(s3: S3Client) -> 
         assert tracemalloc.get_traced_memory()[0] - before < MEMORY_BYTES / 2
         assert late.read(MEMORY_BYTES - 1, 9) == b"xx"
 
-        later = storage.open_writer()  # has what the last one gave back when it went to disk
+        later = storage.open_writer()  # gets the memory that the last writer freed when it moved to disk
         later.write(b"x" * MEMORY_BYTES)
         assert tracemalloc.get_traced_memory()[0] - before > MEMORY_BYTES / 2
         late.abort()

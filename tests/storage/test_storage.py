@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from handler.problems import AlreadyExists
-from handler.storage import StoredFile, new_id
+from handler.storage import new_id
+
+from ..support.stored_files import ID, content_of, file, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from handler.storage import Storage
 
-ID = "0123456789abcdef0123456789abcdef"
 
-
-def file(content: bytes = b"some bytes", **changes: Any) -> StoredFile:
-    attributes: dict[str, Any] = {
-        "id": ID,
-        "name": "a.txt",
-        "original_name": "ä b.txt",
-        "size": len(content),
-        "media_type": "text/plain",
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    return StoredFile(**attributes | changes)
-
-
-def put(storage: Storage, content: bytes = b"some bytes", **changes: Any) -> StoredFile:
-    stored = file(content, **changes)
-    writer = storage.open_writer()
-    writer.write(content)
-    writer.commit(stored)
-    return stored
-
-
-def content_of(storage: Storage, stored: StoredFile) -> bytes:
-    where = storage.download(stored)
-    if isinstance(where, Path):
-        return where.read_bytes()
-    return fetch(where)
-
-
-def fetch(url: str) -> bytes:
-    import requests  # noqa: PLC0415  (moto's own way of answering a URL)
-
-    answer = requests.get(url, timeout=10)
-    assert answer.status_code == 200
-    return answer.content
-
-
-def test_what_was_committed_is_found_with_all_that_is_known_of_it(storage: Storage) -> None:
+def test_committed_file_is_found_with_its_attributes(storage: Storage) -> None:
     stored = put(storage)
     assert storage.find(stored.id, stored.name) == stored
     assert content_of(storage, stored) == b"some bytes"
 
 
-def test_nothing_is_to_be_seen_before_the_commit(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
+def test_file_is_invisible_before_the_commit(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
     writer = storage.open_writer()
     writer.write(b"some bytes")
     assert not [key for key in stored_keys() if key.startswith("files/")]
@@ -84,7 +47,7 @@ def test_abort_after_commit_does_nothing(storage: Storage) -> None:
     assert content_of(storage, file()) == b"some bytes"
 
 
-def test_what_is_being_written_can_be_read_back(storage: Storage) -> None:
+def test_open_writer_can_be_read(storage: Storage) -> None:
     writer = storage.open_writer()
     writer.write(b"0123")
     assert writer.read(1, 2) == b"12"
@@ -109,7 +72,7 @@ def test_a_file_is_never_replaced(storage: Storage, kind: str, name: str) -> Non
     assert storage.find(ID, "a.txt") == first
 
 
-def test_committing_the_very_same_bytes_again_is_no_overwriting(storage: Storage, kind: str) -> None:
+def test_commit_of_the_same_bytes_succeeds(storage: Storage, kind: str) -> None:
     if kind == "folder":
         pytest.skip("only over a network can the answer to a write get lost")
     put(storage)
@@ -134,9 +97,7 @@ def test_storage_contains_id_of_stored_file_only(storage: Storage) -> None:
     assert not storage.contains(ID)
 
 
-def test_what_is_taken_back_is_gone_whether_it_was_there_or_not(
-    storage: Storage, stored_keys: Callable[[], list[str]]
-) -> None:
+def test_best_effort_delete_accepts_missing_files(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
     other = put(storage, id="f" * 32)
     before = stored_keys()
     stored, never_stored = put(storage), file(id="e" * 32)

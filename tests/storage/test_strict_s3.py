@@ -1,4 +1,4 @@
-"""What only an S3 that checks can show; the contract tests run over it as well.
+"""Checks that only the strict S3 makes. The contract tests run over it as well.
 
 Two things it does not do, unlike AWS: it lets anyone read without a signature, and it looks for `If-None-Match` before
 it writes and not while it writes, so that of several writes to one key at the same moment more than one succeeds.
@@ -14,7 +14,7 @@ import requests
 from handler.problems import StorageUnavailable
 from handler.storage.s3.files import S3Storage
 
-from .test_storage import ID, content_of, file, put
+from ..support.stored_files import ID, content_of, file, put
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,4 +1,4 @@
-"""Forms as browsers and other clients put them on the wire, written by hand after what each of them sends.
+"""Forms as browsers and other clients send them, written by hand.
 
 They differ in the boundary, in the order and number of header fields, and in how they write a name that is not ASCII or
 holds a quote: browsers write UTF-8 and percent-encode the quote, CR and LF (WHATWG HTML, "Multipart form data"), older

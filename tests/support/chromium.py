@@ -1,4 +1,4 @@
-"""How the browser tests start Chromium: alone, and quiet towards the network."""
+"""The options of Chromium in the browser tests: one process tree, and no requests of its own."""
 
 from __future__ import annotations
 

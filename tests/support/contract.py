@@ -1,4 +1,4 @@
-"""What ``handler/openapi.json`` says about an answer, and whether the answer is like that."""
+"""Responses, compared with ``handler/openapi.json``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTRACT: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
 
 
 def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """What a reference stands for; anything else as it is."""
+    """Return the target of a reference, and any other node unchanged."""
     while "$ref" in node:
         keys = node["$ref"].removeprefix("#/").split("/")
         node = CONTRACT
@@ -69,7 +69,7 @@ def check(app: Flask, response: TestResponse) -> None:
 
 
 def check_refusal(status: int, headers: Message, body: bytes) -> None:
-    """Assert that an answer to what is no request is one that every upload may get."""
+    """Assert that the response to a malformed request is documented for every upload."""
     responses = CONTRACT["paths"]["/upload/{name}"]["put"]["responses"]
     documented = resolve(responses[str(status)])
     assert set(documented["headers"]) <= set(headers)
@@ -78,7 +78,7 @@ def check_refusal(status: int, headers: Message, body: bytes) -> None:
 
 
 def _documented(app: Flask, *, path: str, method: str) -> tuple[str, dict[str, Any]]:
-    """The path as the contract has it, and what may be answered there."""
+    """Return the path in the contract, and its documented responses."""
     try:
         rule, _ = app.url_map.bind("localhost").match(path, method, return_rule=True)
     except HTTPException as error:
@@ -87,7 +87,7 @@ def _documented(app: Flask, *, path: str, method: str) -> tuple[str, dict[str, A
         responses = {str(error.code): CONTRACT["components"]["responses"][name]}
         return path, responses | {"403": CONTRACT["components"]["responses"]["Forbidden"]}
     template = rule.rule.replace("<", "{").replace(">", "}")
-    if method == "OPTIONS":  # no operation of the document: it is answered everywhere, but for whom nothing is
+    if method == "OPTIONS":  # the document has no such operation; only a client without access gets an error
         return template, {"403": CONTRACT["components"]["responses"]["Forbidden"]}
     operation = CONTRACT["paths"][template]["get" if method == "HEAD" else method.lower()]
     return template, operation["responses"]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import io
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
 import requests
+from itsdangerous import TimestampSigner
+
+from .stored_files import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
@@ -107,11 +114,67 @@ class DirectClient:
 
 
 def _send(method: str, url: str, **body: Any) -> requests.Response:
-    """LocalStack answers what it refuses before it has read it. Now and then that ends in a client which writes, to a
-    server that does not read: then the connection is cut, and another one tried."""
+    """Send a request, and try again on another connection if this one breaks.
+
+    LocalStack rejects requests before it has read them. If the client still writes, the connection breaks.
+    """
     for _ in range(3):
         try:
             return requests.request(method, url, timeout=20, **body)
         except requests.ConnectionError:
             continue
     return requests.request(method, url, timeout=60, **body)
+
+
+def content_of(direct: DirectClient, url: str) -> bytes:
+    """Download a file."""
+    response = direct.client.get(url)
+    return fetch(response.headers["Location"]) if response.status_code == 302 else response.data
+
+
+SCRIPT = b"<script>alert(1)</script>"
+
+
+def judge(direct: DirectClient, file_id: str) -> Any:
+    """Promote an upload, as the event of S3 does."""
+    return direct.client.application.extensions["promotion"].promote(file_id)
+
+
+def formed(direct: DirectClient, filename: str, **query: Any) -> dict[str, Any]:
+    """Return the presigned post for a file."""
+    response = direct.presigned_post(filename, **query)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json or {}
+    return answer
+
+
+def stored(direct: DirectClient, file_id: str) -> bytes:
+    """Return the content of an upload that must be stored."""
+    answer: Any = direct.status(file_id).json
+    assert answer["status"] == "stored", answer
+    return content_of(direct, answer["file"]["url"])
+
+
+def part_url(direct: DirectClient, upload: dict[str, Any], number: int) -> str:
+    """Return the presigned URL of a part."""
+    url: str = (direct.part_url(upload, number).json or {})["url"]
+    return url
+
+
+@contextlib.contextmanager
+def earlier(seconds: int) -> Iterator[None]:
+    """Set the clock of everything that signs back by that many seconds."""
+    then = time.time() - seconds
+    moment = datetime.datetime.fromtimestamp(then, datetime.UTC).replace(tzinfo=None)  # as botocore has it
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TimestampSigner, "get_timestamp", lambda _: int(then))
+        for module in ("auth", "signers"):
+            patch.setattr(f"botocore.{module}.get_current_datetime", lambda **_: moment)
+        yield
+
+
+def send_form(direct: DirectClient, filename: str, data: bytes) -> dict[str, Any]:
+    """Send a file with a presigned post, and return the post. Nobody has asked for the verdict yet."""
+    form = formed(direct, filename)
+    assert direct.post(form, data).status == 204
+    return form

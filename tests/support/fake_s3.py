@@ -17,7 +17,7 @@ PAGE = b"<html><title>Sign in to use this network</title></html>"
 
 @dataclass
 class FakeS3:
-    """What it has seen, and how it is going to behave: a behaviour for each request to come, then good ones."""
+    """The requests so far, and a behaviour for each request to come. After these all responses are good."""
 
     url: str = ""
     behaviours: list[str] = field(default_factory=list)

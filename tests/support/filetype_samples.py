@@ -34,7 +34,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 def jpeg(width: int = 16, height: int = 16, *, segments: bytes = b"", frame: int = 0xC0, components: int = 3) -> bytes:
     """
-    :param segments: what stands between the start and the frame header.
+    :param segments: the bytes between the start and the frame header.
     """
     sof = struct.pack(">BBHBHHB", 0xFF, frame, 8 + 3 * components, 8, height, width, components)
     sof += b"\x01\x11\x00" * components
@@ -125,7 +125,7 @@ def uint24(number: int) -> bytes:
 
 def bmp(width: int = 16, height: int = 16, *, gap: bytes = b"") -> bytes:
     """
-    :param gap: what stands between the header and the pixels.
+    :param gap: the bytes between the header and the pixels.
     """
     pixels = _pixels(width, height)
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 2835, 2835, 0, 0) + gap
@@ -202,7 +202,7 @@ def heif_image(
     more: bytes = b"",
 ) -> bytes:
     """
-    :param sizes: what the file describes: the image, its tiles, its thumbnail.
+    :param sizes: the sizes of the image, its tiles and its thumbnail.
     :param more: further boxes of the metadata.
     """
     meta = box(
@@ -312,7 +312,7 @@ def webm(
     size_bytes: int = 1,
 ) -> bytes:
     """
-    :param after: what follows the header.
+    :param after: the bytes after the header.
     :param more: further elements of the header.
     :param size_bytes: how many bytes the size of the header takes.
     """

@@ -1,4 +1,4 @@
-"""A gate between a client and a server: it can be shut in the middle of what the client sends."""
+"""A gate between a client and a server. It can be shut in the middle of a request."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ WAIT_SECONDS = 60
 """Only a test that fails waits as long."""
 
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: to close is to reset, whatever has not arrived yet (socket(7))."""
+"""SO_LINGER: closing resets the connection, and drops unsent bytes (socket(7))."""
 
 
 class Gate:
-    """Passes TCP connections on, until told otherwise.
+    """Passes TCP connections on, until it is shut.
 
     :param port: of the server, on this machine.
     """
@@ -51,7 +51,7 @@ class Gate:
         assert self._held.wait(WAIT_SECONDS), "not enough was sent"
 
     def release(self) -> None:
-        """Let what is held go on."""
+        """Pass the held bytes on."""
         self._released.set()
 
     def shut(self) -> None:
@@ -70,7 +70,7 @@ class Gate:
             for each in self._sockets:
                 with suppress(OSError):
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                    each.shutdown(socket.SHUT_RDWR)  # what has not been passed on is lost
+                    each.shutdown(socket.SHUT_RDWR)  # bytes that are still held are lost
         self._released.set()
 
     def close(self) -> None:

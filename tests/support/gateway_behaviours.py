@@ -1,7 +1,8 @@
-"""What every front door must get right: one function per behaviour, run against each event shape and any adapter.
+"""Behaviours of every front door: one function per behaviour, run against each event shape and any adapter.
 
-A behaviour gets a :class:`Door`: one adapter behind one event shape. It says what the client sends and what the app
-does, and asserts what the other one sees. ``benchmarks/gateway_matrix.py`` runs the same on other adapters.
+A behaviour gets a :class:`Door`: one adapter behind one event shape. It sets the request of the
+client and the response of the app, and asserts the view of the other side. ``benchmarks/gateway_matrix.py`` runs the
+same functions on other adapters.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Door:
         return self.shape.read(self.make_handler(app)(event, Context()))
 
     def environ(self, event: Event | None = None, **request: Any) -> dict[str, Any]:
-        """What the app sees of a request; the body under ``body``."""
+        """Return the WSGI environment that the app gets, with the body under ``body``."""
         seen: dict[str, Any] = {}
 
         def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -75,7 +76,7 @@ class Door:
         return seen
 
     def answer(self, *headers: tuple[str, str], body: bytes = b"ok", status: str = "200 OK", **request: Any) -> Reply:
-        """What the client sees of an answer."""
+        """Return the response that the client gets."""
 
         def app(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             start_response(status, list(headers))
@@ -319,7 +320,7 @@ def custom_domain_has_no_stage(door: Door) -> None:
 
 
 def base_path_is_the_script_name(door: Door) -> None:
-    """A custom domain's mapping to a path. Payload 2.0 does not tell it; Function URLs and balancers have none."""
+    """A custom domain's mapping to a path. Payload 2.0 does not contain it. Function URLs and balancers have none."""
     event = door.shape.event(path="/files/1/a%20b.txt")
     expected = ""
     if door.shape.event in (rest_event, http_1_event):
@@ -480,7 +481,7 @@ def body_is_closed_when_it_fails(door: Door) -> None:
         start_response("200 OK", TEXT)
         return body
 
-    with contextlib.suppress(OSError):  # what then becomes of the request is another behaviour
+    with contextlib.suppress(OSError):  # the response is another behaviour
         door.send(app)
     assert body.closings == 1
 

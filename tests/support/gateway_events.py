@@ -1,4 +1,4 @@
-"""Events as AWS sends them, built from what a client put on the wire; and answers read as AWS reads them."""
+"""Events as AWS builds them from a client's request, and responses as AWS reads them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load(name: str) -> Event:
 
 
 def default_headers(host: str = HOST) -> list[tuple[str, str]]:
-    """What AWS adds to each request."""
+    """Return the header fields that AWS adds to each request."""
     return [
         ("Host", host),
         ("X-Forwarded-For", CLIENT),
@@ -288,7 +288,7 @@ def body_fields(body: bytes | None, as_base64: bool | None) -> Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the client gets."""
+    """The response that the client gets."""
 
     status: int
     fields: list[tuple[str, str]]
@@ -313,7 +313,7 @@ def read_payload_2(answer: Event) -> Reply:
 
 
 def read_alb(answer: Event) -> Reply:
-    """A load balancer takes ``headers`` alone, each name once, or ``multiValueHeaders`` alone, by its setting."""
+    """A load balancer reads only ``headers``, each name once, or only ``multiValueHeaders``, by its setting."""
     return reply(answer, list((answer.get("headers") or {}).items()))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Inode = tuple[int, int]
 """A device and an inode number."""
 Loss = Literal["names and bytes", "bytes"]
-"""What a power loss takes, unless it was synced: POSIX allows both, and file systems with a journal keep the names."""
+"""The unsynced data that a power loss destroys. POSIX allows both, and file systems with a journal keep the names."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ def queued(*events: Any) -> dict[str, Any]:
 
 
 def object_created(bucket: str, key: Any, *, version: str = "x") -> dict[str, Any]:
-    """What EventBridge sends for a new object (AWS: "EventBridge event message structure")."""
+    """Return the event of EventBridge for a new object (AWS: "EventBridge event message structure")."""
     return {
         "version": "0",
         "id": "17793124-05d4-b198-2fde-7ededc63b103",

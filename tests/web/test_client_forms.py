@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..routes.test_uploads import download, json_of, problem
 from ..support import samples
+from ..support.http_client import download, json_of, problem
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient

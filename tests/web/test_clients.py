@@ -14,8 +14,8 @@ from handler.web.access import MAX_PATH_TOKEN_SECONDS
 from handler.web.dialects import Dialect, Reply
 from handler.web.tokens import mint
 
-from ..routes.test_uploads import download, json_of, post, problem
 from ..support import samples
+from ..support.http_client import download, json_of, post, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ def post_parts(client: FlaskClient, *parts: tuple[str, str | None], query: str =
     "field",
     ["file", "file[]", "files", "files[]", "file[0]", "file[12]", "file-0", "file-17", "file0", "file99", "files[3]"],
 )
-def test_array_forms_of_file_are_taken(client: FlaskClient, field: str) -> None:
+def test_array_names_of_the_file_part_are_accepted(client: FlaskClient, field: str) -> None:
     response = post(client, (samples.png(), "a.png"), field=field)
     assert response.status_code == 201, response.text
     assert json_of(response)["files"][0]["name"] == "a.png"
@@ -57,7 +57,7 @@ def test_array_forms_of_file_are_taken(client: FlaskClient, field: str) -> None:
     ["photo", "upload", "qqfile", "File", "file[a]", "file[0][1]", "file[", "file]", "file-", "[]", "0", "", "file[-1]",
      "profile", "xfile[]", "file[0]x", "file\u0660", "*"],
 )  # fmt: skip
-def test_another_name_is_refused_with_the_three_ways_out(
+def test_other_part_name_is_rejected_with_three_remedies(
     client: FlaskClient, stored_keys: Callable[[], list[str]], field: str
 ) -> None:
     error = problem(post_parts(client, (field, None)), 400, "no-file")["error"]
@@ -264,9 +264,7 @@ def test_a_whole_file_of_a_resumable_client_is_stored(client: FlaskClient, heade
     ],
 )
 @pytest.mark.parametrize("path", ["/upload", "/upload/t/{token}"])
-def test_a_client_that_asks_for_a_piece_hears_that_there_is_none(
-    make_app: Callable[..., Flask], query: str, path: str
-) -> None:
+def test_query_for_a_chunk_gets_no_content(make_app: Callable[..., Flask], query: str, path: str) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     url = f"{path.format(token=mint(SECRET, expires_seconds=60))}?{query}"
     for response in (client.get(url), client.head(url)):
@@ -328,7 +326,7 @@ def test_a_raw_body_needs_an_extension(client: FlaskClient, url: str) -> None:
     problem(client.post(url, data=b"hello", content_type="text/plain"), 415, "type-not-allowed")
 
 
-def test_a_raw_body_is_checked_as_every_file_is(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_raw_body_is_checked_like_every_file(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     problem(client.post("/upload/a.png", data=b"<p>"), 422, "content-mismatch")
     problem(client.post("/upload/a.txt", input_stream=io.BytesIO(b"")), 422, "empty-file")
     problem(client.post("/upload/a.txt", data=b"x", headers={"Content-Encoding": "gzip"}), 415,
@@ -438,7 +436,7 @@ def test_the_token_in_the_path_counts_and_no_other(make_app: Callable[..., Flask
 
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that reads what no other does."""
+    """Responses in a shape that only one client reads."""
 
     def stored(entries: Any) -> Reply:
         return Reply(status=200, body={"ok": [entry["location"] for entry in entries]})
@@ -452,7 +450,7 @@ def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("parrot")
 @pytest.mark.parametrize("name", ["parrot", "Parrot"])
-def test_a_client_is_answered_in_its_own_shape(client: FlaskClient, name: str) -> None:
+def test_response_has_the_shape_of_the_client(client: FlaskClient, name: str) -> None:
     for response in (
         post_parts(client, ("beak[0]", None), query=f"?for={name}"),
         post_parts(client, ("file", None), query=f"?for={name}"),
@@ -466,9 +464,7 @@ def test_a_client_is_answered_in_its_own_shape(client: FlaskClient, name: str) -
 
 
 @pytest.mark.usefixtures("parrot")
-def test_a_refusal_is_told_in_the_clients_own_shape(
-    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusal_has_the_shape_of_the_client(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
     client = make_app(TOKEN_SECRET=SECRET, MAX_CONTENT_LENGTH="1000", MAX_FILE_BYTES="500").test_client()
     token = mint(SECRET, expires_seconds=60)
     url = f"/upload/t/{token}?for=parrot"

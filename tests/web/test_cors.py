@@ -10,8 +10,8 @@ import pytest
 from handler.storage.folder.files import LocalStorage
 from handler.web import cors
 
-from ..routes.test_uploads import NO_SUCH_FILE
-from ..test_lambda import SECRET
+from ..support.http_client import NO_SUCH_FILE
+from ..support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ def test_an_origin_is_compared_as_a_whole(client: FlaskClient, origin: str) -> N
         assert response.headers["Vary"] == "Origin", "else a cache gives this answer to a site that is listed"
 
 
-def test_who_names_no_origin_gets_no_field(client: FlaskClient) -> None:
+def test_request_without_an_origin_gets_no_field(client: FlaskClient) -> None:
     response = client.get("/upload")
     assert cors_fields(response) == {}
     assert response.headers["Vary"] == "Origin"
@@ -144,7 +144,7 @@ def test_a_preflight_needs_no_token(make_app: Callable[..., Flask]) -> None:
         "range",
     ],
 )
-def test_what_clients_send_is_allowed(client: FlaskClient, wanted: str) -> None:
+def test_fields_of_clients_are_allowed(client: FlaskClient, wanted: str) -> None:
     headers = {"Origin": APP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": wanted}
     allowed = client.options("/upload", headers=headers).headers["Access-Control-Allow-Headers"]
     assert set(wanted.split(",")) <= listed(allowed)
@@ -182,7 +182,7 @@ def test_no_method_is_allowed_by_asking(client: FlaskClient) -> None:
     assert "patch" not in listed(response.headers["Access-Control-Allow-Methods"])
 
 
-def test_an_options_request_that_is_no_preflight(client: FlaskClient) -> None:
+def test_options_request_without_preflight_fields(client: FlaskClient) -> None:
     response = client.options("/upload", headers={"Origin": APP})
     assert set(cors_fields(response)) == {
         "Access-Control-Allow-Credentials",
@@ -204,7 +204,7 @@ def test_an_options_request_that_is_no_preflight(client: FlaskClient) -> None:
         "Content-Disposition",
     ],
 )
-def test_what_scripts_need_is_exposed(client: FlaskClient, name: str) -> None:
+def test_fields_that_scripts_need_are_exposed(client: FlaskClient, name: str) -> None:
     response = client.get("/upload", headers={"Origin": APP})
     assert name.lower() in listed(response.headers["Access-Control-Expose-Headers"])
 
@@ -245,7 +245,7 @@ def test_only_a_named_origin_may_send_credentials(
 
 
 def test_errors_can_be_read_as_well(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script that gets to see only "network error" cannot tell anyone what was wrong."""
+    """Otherwise a script sees only "network error", and cannot show the reason."""
     client = make_app(TOKEN_SECRET=SECRET, ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
     public = make_app(ACCESS="public", ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
     headers = {"Origin": APP}

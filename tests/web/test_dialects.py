@@ -17,8 +17,8 @@ from handler.web.dialects import Reply
 from handler.web.tokens import mint
 
 from ..clients.recipes import README, recipes
-from ..routes.test_uploads import download, json_of, post
 from ..support import samples
+from ..support.http_client import download, json_of, post
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..routes.test_uploads import json_of, problem
 from ..support import samples
+from ..support.http_client import json_of, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
-# What is decided before any storage is asked needs no more than one.
+# These tests fail before a storage is asked, so one storage is enough.
 in_a_folder = pytest.mark.parametrize("kind", ["folder"])
 
 BODY = samples.TEXT
@@ -85,7 +85,7 @@ def test_right_digests(client: FlaskClient, method: str) -> None:
         response = send(client, method, headers(BODIES[method]))
         assert response.status_code == 201, (name, response.text)
         (file,) = json_of(response)["files"]
-        assert file["sha256"] == hashlib.sha256(BODY).hexdigest(), "of the file, whatever was verified of the request"
+        assert file["sha256"] == hashlib.sha256(BODY).hexdigest(), "the digest of the file, not of the request"
 
 
 def test_a_damaged_body(client: FlaskClient, method: str, stored_keys: Callable[[], list[str]]) -> None:
@@ -116,7 +116,7 @@ def test_one_right_digest_does_not_excuse_another(
     assert stored_keys() == []
 
 
-def test_in_a_form_the_digest_of_the_file_alone_is_not_the_bodys(
+def test_digest_of_the_file_is_not_the_digest_of_the_form(
     client: FlaskClient, stored_keys: Callable[[], list[str]]
 ) -> None:
     """RFC 9530 has Content-Digest of the content, and that is the form."""
@@ -143,7 +143,7 @@ def test_several_files_of_a_form_are_refused_together(
     assert stored_keys() == []
 
 
-def test_a_refused_file_is_told_as_itself(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_refused_file_keeps_its_problem(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     response = client.put("/upload/a.exe", data=BODY, headers={"Content-Digest": sha256(b"")})
     problem(response, 415, "type-not-allowed")
     assert stored_keys() == []
@@ -169,7 +169,7 @@ MALFORMED = {
     "cut off": f"sha-256=:{VALUE[:20]}:",
     "no padding": f"sha-256=:{VALUE.rstrip('=')}:",
     "too much padding": f"sha-256=:{VALUE}=:",
-    "padding alone": "sha-256=:==:",
+    "only padding": "sha-256=:==:",
     "base64url": "sha-256=:" + "-_" * 21 + "A=:",
     "a space within": f"sha-256=:{VALUE[:9]} {VALUE[9:]}:",
     "beyond ASCII": "sha-256=:\xe9:",
@@ -177,8 +177,8 @@ MALFORMED = {
     "an empty member before": f", sha-256=:{VALUE}:",
     "a malformed member beside": f"sha-256=:{VALUE}:, sha-512",
     "a semicolon for a comma": f"sha-256=:{VALUE}:; sha-512=:{VALUE}:, x",
-    "an unknown algorithm alone": f"sha-1024=:{VALUE}:",
-    "insecure algorithms alone": "md5=:XUFAKrxLKna5cZ2REBfFkg==:, sha=:qvTGHdzF6KLavt4PO0gs2a6pQ00=:",
+    "only an unknown algorithm": f"sha-1024=:{VALUE}:",
+    "only insecure algorithms": "md5=:XUFAKrxLKna5cZ2REBfFkg==:, sha=:qvTGHdzF6KLavt4PO0gs2a6pQ00=:",
     "a list": f"(sha-256=:{VALUE}:)",
     "a long one": "sha-256=:" + "A" * 100_000 + ":",
     "many": ", ".join(["x=:AAAA:"] * 5000),
@@ -187,10 +187,10 @@ MALFORMED = {
 
 @in_a_folder
 @pytest.mark.parametrize("value", MALFORMED.values(), ids=MALFORMED)
-def test_what_cannot_be_read(
+def test_unreadable_digest_is_rejected(
     client: FlaskClient, method: str, stored_keys: Callable[[], list[str]], value: str
 ) -> None:
-    """What nobody verifies must not look as if it had been."""
+    """An unverified digest must not look verified."""
     for field in ("Content-Digest", "Repr-Digest"):
         assert field in problem(send(client, method, {field: value}), 400, "malformed-request")["error"]
     assert stored_keys() == []
@@ -213,7 +213,7 @@ def test_what_cannot_be_read(
         "A" * 100_000,
     ],
 )
-def test_an_md5_that_cannot_be_read(
+def test_unreadable_md5_is_rejected(
     client: FlaskClient, method: str, stored_keys: Callable[[], list[str]], value: str
 ) -> None:
     assert "Content-MD5" in problem(send(client, method, {"Content-MD5": value}), 400, "malformed-request")["error"]

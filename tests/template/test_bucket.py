@@ -1,0 +1,170 @@
+"""The bucket: expiry, the events that promote an upload, and the configuration in S3."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from handler.app import create_app
+from handler.settings import Settings
+
+from ..conftest import BUCKET
+from ..support import samples
+from ..support.direct_client import DirectClient
+from ..support.s3_events import object_created
+from ..support.stored_files import ID
+from ..support.template import DEFAULTS, RESOURCES, of_type
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+UPLOAD_BUCKET = RESOURCES["UploadBucket"]["Properties"]
+
+
+def expiry_days(key: str, *, overwritten: bool = False) -> int | None:
+    """Return when the lifecycle rules delete an object, or a version that was overwritten or deleted."""
+    rules = UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]
+    rules = [rule for rule in rules if rule["Status"] == "Enabled" and key.startswith(rule.get("Prefix", ""))]
+    if overwritten:
+        days = [rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays") for rule in rules]
+    else:
+        days = [rule.get("ExpirationInDays") for rule in rules]
+    return min((number for number in days if number is not None), default=None)
+
+
+@pytest.mark.parametrize(
+    ("key", "days", "days_when_overwritten"),
+    [
+        (f"incoming/{ID}", 1, 1),
+        (f"refused/{ID}.json", 7, 7),
+        (f"files/{ID}/a.txt", None, 7),
+        ("secrets/upload-ids", None, 7),
+    ],
+)
+def test_only_unchecked_uploads_and_refusals_expire(key: str, days: int | None, days_when_overwritten: int) -> None:
+    assert expiry_days(key) == days
+    assert expiry_days(key, overwritten=True) == days_when_overwritten
+
+
+def test_unfinished_multipart_uploads_expire() -> None:
+    rules = UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]
+    (rule,) = [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
+    assert (rule["Status"], rule.get("Prefix")) == ("Enabled", None)
+
+
+def event_matches(pattern: Any, event: Any) -> bool:
+    """Whether an event has, for each field of a pattern, one of its values (AWS: "EventBridge event patterns")."""
+    if isinstance(pattern, dict):
+        return all(name in event and event_matches(values, event[name]) for name, values in pattern.items())
+    return any(
+        event.startswith(value["prefix"]) if isinstance(value, dict) and "prefix" in value else event == value
+        for value in pattern
+    )
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "promoted"),
+    [
+        (BUCKET, f"incoming/{ID}", True),
+        (BUCKET, f"files/{ID}/a.txt", False),
+        (BUCKET, f"refused/{ID}.json", False),
+        (BUCKET, "secrets/upload-ids", False),
+        ("another-bucket", f"incoming/{ID}", False),
+    ],
+)
+def test_only_unchecked_uploads_are_promoted(bucket: str, key: str, promoted: bool) -> None:
+    (rule,) = of_type("AWS::Events::Rule").values()
+    pattern = json.loads(json.dumps(rule["EventPattern"]).replace(json.dumps({"Ref": "UploadBucket"}), f'"{BUCKET}"'))
+    assert event_matches(pattern, object_created(bucket, key)) == promoted
+    removed = object_created(bucket, key) | {"detail-type": "Object Deleted"}
+    assert not event_matches(pattern, removed)
+
+
+def test_event_outlives_the_function_and_not_the_upload() -> None:
+    function, queue = RESOURCES["PromoteFunction"]["Properties"], RESOURCES["IncomingFiles"]["Properties"]
+    assert queue["VisibilityTimeout"] > function["Timeout"], "or a second function would get the same event"
+    days = expiry_days(f"incoming/{ID}")
+    assert days
+    # S3 deletes at midnight UTC: an upload is kept for up to a day more.
+    assert queue["MessageRetentionPeriod"] == (days + 1) * 24 * 60 * 60
+    assert RESOURCES["FailedPromotions"]["Properties"]["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+
+
+def test_promotions_run_at_bounded_concurrency_by_default() -> None:
+    """Without reserved concurrency, which a new account cannot have."""
+    promote = RESOURCES["PromoteFunction"]["Properties"]
+    (source,) = [event["Properties"] for event in promote["Events"].values()]
+    limit = DEFAULTS[source["ScalingConfig"]["MaximumConcurrency"]["Ref"]]
+    # AWS: "Configuring maximum concurrency for Amazon SQS event sources"
+    assert 2 <= limit * source["BatchSize"] <= 20
+    assert promote["ReservedConcurrentExecutions"] == {"Ref": "AWS::NoValue"}
+
+
+def configure(client: S3Client, bucket: str) -> None:
+    """Configure a bucket as CloudFormation would."""
+    rules: list[Any] = []
+    for each in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]:
+        rule: Any = {"ID": each["Id"], "Status": each["Status"], "Filter": {"Prefix": each.get("Prefix", "")}}
+        expiration = {"Days": each.get("ExpirationInDays")}
+        expiration["ExpiredObjectDeleteMarker"] = each.get("ExpiredObjectDeleteMarker")
+        rule["Expiration"] = {name: value for name, value in expiration.items() if value is not None}
+        for name in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
+            rule[name] = each.get(name)
+        rules.append({name: value for name, value in rule.items() if value})
+    client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    (cors,) = UPLOAD_BUCKET["CorsConfiguration"]["CorsRules"]
+    renamed: Any = {
+        {"ExposedHeaders": "ExposeHeaders", "MaxAge": "MaxAgeSeconds"}.get(k, k): v for k, v in cors.items()
+    }
+    client.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [renamed]})
+    client.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=UPLOAD_BUCKET["OwnershipControls"])
+    client.put_public_access_block(
+        Bucket=bucket, PublicAccessBlockConfiguration=UPLOAD_BUCKET["PublicAccessBlockConfiguration"]
+    )
+    document = json.dumps(RESOURCES["UploadBucketPolicy"]["Properties"]["PolicyDocument"])
+    arn = f"arn:aws:s3:::{bucket}"
+    document = document.replace('{"GetAtt": "UploadBucket.Arn"}', f'"{arn}"')
+    document = re.sub(r'\{"Sub": "\$\{UploadBucket\.Arn\}([^"]*)"\}', rf'"{arn}\1"', document)
+    client.put_bucket_policy(Bucket=bucket, Policy=document)
+    client.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+
+
+@pytest.mark.strict_s3
+def test_s3_accepts_the_configuration_of_the_bucket(strict_s3: S3Client, strict_bucket: str) -> None:
+    configure(strict_s3, strict_bucket)
+    rules = strict_s3.get_bucket_lifecycle_configuration(Bucket=strict_bucket)["Rules"]
+    assert [rule["ID"] for rule in rules] == [each["Id"] for each in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]]
+    block = strict_s3.get_public_access_block(Bucket=strict_bucket)["PublicAccessBlockConfiguration"]
+    assert set(block.values()) == {True}
+    (owner,) = strict_s3.get_bucket_ownership_controls(Bucket=strict_bucket)["OwnershipControls"]["Rules"]
+    assert owner["ObjectOwnership"] == "BucketOwnerEnforced"
+    policy = json.loads(strict_s3.get_bucket_policy(Bucket=strict_bucket)["Policy"])
+    assert policy["Statement"][1]["Resource"] == f"arn:aws:s3:::{strict_bucket}/files/*"
+    assert "EventBridgeConfiguration" in strict_s3.get_bucket_notification_configuration(Bucket=strict_bucket)
+
+
+@pytest.mark.strict_s3
+def test_page_of_any_site_may_send_parts_and_forms(strict_s3: S3Client, strict_bucket: str) -> None:
+    configure(strict_s3, strict_bucket)
+    client = create_app(Settings.from_environ({"UPLOAD_BUCKET": strict_bucket, "ACCESS": "public"})).test_client()
+    direct = DirectClient(client=client)
+    part: Any = direct.part_url(direct.begun("a.txt"), 1).json
+    form: Any = direct.presigned_post("a.txt").json
+    origin = {"Origin": "https://example.com"}
+    for method, url in (("PUT", part["url"]), ("POST", form["url"])):
+        asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}
+        preflight = requests.options(url, headers=origin | asked, timeout=10)
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] in ("*", "https://example.com")
+        assert method in preflight.headers["Access-Control-Allow-Methods"]
+        asked["Access-Control-Request-Method"] = "DELETE"
+        assert requests.options(url, headers=origin | asked, timeout=10).status_code == 403
+    sent = requests.put(part["url"], data=samples.TEXT, headers=origin, timeout=10)
+    assert sent.status_code == 200
+    assert "etag" in sent.headers["Access-Control-Expose-Headers"].lower()

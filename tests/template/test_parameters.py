@@ -1,0 +1,124 @@
+"""The template's parameters and conditions, compared with the settings of the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from handler.inspection.filetypes import KNOWN
+from handler.settings import Settings, SettingsError
+
+from ..conftest import BUCKET
+from ..support.template import DEFAULTS, RESOURCES, TEMPLATE, evaluate
+
+
+@pytest.mark.parametrize(
+    ("secret", "good"),
+    [("", True), ("x" * 31, False), ("x" * 32, True), (f"{'x' * 32},{'y' * 32}", True), (f"{'x' * 32},short", False)],
+)
+def test_invalid_secret_is_rejected_by_template_and_function(secret: str, good: bool) -> None:
+    assert bool(re.fullmatch(TEMPLATE["Parameters"]["TokenSecret"]["AllowedPattern"], secret)) == good
+    environ = {"UPLOAD_BUCKET": BUCKET, "TOKEN_SECRET": secret, "AWS_LAMBDA_FUNCTION_NAME": "upload"}
+    if good:
+        Settings.from_environ(environ)
+    else:
+        with pytest.raises(SettingsError, match="TOKEN_SECRET"):
+            Settings.from_environ(environ)
+
+
+LISTS = [
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", " ".join(KNOWN), True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdf, stl=model/stl step=model/step", True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdf stl", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdfx", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "stl=model", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", f"stl=model/{'x' * 128}", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "jfif=image/jpeg dwg=application/vnd.openxmlformats", True),
+    *(("AllowedExtensions", "ALLOWED_EXTENSIONS", f"csv {known}=text/plain", False) for known in KNOWN),
+    *(
+        ("AllowedExtensions", "ALLOWED_EXTENSIONS", f"{declared} pdf", False)
+        for declared in ("svg=image/svg+xml", "html=text/html", "x=application/xhtml+xml", "js=text/javascript")
+    ),
+    ("FileFields", "FILE_FIELDS", "", True),
+    ("FileFields", "FILE_FIELDS", "*", True),
+    ("FileFields", "FILE_FIELDS", "photo, upload[image] Datei", True),
+    ("FileFields", "FILE_FIELDS", "x" * 100, True),
+    ("FileFields", "FILE_FIELDS", "x" * 101, False),
+    ("AllowedOrigins", "ALLOWED_ORIGINS", "", True),
+    ("AllowedOrigins", "ALLOWED_ORIGINS", "*", True),
+    ("AllowedOrigins", "ALLOWED_ORIGINS", "https://example.com, http://localhost:3000", True),
+    ("AllowedOrigins", "ALLOWED_ORIGINS", "example.com", False),
+    ("AllowedOrigins", "ALLOWED_ORIGINS", "https://example.com/", False),
+]
+
+
+@pytest.mark.parametrize(("parameter", "variable", "value", "good"), LISTS)
+def test_invalid_list_is_rejected_by_template_and_function(
+    parameter: str, variable: str, value: str, good: bool
+) -> None:
+    assert bool(re.fullmatch(TEMPLATE["Parameters"][parameter]["AllowedPattern"], value)) == good
+    environ = {"UPLOAD_BUCKET": BUCKET, variable: value}
+    if good:
+        Settings.from_environ(environ)
+    else:
+        with pytest.raises(SettingsError, match=variable):
+            Settings.from_environ(environ)
+
+
+@pytest.mark.parametrize("name", TEMPLATE["Parameters"])
+def test_parameter_has_constraints_and_a_valid_default(name: str) -> None:
+    parameter = TEMPLATE["Parameters"][name]
+    default = parameter["Default"]
+    if "AllowedValues" in parameter:
+        assert default in parameter["AllowedValues"]
+        assert all(isinstance(value, str) for value in parameter["AllowedValues"]) or parameter["Type"] == "Number"
+    elif parameter["Type"] == "Number":
+        assert parameter["MinValue"] <= int(default) <= parameter.get("MaxValue", int(default))
+    else:
+        assert re.fullmatch(parameter["AllowedPattern"], default)
+    assert parameter.get("NoEcho", False) == (name == "TokenSecret")
+
+
+def test_required_answers_are_asked_first() -> None:
+    assert list(TEMPLATE["Parameters"])[:2] == ["Access", "TokenSecret"]
+
+
+@pytest.mark.parametrize(
+    ("access", "secret", "deployed"),
+    [("token", "", False), ("token", "x" * 32, True), ("public", "", True), ("public", "x" * 32, True)],
+)
+def test_stack_without_access_is_not_deployed(access: str, secret: str, deployed: bool) -> None:
+    parameters = DEFAULTS | {"Access": access, "TokenSecret": secret}
+    rules = [assertion["Assert"] for rule in TEMPLATE["Rules"].values() for assertion in rule["Assertions"]]
+    assert all(evaluate(rule, parameters) for rule in rules) == deployed
+
+
+def conditions_of(**parameters: object) -> set[str]:
+    """Return the names of the conditions that hold."""
+    conditions = TEMPLATE["Conditions"].items()
+    return {name for name, condition in conditions if evaluate(condition, DEFAULTS | parameters)}
+
+
+OPTIONS = {
+    "Access": "public",
+    "AccessLogs": "on",
+    "AlarmEmail": "somebody@example.com",
+    "KmsKeyArn": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    "ReservedConcurrency": 1,
+    "SnapStart": "on",
+    "Tracing": "on",
+}
+
+
+def test_every_option_is_off_by_default_and_switches_one_condition() -> None:
+    # A new account has no concurrency to reserve, and none has the role that access logs need.
+    assert conditions_of() == set()
+    switched = [conditions_of(**{name: value}) for name, value in OPTIONS.items()]
+    assert [len(conditions) for conditions in switched] == [1] * len(OPTIONS)
+    assert set().union(*switched) == set(TEMPLATE["Conditions"])
+
+
+def test_new_revision_changes_the_function() -> None:
+    # Lambda publishes a version only if the function has changed.
+    assert "${Revision}" in RESOURCES["UploadFunction"]["Properties"]["Description"]["Sub"]

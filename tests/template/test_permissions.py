@@ -1,0 +1,133 @@
+"""The permissions of each function's role, compared with the S3 calls of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from handler.problems import AlreadyExists
+from handler.storage.s3 import direct as s3_direct
+from handler.storage.s3 import files as s3
+from handler.storage.s3.files import make_client
+
+from ..conftest import BUCKET
+from ..support import samples
+from ..support.direct_client import DirectClient, send_form
+from ..support.s3_permissions import ROLES, Recorder, allowed, documented, statements, written
+from ..support.stored_files import ID, fetch, file
+from ..support.template import RESOURCES, TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+    from flask.testing import FlaskClient
+
+
+def lose_a_race(uploads: Any, file_id: str) -> None:
+    """Copy an upload three times: twice as two promotions at once would, and once after its file was deleted."""
+    incoming = uploads.open_incoming(file_id)
+    incoming.copy_to_files(file(id=file_id))
+    with pytest.raises(AlreadyExists):
+        incoming.copy_to_files(file(id=file_id))
+    make_client().delete_object(Bucket=BUCKET, Key=file(id=file_id).key)  # with a client that is not recorded
+    with pytest.raises(AlreadyExists):
+        incoming.copy_to_files(file(id=file_id))
+
+
+def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client: FlaskClient) -> None:
+    direct = DirectClient(client=client)
+    url = client.put("/upload/a.txt", data=samples.TEXT).json["url"]  # type: ignore[index]
+    assert fetch(client.get(url).headers["Location"]) == samples.TEXT
+    assert client.delete(url).status_code == 204
+    app.extensions["storage"].delete_best_effort([file()])
+
+    stored = send_form(direct, "a.txt", samples.TEXT)
+    assert direct.status(stored["id"]).json["status"] == "stored"  # type: ignore[index]
+    assert client.get(f"/upload/{stored['id']}").status_code == 200
+    refused = send_form(direct, "a.png", samples.TEXT)
+    assert direct.status(refused["id"]).json["status"] == "refused"  # type: ignore[index]
+    begun = direct.begun("a.txt")
+    assert direct.status(begun["id"]).json["status"] == "pending"  # type: ignore[index]
+    direct.put(begun, 1, samples.TEXT)
+    assert direct.parts(begun).status_code == 200
+    assert direct.abort(begun).status_code == 200
+    assert direct.send("a.txt", samples.TEXT, sha256=hashlib.sha256(samples.TEXT).hexdigest()).status_code == 200
+    lost = send_form(direct, "a.txt", samples.TEXT)
+    lose_a_race(app.extensions["direct_uploads"], lost["id"])
+
+    assert app.extensions["recorder"].permissions == documented("upload")
+    assert allowed("upload") == documented("upload")
+    assert app.extensions["recorder"].operations == written(s3, s3_direct), "no call was left out above"
+
+
+def test_promote_function_has_exactly_the_permissions_it_needs(
+    client: FlaskClient, promote: Callable[[str], Recorder]
+) -> None:
+    direct = DirectClient(client=client)
+    for name, status in (("a.txt", "stored"), ("a.png", "refused")):
+        form = send_form(direct, name, samples.TEXT)
+        promote(form["id"])
+        recorder = promote(form["id"])  # Lambda may call twice for one event
+        assert direct.status(form["id"]).json["status"] == status  # type: ignore[index]
+    lost = send_form(direct, "a.txt", samples.TEXT)
+    module = sys.modules["handler.lambda_function"]
+    lose_a_race(module._app.extensions["direct_uploads"], lost["id"])
+    promote(lost["id"])
+
+    assert recorder.permissions == documented("promote")
+    assert allowed("promote") == documented("promote")
+
+
+def test_promote_function_starts_without_access_settings(
+    promote: Callable[[str], Recorder],
+) -> None:
+    given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    assert "Environment" not in RESOURCES["PromoteFunction"]["Properties"]
+    assert not given & {"ACCESS", "TOKEN_SECRET"}
+    promote(ID)  # no upload has this id: another promotion was first
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_permissions_outside_the_bucket(role: str) -> None:
+    log = {"upload": "UploadLog", "promote": "PromoteLog"}[role]
+    elsewhere = [
+        (action, statement["Resource"])
+        for statement in statements(role)
+        for action in statement["Action"]
+        if not action.startswith("s3:")
+    ]
+    taken = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+    queue = [(action, {"GetAtt": "IncomingFiles.Arn"}) for action in taken] if role == "promote" else []
+    assert elsewhere == [
+        *queue,
+        ("logs:CreateLogStream", {"GetAtt": f"{log}.Arn"}),
+        ("logs:PutLogEvents", {"GetAtt": f"{log}.Arn"}),
+        ("kms:GenerateDataKey", {"Ref": "KmsKeyArn"}),
+        ("kms:Decrypt", {"Ref": "KmsKeyArn"}),
+        ("xray:PutTraceSegments", "*"),
+        ("xray:PutTelemetryRecords", "*"),
+    ]
+    (policy,) = RESOURCES[ROLES[role]]["Properties"]["Policies"]
+    conditions = [each["If"][0] for each in policy["PolicyDocument"]["Statement"] if "If" in each]
+    assert conditions == ["UseKmsKey", "Trace"]
+
+
+def test_each_function_has_its_role_and_no_other_policy() -> None:
+    for name in ("Upload", "Promote"):
+        properties = RESOURCES[f"{name}Function"]["Properties"]
+        assert properties["Role"] == {"GetAtt": f"{name}Role.Arn"}
+        assert "Policies" not in properties
+        role = RESOURCES[f"{name}Role"]["Properties"]
+        assert "ManagedPolicyArns" not in role
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_a_condition_of_a_role_is_one_of_the_prefix() -> None:
+    for role in ROLES:
+        conditions = [statement["Condition"] for statement in statements(role) if "Condition" in statement]
+        assert [list(condition) for condition in conditions] == [["StringLikeIfExists"], ["StringLike"]]
