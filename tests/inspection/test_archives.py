@@ -14,10 +14,10 @@ import pytest
 
 from handler.inspection.formats.archives import (
     END_SEARCH_BYTES,
-    MAX_CONTENT_TYPES_BYTES,
     MAX_GUNZIPPED_BYTES,
     MAX_GZIP_BYTES,
 )
+from handler.inspection.formats.office import MAX_CONTENT_TYPES_BYTES
 
 from ..support import filetype_samples as made
 from ..support.filetype_samples import BY_EXTENSION, ODF
@@ -228,7 +228,7 @@ def test_other_name_in_the_extra_field_of_a_header_counts() -> None:
     for padding in (b"", struct.pack("<HH", 0x9999, 5000) + bytes(5000)):
         extra = padding + struct.pack("<HH", 0x7075, len(path)) + path
         content = archive(entry(b"a", extra=extra), names=[b"a"])
-        assert refusal("zip", content) == "it has an entry that would be unpacked elsewhere"
+        assert refusal("zip", content) == "it has an entry whose path leaves the folder where the archive is unpacked"
 
 
 def test_long_extra_fields_are_accepted() -> None:
@@ -484,7 +484,7 @@ def compound_file(*names: str, at: int = 512) -> bytes:
 @pytest.mark.parametrize("at", [512, 100 * 512])
 def test_document_with_a_password_is_refused_with_that_reason(extension: str, at: int) -> None:
     content = compound_file("Root Entry", "EncryptionInfo", "EncryptedPackage", at=at)
-    assert refusal(extension, content) == "it has a password, so nobody can check it"
+    assert refusal(extension, content) == "it has a password, so it cannot be checked"
 
 
 def test_document_of_before_2007_is_refused_with_that_reason() -> None:
@@ -500,6 +500,8 @@ def test_document_with_an_encrypted_part_is_refused() -> None:
 
 # OpenDocument.
 
+OTHER_TYPE = "its 'mimetype' entry or its manifest does not name this type"
+
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -507,7 +509,7 @@ def test_mimetype_may_stand_anywhere_and_be_compressed(compressed: bool, end: by
     parts = {"content.xml": b"<x/>", "META-INF/manifest.xml": b"<x/>", "mimetype": (ODF + "text").encode() + end}
     content = made.make_zip(parts, stored=[] if compressed else ["mimetype"])
     inspect("odt", content)
-    assert refusal("ods", content) == "it says that it is something else"
+    assert refusal("ods", content) == OTHER_TYPE
 
 
 def test_manifest_counts_where_there_is_no_mimetype() -> None:
@@ -517,8 +519,8 @@ def test_manifest_counts_where_there_is_no_mimetype() -> None:
         <manifest:file-entry manifest:media-type="{ODF}text" manifest:full-path="/"/></manifest:manifest>"""
     content = made.make_zip({"content.xml": b"<x/>", "META-INF/manifest.xml": manifest.encode()})
     inspect("odt", content)
-    assert refusal("ods", content) == "it says that it is something else"
-    assert refusal("odt", made.make_zip(["META-INF/manifest.xml"])) == "it says that it is something else"
+    assert refusal("ods", content) == OTHER_TYPE
+    assert refusal("odt", made.make_zip(["META-INF/manifest.xml"])) == OTHER_TYPE
 
 
 def test_two_mimetypes_are_refused() -> None:
