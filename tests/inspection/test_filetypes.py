@@ -703,7 +703,7 @@ def test_a_file_keeps_the_ranges_that_it_got_last() -> None:
 
 @pytest.mark.parametrize("part", [b"!\xfe\x00", b"!\xfe\x01x\x00"])
 def test_a_file_of_tiny_parts_is_refused(part: bytes) -> None:
-    assert "more parts than are looked at" in refusal("gif", made.gif(extensions=part * (formats.MAX_PARTS + 1)))
+    assert "more parts than are checked" in refusal("gif", made.gif(extensions=part * (formats.MAX_PARTS + 1)))
 
 
 def test_of_a_large_text_more_is_read() -> None:
