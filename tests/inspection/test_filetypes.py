@@ -255,8 +255,8 @@ ZIP, MP3, WAV, WEBM, MP4 = (BY_EXTENSION[name] for name in ("zip", "mp3", "wav",
         ("mp4", made.ftyp(b"isom") + b"\x00\x00\x00\x01moov" + b"\xff" * 8, "do not fit"),
         ("mp4", made.ftyp(b"isom") + b"\x00\x00\x00\x00mdat" + bytes(50), "no moov box"),
         ("mp4", box(b"moov") + made.ftyp(b"isom"), "no file type box"),
-        ("mp4", made.film(b"avis", b"iso8", b"mp41"), "another format"),
-        ("mp4", made.film(b"jp2 ", b"jp2 "), "another format"),
+        ("mp4", made.film(b"avis", b"iso8", b"mp41"), "another format of the MP4 family"),
+        ("mp4", made.film(b"jp2 ", b"jp2 "), "another format of the MP4 family"),
         ("mov", box(b"evil") + box(b"moov"), "no QuickTime header"),
         ("zip", ZIP + b"x", "1 bytes behind its end"),
         ("zip", b"x" + ZIP, "does not begin"),
@@ -296,7 +296,7 @@ ZIP, MP3, WAV, WEBM, MP4 = (BY_EXTENSION[name] for name in ("zip", "mp3", "wav",
         ("wav", with_(WAV, 12, b"junk"), "no WAVE format"),
         ("wav", with_(WAV, 16, b"\x02"), "do not exist"),
         ("wav", with_(WAV, 22, b"\x00"), "do not exist"),
-        ("webm", made.webm(b"mka"), "does not say WebM"),
+        ("webm", made.webm(b"mka"), "does not name WebM"),
         ("webm", made.webm(after=b"\xec\x81\x00" * 9), "no segment"),
         ("webm", made.webm(after=b"\x18\x53\x80\x00"), "no segment"),
         ("webm", with_(WEBM, 0, b"\x1b"), "no EBML header"),
@@ -675,7 +675,7 @@ def test_a_check_that_jumps_has_few_jumps() -> None:
     content = made.film(b"mp42", before=made.box(b"mdat", bytes(2 * MIB)) * (formats.MAX_RANGES // 2))
     inspect("mp4", content)
     content = made.film(b"mp42", before=made.box(b"mdat", bytes(100_000)) * (formats.MAX_RANGES + 1))
-    assert refusal("mp4", content) == "the parts that show its type are too large, or too far apart, to be looked at"
+    assert refusal("mp4", content) == "the parts that show its type are too large, or too far apart, to be checked"
 
 
 def test_a_file_keeps_the_ranges_that_it_got_last() -> None:

@@ -226,7 +226,8 @@ def gif(file: File) -> Steps[Dimensions | None]:
             right, bottom, at = yield from _gif_image(file, at)
             width, height = max(width, right), max(height, bottom)
         elif introducer == _GIF_EXTENSION:
-            at = yield from _gif_extension(file, at)
+            at, start = (yield from _gif_blocks(file, at + 2)), at
+            yield from refuse_inside(file, start, at)
         else:
             yield from refuse_behind(file, at + (introducer == _GIF_TRAILER))
             return _dimensions(width, height, maximum=_MAX_GIF_SIDE)
@@ -249,9 +250,10 @@ def _gif_first_image(file: File, at: int) -> Steps[int]:
             return at
         if introducer != _GIF_EXTENSION:
             raise Mismatch("it has no image where a GIF has one")
-        at = yield from _gif_extension(file, at)
+        at, start = (yield from _gif_blocks(file, at + 2)), at
         if at > file.size:
             raise Damaged("it ends too early")
+        yield from refuse_inside(file, start, at)
     raise Unsafe("it has more parts than are checked")
 
 
@@ -260,16 +262,6 @@ def _gif_image(file: File, at: int) -> Steps[tuple[int, int, int]]:
     left, top, width, height, flags = struct.unpack("<4HB", (yield from file.need(at + 1, 9)))
     end = yield from _gif_blocks(file, at + 10 + _gif_colors(flags) + 1)
     return left + width, top + height, end
-
-
-def _gif_extension(file: File, at: int) -> Steps[int]:
-    """Return the position behind the extension at ``at``.
-
-    :raises Mismatch: the extension has a page or a script inside.
-    """
-    end = yield from _gif_blocks(file, at + 2)
-    yield from refuse_inside(file, at, end)
-    return end
 
 
 def _gif_colors(flags: int) -> int:
