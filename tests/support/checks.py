@@ -1,0 +1,66 @@
+"""Have a content inspected as a file of a type, and read the refusal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from handler.inspection import filetypes, formats, policy
+from handler.problems import ContentMismatch
+from handler.settings import DEFAULT_MAX_IMAGE_PIXELS
+
+
+class Reader:
+    """A file that remembers the ranges that were read, and insists on the rules for reading."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.ranges: list[tuple[int, int]] = []
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        assert offset >= 0
+        assert length > 0
+        assert offset + length <= len(self.content), "a range beyond the end is an error in S3"
+        self.ranges.append((offset, length))
+        assert len(self.ranges) <= formats.MAX_RANGES
+        assert sum(length for _, length in self.ranges) <= formats.MAX_BYTES
+        assert self.ranges[0] == (0, min(len(self.content), 4096))
+        return self.content[offset : offset + length]
+
+
+def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS) -> Reader:
+    """Inspect the content under this extension.
+
+    :raises Problem: the content is refused.
+    """
+    name = policy.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
+    reader = Reader(content)
+    policy.run(
+        policy.inspect_content(name, size=len(content), max_image_pixels=max_image_pixels),
+        reader,
+    )
+    return reader
+
+
+def sentences(extension: str, content: bytes) -> str:
+    """Return the whole refusal."""
+    with pytest.raises(ContentMismatch) as caught:
+        inspect(extension, content)
+    return caught.value.detail
+
+
+def refusal(extension: str, content: bytes) -> str:
+    """Return the reason that the check gives. In the refusal, the reason is the second sentence, in upper case."""
+    detail = sentences(extension, content)
+    found = re.fullmatch(
+        r"'a\.\w+' (?:is not an? .*?|cannot be accepted)\. (.*?)\. (?:Send|Save|Remove|It may be|If it is) .*",
+        detail,
+    )
+    assert found, detail
+    return found[1] if found[1].startswith("JSON") else found[1][0].lower() + found[1][1:]
+
+
+def with_(content: bytes, at: int, new: bytes) -> bytes:
+    """Return the content with other bytes at a position."""
+    return content[:at] + new + content[at + len(new) :]
