@@ -254,15 +254,15 @@ TABLE: dict[str, Row | Trusted] = {
         run=check("mp3"),
         size=50_000,
     ),
-    "inspection.formats.archives._MACRO_NAME.search": on(
+    "inspection.formats.office._MACRO_NAME.search": on(
         repeated(b"/vbadata"),
         repeated(b"a", start=b"/vbadata"),
         repeated(b"object "),
         repeated(b"/"),
         repeated(b"/vba"),
     ),
-    "inspection.formats.archives._MACRO_TYPE.search": on(repeated("macro"), repeated("vba")),
-    "inspection.formats.archives.office.compile": on(
+    "inspection.formats.office._MACRO_TYPE.search": on(repeated("macro"), repeated("vba")),
+    "inspection.formats.office.office.compile": on(
         lambda size: made.make_zip({"[Content_Types].xml": b'ContentType="application/vnd' + b".a" * size, "a": b""}),
         run=check("docx"),
     ),

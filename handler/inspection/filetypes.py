@@ -1,4 +1,4 @@
-"""The file types that this server knows: extension, media type, and how their content is checked. Pure."""
+"""The file types that this server knows: extension, media type, and the check of the content."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .formats import (
     images,
     isobmff,
     media,
+    office,
     pdf,
     runnable,
     text,
@@ -27,8 +28,8 @@ class FileType:
     """A type of file, under one of its extensions.
 
     :param extension: lower case, without the dot.
-    :param media_type: what a stored file is served as; the server's word, never the client's.
-    :param check: tells whether a file is of it; see :mod:`.formats`.
+    :param media_type: the ``Content-Type`` of a stored file in downloads. The client has no influence on it.
+    :param check: decides whether the content of a file is of the type; see :mod:`.formats`.
     """
 
     extension: str
@@ -37,14 +38,17 @@ class FileType:
 
     @property
     def noun(self) -> str:
-        """Such a file in words for a person, with its article: ``a PNG image``."""
+        """The name of the type in a sentence, with its article: ``a PNG image``."""
         return NOUNS.get(self.media_type) or f"a file of the type {self.media_type}"
 
 
 def _unknown(file: File) -> Steps[Dimensions | None]:
-    """The check of a type that the deployer vouches for: nothing is known of it but what it must not be."""
-    if found := active.in_anything((yield from file.head())):
-        raise Mismatch(f"it is {found}")
+    """Check a file of a type that the deployer declared and this server does not know.
+
+    Such a file may be anything except a page, a script or a program.
+    """
+    if kind := active.in_anything((yield from file.head())):
+        raise Mismatch(f"it is {kind}")
     return None
 
 
@@ -69,12 +73,12 @@ KNOWN = {
         ("heif", "image/heif", hidden.image(isobmff.heif)),
         ("tif tiff", "image/tiff", hidden.image(images.tiff)),
         ("bmp", "image/bmp", hidden.image(images.bmp)),
-        ("docx", _OOXML + "wordprocessingml.document", archives.office(b"word/")),
-        ("xlsx", _OOXML + "spreadsheetml.sheet", archives.office(b"xl/")),
-        ("pptx", _OOXML + "presentationml.presentation", archives.office(b"ppt/")),
-        ("odt", _ODF + "text", archives.open_document(b"application/vnd.oasis.opendocument.text")),
-        ("ods", _ODF + "spreadsheet", archives.open_document(b"application/vnd.oasis.opendocument.spreadsheet")),
-        ("odp", _ODF + "presentation", archives.open_document(b"application/vnd.oasis.opendocument.presentation")),
+        ("docx", _OOXML + "wordprocessingml.document", office.office(b"word/")),
+        ("xlsx", _OOXML + "spreadsheetml.sheet", office.office(b"xl/")),
+        ("pptx", _OOXML + "presentationml.presentation", office.office(b"ppt/")),
+        ("odt", _ODF + "text", office.open_document(b"application/vnd.oasis.opendocument.text")),
+        ("ods", _ODF + "spreadsheet", office.open_document(b"application/vnd.oasis.opendocument.spreadsheet")),
+        ("odp", _ODF + "presentation", office.open_document(b"application/vnd.oasis.opendocument.presentation")),
         ("zip", "application/zip", archives.zip_),
         ("gz", "application/gzip", archives.gzip),
         ("mp3", "audio/mpeg", hidden.media(media.mp3)),
@@ -87,7 +91,7 @@ KNOWN = {
     )
     for extension in extensions.split()
 }
-"""The types whose content can be checked, by extension."""
+"""The types whose content this server can check, by extension."""
 
 NOUNS = {
     "text/plain": "a text file",
@@ -120,25 +124,27 @@ NOUNS = {
     "video/quicktime": "a QuickTime video",
     "video/webm": "a WebM video",
 }
-"""What people call the files of each known type, by media type."""
+"""The name of each known type in a sentence, by media type."""
 
 _CHECKS = {file_type.media_type: file_type.check for file_type in KNOWN.values()}
 
 
 def declared(extension: str, media_type: str) -> FileType:
-    """A type that the deployer names: another extension of a known one (``jfif=image/jpeg``), which is checked as
-    such, or text, or one of which nothing is known but what must not be in it.
+    """Return the type of an extension that the deployer declares.
 
-    :param extension: lower case, and not in :data:`KNOWN`.
-    :param media_type: lower case.
-    :raises ValueError: something would run such files; the text is a sentence that says so.
+    With the media type of a known type (``jfif=image/jpeg``), its files are checked as files of that type. With a media
+    type ``text/…`` they are checked as text. Other files may be anything except a page, a script or a program.
+
+    :param extension: in lower case, and not in :data:`KNOWN`.
+    :param media_type: in lower case.
+    :raises ValueError: programs run files with this extension or media type. The text is a sentence with the reason.
     """
     if reason := runnable.reason(extension):
         raise ValueError(f"{extension!r} is not accepted as an extension: {reason}.")
     if active.is_active_media_type(media_type):
         raise ValueError(
-            f"{media_type!r} is not accepted as a media type, since it is run or rendered; 'application/octet-stream' "
-            "is served as data."
+            f"{media_type!r} is not accepted as a media type, because browsers or desktops run or render it. "
+            "'application/octet-stream' is served as data."
         )
     if media_type in _CHECKS:
         return FileType(extension, media_type, _CHECKS[media_type])

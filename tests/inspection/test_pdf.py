@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ..support import samples
-from ..support.inspection import inspect, refusal, sentences
+from ..support.checks import inspect, refusal, sentences
 
 PAGE = b"<html><script>alert(1)</script></html>"
 OBJECT = b"1 0 obj<</Type/Catalog>>endobj\n"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from handler.problems import ContentMismatch
+
 from ..support import filetype_samples as made
-from ..support.inspection import inspect, refusal, sentences
+from ..support.checks import inspect, refusal, sentences
 
 TEXTS = ["txt", "csv", "md"]
 
@@ -63,13 +65,22 @@ def test_separators_of_exports_are_accepted(separator: int) -> None:
 
 
 @pytest.mark.parametrize("code", [*range(9), *range(0x0E, 0x1A), 0x7F])
-def test_refusal_says_which_control_character_stands_where(code: int) -> None:
+def test_refusal_names_the_control_character_and_its_place(code: int) -> None:
     content = b"one\ntwo\nthr" + bytes([code]) + b"ee\n"
     assert refusal("txt", content) == f"it has the control character 0x{code:02X} at byte 12, in line 3"
     content = b"x" * 600_000 + bytes([code]) + b"x"
     assert refusal("txt", content) == f"it has the control character 0x{code:02X} at byte 600,001"
     content = "one\ntwö\nth😀".encode("utf-16") + code.to_bytes(2, "little") + b"e\0"
     assert refusal("txt", content) == f"it has the control character 0x{code:02X} at byte 27, in line 3"
+
+
+@pytest.mark.parametrize("size", [10_000, 400_000])
+@pytest.mark.parametrize("extension", ["txt", "csv", "md"])
+def test_control_character_in_the_middle_of_a_text_is_refused(extension: str, size: int) -> None:
+    content = b"x" * (size // 2) + b"\0" + b"x" * (size // 2)
+    inspect(extension, b"x" * size)
+    with pytest.raises(ContentMismatch, match="control character 0x00"):
+        inspect(extension, content)
 
 
 # Encodings.
@@ -88,19 +99,19 @@ def test_page_in_utf_16_without_a_mark_is_refused(encoding: str, page: str) -> N
     assert refusal("txt", page.encode(encoding)) in ("it is HTML or XML", "it is a script")
 
 
-def test_utf_16_that_is_not_recognised_is_told_to_be_saved_as_utf_8() -> None:
+def test_refusal_of_unrecognised_utf_16_advises_utf_8() -> None:
     for content in ("你好世界\n".encode("utf-16-le"), b"a\0b", b"abc\0"):
         assert sentences("txt", content).endswith(" If it is text in UTF-16, save it as UTF-8.")
 
 
 @pytest.mark.parametrize("encoding", ["utf-32", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("text", ["a", "Größe", "日本語\n" * 2000])
-def test_utf_32_is_told_to_be_saved_as_utf_8(encoding: str, text: str) -> None:
+def test_refusal_of_utf_32_advises_utf_8(encoding: str, text: str) -> None:
     assert sentences("txt", text.encode(encoding)).endswith(" It is in UTF-32. Save it as UTF-8.")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
-def test_json_is_told_to_be_saved_as_utf_8(encoding: str) -> None:
+def test_refusal_of_json_in_another_encoding_advises_utf_8(encoding: str) -> None:
     refused = sentences("json", '{"a": "ü"}'.encode(encoding))
     assert refused.endswith(" It is not in UTF-8, as JSON must be. Save it as UTF-8.")
 

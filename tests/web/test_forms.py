@@ -35,7 +35,7 @@ def read(body: bytes, cuts: list[int]) -> list[tuple[str | None, bytes]]:
 @pytest.mark.parametrize("content", [b"hello", b"", b"\r", b"\r\n", b"a\r\n--xy", b"a\r\n--xyzz\r\n", b"\r\n--xyz-"])
 @pytest.mark.parametrize("padding", [b"", b" \t"])
 @pytest.mark.parametrize("end", [b"--\r\n", b"--", b"--\r\nepilogue"])
-def test_the_end_of_a_read_is_no_end_of_a_line(content: bytes, padding: bytes, end: bytes) -> None:
+def test_parts_do_not_depend_on_the_end_of_a_read(content: bytes, padding: bytes, end: bytes) -> None:
     parts = [HEADER % b"a.txt" + content, HEADER % b"b.txt" + b"second"]
     body = b"".join(b"--xyz" + padding + b"\r\n" + part + b"\r\n" for part in parts) + b"--xyz" + end
     everywhere = list(range(1, len(body)))
@@ -61,7 +61,7 @@ PIECES = [
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=12), size=st.integers(1, 9))
-def test_the_size_of_reads_changes_nothing(pieces: list[bytes], size: int) -> None:
+def test_parts_do_not_depend_on_the_size_of_reads(pieces: list[bytes], size: int) -> None:
     def outcome(cuts: list[int]) -> list[tuple[str | None, bytes]] | str:
         try:
             return read(body, cuts)
@@ -180,7 +180,7 @@ def test_empty_part_may_share_its_line_end_with_the_boundary() -> None:
     assert read(part + part + b"\r\n--xyz--", []) == [("a.txt", b""), ("a.txt", b"")]
 
 
-def test_content_that_nobody_reads_is_skipped() -> None:
+def test_unread_content_is_skipped() -> None:
     content = b"c" * 1_000_000 + b"\r\n--xy"
     body = (b"--xyz\r\n" + DISPOSITION + b"\r\n\r\n" + content + b"\r\n") * 2 + b"--xyz--"
     assert [part.file_name for part, _ in forms.parts(Counted(body), b"xyz")] == ["a.txt", "a.txt"]
@@ -258,7 +258,7 @@ def test_part_of_a_real_client_is_stored(client: FlaskClient, part: bytes, name:
     assert response.get_json()["files"][0]["name"] == name
 
 
-def test_unquoted_boundary_is_taken(client: FlaskClient) -> None:
+def test_unquoted_boundary_is_accepted(client: FlaskClient) -> None:
     body = form(DISPOSITION).replace(b"--xyz", b"--b/Q=e:?")
     response = client.post("/upload", data=body, content_type="multipart/form-data; boundary=b/Q=e:?")
     assert response.status_code == 201, response.text
@@ -276,6 +276,6 @@ def test_text_is_decoded(encoding: str, value: bytes) -> None:
     assert forms.text(iter([value[:9], value[9:]]), encoding) == "H=C3=BCtte"
 
 
-def test_text_that_is_not_base64_is_refused() -> None:
+def test_invalid_base64_is_refused() -> None:
     with pytest.raises(MalformedRequest, match="base64"):
         forms.text(iter([b"A"]), "base64")

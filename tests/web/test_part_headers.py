@@ -248,7 +248,7 @@ def test_every_client_is_understood(write: Callable[[str], bytes], name: str) ->
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(name=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n%="), max_size=60))
-def test_escaped_names_come_back_whole(name: str) -> None:
+def test_escaped_names_are_decoded_completely(name: str) -> None:
     assert file_name(CLIENTS["curl 7.80, Go"](name + ".txt")) == name + ".txt"
 
 

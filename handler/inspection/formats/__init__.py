@@ -1,9 +1,9 @@
-"""How the bytes of a file show what it is: one module per family of formats, and the few words they share. Pure.
+"""Check that the bytes of a file are of its type. There is one module per family of formats.
 
-A *check* is a generator. It yields the :class:`Range` it needs to see, is sent those bytes, and ends with the
-dimensions of an image or with ``None``; a file that is not of its type ends it with :class:`Mismatch`. So a check knows
-nothing of where a file is: on disk, in memory, or in a bucket that is asked with ranged reads. Nothing is ever
-unpacked: whatever a file holds compressed stays as it is.
+A *check* is a generator. It yields the :class:`Range` that it needs to see, is sent these bytes, and returns the
+dimensions of an image or ``None``. It raises :class:`Mismatch` for a file that is not of its type. A check therefore
+does not depend on where the file is: on disk, in memory, or in a bucket that is asked with ranged reads. Compressed
+content stays packed, except the few small entries that :mod:`.archives` and :mod:`.office` name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator
 from typing import NamedTuple, TypeAlias, TypeVar
 
 HEAD_BYTES = 4096
-"""Every check sees this much of a file's beginning first. For most types it is all that the check needs."""
+"""The beginning of a file that every check sees first. For most types the check needs nothing else."""
 READ_AHEAD_BYTES = 4096
-"""The least that a check asks for: a bucket answers a smaller range no faster, and the next question is often near."""
+"""The smallest range that a check asks for: a smaller one is not faster, and the next question is often nearby."""
 MIN_SEQUENTIAL_BYTES = 64 * 1024
 MAX_SEQUENTIAL_BYTES = 1024 * 1024
 """A check that asks for the next bytes gets 64 KiB, then twice as much each time, up to 1 MiB."""
@@ -23,26 +23,26 @@ PIECE_BYTES = 4 * 1024 * 1024
 QUESTION_BYTES = 1024 * 1024
 """Each question counts as at least this many bytes, because a bucket needs about as long for a small range."""
 MAX_BYTES = 64 * 1024 * 1024
-"""A check may see this much of a file."""
+"""The largest number of bytes of a file that a check may see."""
 MAX_RANGES = MAX_BYTES // QUESTION_BYTES
-"""The number of questions that follows from :data:`MAX_BYTES`."""
+"""The largest number of questions, which follows from :data:`MAX_BYTES`."""
 MAX_PARTS = 100_000
-"""A check follows this many parts of a file (chunks, segments, frames, boxes): tiny ones cost time, not bytes."""
+"""The largest number of parts (chunks, segments, frames, boxes) that a check follows. Tiny parts cost time."""
 _REMEMBERED_BYTES = 4 * PIECE_BYTES
-"""So that the metadata of a photo, which may have 8 MiB, are not read again when they are searched."""
+"""A check keeps this many bytes, so that the metadata of a photo, up to 8 MiB, are read only once."""
 
 T = TypeVar("T")
 
 
 class Range(NamedTuple):
-    """Bytes that a check needs to see; never empty, never beyond the file."""
+    """Bytes that a check needs to see. A range is never empty, and never reaches beyond the file."""
 
     offset: int
     length: int
 
 
 class Dimensions(NamedTuple):
-    """Of an image, in pixels, as its header has them."""
+    """The width and the height of an image in pixels, as its header has them."""
 
     width: int
     height: int
@@ -51,8 +51,8 @@ class Dimensions(NamedTuple):
 class Mismatch(Exception):
     """The file is not of the type.
 
-    :param reason: what gave it away, as a clause: "it has no header".
-    :param advice: a sentence that says what to do, where the one of the class does not fit.
+    :param reason: the evidence, as a clause: "it has no header".
+    :param advice: a sentence that says what to do, if the sentence of the class does not fit.
     """
 
     advice = "Send the file with the extension of its real type."
@@ -64,27 +64,27 @@ class Mismatch(Exception):
 
 
 class Damaged(Mismatch):
-    """The file may be of the type, but it is not whole."""
+    """The file may be of the type, but is damaged or not complete."""
 
-    advice = "It may be damaged or cut off. Save or export the file anew, and send it again."
+    advice = "It may be damaged or cut off. Save or export the file again, and send it again."
 
 
 class Unsafe(Mismatch):
-    """The file may be of the type, but it holds something dangerous or ambiguous."""
+    """The file may be of the type, but has something dangerous or ambiguous inside."""
 
-    advice = "Save or pack the file anew without that."
+    advice = "Save or pack the file again without that."
 
 
 Steps: TypeAlias = Generator[Range, bytes, T]
-"""Yields what it needs to see, is sent that, and returns a ``T``."""
+"""A generator that yields the ranges it needs to see, is sent their bytes, and returns a ``T``."""
 
 
 class File:
-    """A file as a check sees it: it asks for bytes that it does not have yet, and keeps those that it got last.
+    """A file as a check sees it. It asks for bytes that it does not have, and keeps the bytes that it got last.
 
-    :param size: of the whole file, in bytes.
-    :param read_ahead: how many bytes to ask for when a check goes on where it stopped. By default that begins at
-        :data:`MIN_SEQUENTIAL_BYTES` and doubles up to :data:`MAX_SEQUENTIAL_BYTES`.
+    :param size: the size of the whole file, in bytes.
+    :param read_ahead: the number of bytes to ask for when a check goes on where it stopped. Without it, this number
+        begins at :data:`MIN_SEQUENTIAL_BYTES` and doubles up to :data:`MAX_SEQUENTIAL_BYTES`.
     """
 
     def __init__(self, size: int, *, read_ahead: int | None = None) -> None:
@@ -96,7 +96,7 @@ class File:
         self._spent = 0
 
     def read(self, offset: int, length: int) -> Steps[bytes]:
-        """Bytes from there on: fewer only where the file ends.
+        """Return ``length`` bytes from ``offset`` on, or fewer where the file ends.
 
         :raises Mismatch: the check would see more than :data:`MAX_BYTES`.
         """
@@ -110,7 +110,7 @@ class File:
         return data[offset - start : end - start]
 
     def _known(self, offset: int, end: int) -> bytes | None:
-        """Bytes that the check has got already, in one range or in several that follow on each other."""
+        """Return bytes that the check has already, in one range or in several that follow each other."""
         parts: list[bytes] = []
         while offset < end:
             for start, data in reversed(self._ranges):
@@ -122,54 +122,56 @@ class File:
                 return None
         return b"".join(parts)
 
-    def piece(self, at: int, least: int = 1) -> Steps[tuple[int, bytes]]:
-        """The range around that place, without a copy: where it begins, and its bytes.
+    def piece(self, at: int, minimum: int = 1) -> Steps[tuple[int, bytes]]:
+        """Return the position and the bytes of the range around ``at``, without a copy.
 
-        :param least: how many bytes from ``at`` on it holds at least, if the file is that long.
+        :param minimum: the number of bytes from ``at`` on that the range has at least, if the file is that long.
         :raises Mismatch: the file ends before ``at``; or see :meth:`read`.
         """
-        start, data = yield from self._range_with(at, min(at + least, self.size))
+        start, data = yield from self._range_with(at, min(at + minimum, self.size))
         if not 0 <= at - start < len(data):
             raise Damaged("it ends too early")
         return start, data
 
     def _range_with(self, offset: int, end: int) -> Steps[tuple[int, bytes]]:
+        """Return the position and the bytes of a range that covers ``offset`` to ``end``, asking for it if needed."""
         for start, data in reversed(self._ranges):
             if start <= offset and end <= start + len(data):
                 return start, data
         wanted = self._next_range(offset, end)
         self._spent += max(wanted.length, QUESTION_BYTES)
         if self._spent > MAX_BYTES:
-            raise Unsafe("the parts that show its type are too large, or too far apart, to be looked at")
-        while len(self._ranges) > 1 and sum(len(each) for _, each in self._ranges) + wanted.length > _REMEMBERED_BYTES:
-            del self._ranges[1]  # the oldest but the head, before there is another one in memory
+            raise Unsafe("the parts that show its type are too large, or too far apart, to be checked")
+        while len(self._ranges) > 1 and sum(len(data) for _, data in self._ranges) + wanted.length > _REMEMBERED_BYTES:
+            del self._ranges[1]  # the oldest except the head, before another one is in memory
         data = yield wanted
         self._ranges.append((wanted.offset, data))
         return wanted.offset, data
 
     def _next_range(self, offset: int, end: int) -> Range:
-        """More than was asked for: much more where the check goes on behind the last range or a little further.
+        """Return a larger range than the check needs: much larger where the check goes on near the last range.
 
-        A range of all but the first bytes becomes the whole file: a storage that has it in memory need not copy it.
+        A range of all bytes except the first becomes the whole file, which a storage that has the file in memory need
+        not copy.
         """
-        start, least = offset, READ_AHEAD_BYTES
+        start, minimum = offset, READ_AHEAD_BYTES
         if self._ranges:
             last_start, last_data = self._ranges[-1]
             last_end = last_start + len(last_data)
             if last_start <= offset <= last_end + self._ahead:
-                start, least = min(offset, last_end), self._ahead
+                start, minimum = min(offset, last_end), self._ahead
                 self._ahead = min(2 * self._ahead, self._max_ahead)
             else:
                 self._ahead = self._min_ahead
-        until = min(max(end, start + least), self.size)
+        until = min(max(end, start + minimum), self.size)
         if until == self.size and start <= READ_AHEAD_BYTES:
             start = 0
         return Range(start, until - start)
 
     def need(self, offset: int, length: int) -> Steps[bytes]:
-        """Exactly those bytes.
+        """Return exactly these bytes.
 
-        :raises Mismatch: the file ends before; or see :meth:`read`.
+        :raises Mismatch: the file ends before them; or see :meth:`read`.
         """
         data = yield from self.read(offset, length)
         if len(data) < length:
@@ -177,26 +179,26 @@ class File:
         return data
 
     def head(self) -> Steps[bytes]:
-        """Its first :data:`HEAD_BYTES`, or all of a shorter one."""
+        """Return the first :data:`HEAD_BYTES`, or all bytes of a shorter file."""
         return (yield from self.read(0, HEAD_BYTES))
 
     def begins_with(self, *signatures: bytes, otherwise: str) -> Steps[None]:
-        """Compare the beginning of the file with the signatures of its type, before anything is said of its length.
+        """Compare the beginning of the file with the signatures of its type, before the check looks at its length.
 
         :param otherwise: the reason of the mismatch.
-        :raises Mismatch: it begins with none of them; or the storage has nothing of it any more.
+        :raises Mismatch: the file begins with none of the signatures, or the storage has no bytes of the file left.
         """
         head = yield from self.head()
         if not head.startswith(signatures):
             raise Mismatch(otherwise) if head else Damaged("it ends too early")
 
     def tail(self, length: int = HEAD_BYTES) -> Steps[bytes]:
-        """Its last bytes, or all of a shorter one."""
+        """Return the last ``length`` bytes, or all bytes of a shorter file."""
         return (yield from self.read(max(0, self.size - length), length))
 
 
 Check: TypeAlias = Callable[[File], Steps[Dimensions | None]]
-"""What a :class:`~handler.inspection.filetypes.FileType` is told by.
+"""A check of a :class:`~handler.inspection.filetypes.FileType`.
 
 :raises Mismatch: the file is not of the type.
 """

@@ -1,4 +1,4 @@
-"""Content that something would run: HTML, scripts, programs; to be refused under whatever name it comes. Pure."""
+"""Active content, which browsers, servers or desktops run: HTML, scripts, programs. No file name lets it in."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 EMBEDDED = "a page or a script inside"
 _WHITE_SPACE = b"\t\n\v\f\r "
 
-# At the very beginning of any text: what makes a document or a script of it. Elements that nothing but a whole page
-# starts with, elements that run or load something, instructions to an interpreter.
+# The beginning of a text that is a document or a script: elements that only a whole page starts with, elements that run
+# or load something, instructions to an interpreter.
 _DOCUMENT = re.compile(
     rb"""<(?: !doctype | \? | % | (?: [a-z]+: )?  # an XML prefix
          (?: html | head | body | title | base | meta | link | style | script | noscript | template | frameset | frame
@@ -20,32 +20,34 @@ _DOCUMENT = re.compile(
        | \#!""",
     re.IGNORECASE | re.VERBOSE,
 )
-# What else a browser takes for HTML at the beginning of a text without a type (WHATWG MIME Sniffing, section 7.1), and
-# what carries event handlers. README files do begin with these, so Markdown may.
+# Other elements that a browser takes for HTML at the beginning of a text without a type (WHATWG MIME Sniffing, section
+# 7.1), and elements that carry event handlers. Markdown may begin with these elements, because README files do.
 _FRAGMENT = re.compile(
     rb"""<(?: !-- | (?: h[1-6] | div | font | table | a | b | br | p | center | span | img | picture | video | audio
                       | input | button | details | marquee | select | textarea | ul | ol | pre )
          (?= [\s/>] | \Z ) )""",
     re.IGNORECASE | re.VERBOSE,
 )
-# An element at the beginning with an event handler, which not even Markdown needs. Quoted values may hold anything.
+# An element with an event handler at the beginning of a text, which not even Markdown needs. Quoted values may hold any
+# bytes.
 _HANDLER = re.compile(
     rb"""<[a-z] (?: "[^"]*+" | '[^']*+' | [^<>"'\s/]++ | [\s/]++ (?! on[a-z]{3,30}+ \s*+ = ) )*+
         [\s/]++ on[a-z]{3,30}+ \s*+ =""",
     re.IGNORECASE | re.VERBOSE,
 )
 _COMMENT = re.compile(rb"<!--.*?-->[\t\n\v\f\r ]*+", re.DOTALL)
-# XML that is a web page or a drawing with scripts, or that is turned into one: anywhere near its beginning, because
-# comments, a DOCTYPE or another root element may precede it.
+# XML that is a web page or a drawing with scripts, or that a stylesheet turns into one. The pattern is searched near
+# the beginning of the XML, because comments, a DOCTYPE or another root element may stand first.
 _ACTIVE_XML = re.compile(
     rb"<(?:[\w.-]+:)?(?:html|svg|script)[\s/>]|//www\.w3\.org/(?:1999/xhtml|2000/svg|1999/xsl)|<\?xml-stylesheet",
     re.IGNORECASE,
 )
-# In an image, a sound or a film: where a server that is made to run the file, or a browser that is made to render it,
-# begins. Compressed data hold every short string by chance, and pixels that are not compressed are full of text such as
-# "<?=<;<=>?>". So these are long, and a test computes that chance puts none of them into a million photos.
+# The beginning of a page or a script in an image, a sound or a film. A server or a browser that is made to run or
+# render the file begins there. Compressed data hold every short string by chance, and pixels that are not compressed
+# are full of text such as "<?=<;<=>?>". The patterns are therefore long. A test computes that a million photos have
+# none of them by chance.
 _TEXT = rb"[\t\n\r\x20-\x7e]"
-_TAG = rb"[\t\n\r\x20-;=-\x7e]"  # up to the next "<", so that no byte is looked at for two beginnings
+_TAG = rb"[\t\n\r\x20-;=-\x7e]"  # up to the next "<", so that the time stays linear
 _EVENT = rb"""
     on (?: load | error | click | mouse[a-z]+ | pointer[a-z]+ | focus[a-z]*+ | toggle | begin | animation[a-z]+ ) \s*+ =
     """
@@ -53,8 +55,13 @@ _ANY_EVENT = rb"""(?: %b | on[a-z]{3,30}+ \s*+ = \s*+ %b{4} )""" % (_EVENT, _TEX
 
 
 def _element_with(attribute: bytes) -> bytes:
-    """The pattern of an element that has the attribute. It ends before the next element, which is searched for itself:
-    so no byte is looked at for two elements, and nothing is looked at again."""
+    """Return the pattern of an element that has the attribute.
+
+    The pattern ends before the next element, which a search finds by itself. The search reads no byte for two elements,
+    so its time stays linear.
+
+    :param attribute: the pattern of the attribute.
+    """
     return rb"""[a-z] (?: [^<\x00-\x08\x0e-\x1f\s"'/]++ | [\s"'/]++ (?! %(attribute)b ) | <++ (?! [a-z] ) )*+
         [\s"'/]++ %(attribute)b""" % {b"attribute": attribute}
 
@@ -69,8 +76,8 @@ _ANYWHERE = rb"""
     | jsp: [a-z]{6}
     | cf (?: script | execute | include ) [\s/>]
     """ % {b"text": _TEXT}
-# Metadata are short, so shorter ones count there: with what only code has behind them, since a colour profile and the
-# tables of a thumbnail are full of such text as well.
+# Metadata are short, so shorter beginnings count there, together with characters that only code has behind them: colour
+# profiles and the tables of a thumbnail are full of similar text.
 _IN_METADATA = rb"""
       \? php \b
     | svg [\s/>] %(text)b{3}
@@ -92,9 +99,9 @@ _IN_METADATA = rb"""
         | \s*+ ["(=] (?: %(text)b{12} | %(text)b{0,11}? %%> ) )
     """ % {b"text": _TEXT, b"tag": _TAG}
 MAX_EMBEDDED_BYTES = 1024
-"""The longest that a match is found in if it lies across two pieces of a file."""
+"""The longest match that is found across two pieces of a file."""
 _STEP_BYTES = 1024 * 1024
-# The lookahead spares most of the "<" in a photo the alternatives, which are tried one by one.
+# The lookahead makes the search faster: most "<" in a photo fail there, before the alternatives are tried one by one.
 _EMBEDDED_ANYWHERE = re.compile(
     rb"<(?=[!?a-z])(?:%b|%b)" % (_ANYWHERE, _element_with(_EVENT)), re.IGNORECASE | re.VERBOSE
 )
@@ -118,13 +125,16 @@ _PROGRAMS = (
     (b"ZWS", "a Flash program"),
     (b"ITSF", "a Windows help file"),
 )
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # what WHATWG MIME Sniffing calls a binary data byte, but VT
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # binary data bytes (WHATWG MIME Sniffing) and VT
 
 
 def utf_16_encoding(head: bytes) -> str | None:
-    """The codec of a text in UTF-16, or ``None``: by the byte order mark, else because every other byte is NUL.
+    """Return the codec of a text in UTF-16; ``None`` for any other bytes.
 
-    Without a mark three of four characters must be in Latin-1, as in text in English or German.
+    UTF-16 shows by its byte order mark, or by a NUL in every other byte. Without the mark, three of four characters
+    must be in Latin-1, as in text in English or German.
+
+    :param head: the beginning of the text.
     """
     for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
         if head.startswith(mark):
@@ -137,8 +147,13 @@ def utf_16_encoding(head: bytes) -> str | None:
 
 
 def is_utf_32(head: bytes) -> bool:
-    """Whether a text is in UTF-32: by the byte order mark, else because every character has two NULs in the same place
-    (which is so for all but the rarest)."""
+    """Return whether a text is in UTF-32.
+
+    UTF-32 shows by its byte order mark, or by two NULs in the same place of every character. Only the rarest characters
+    do not have these NULs.
+
+    :param head: the beginning of the text.
+    """
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return True
     first, second, third, fourth = (head[at::4] for at in range(4))
@@ -148,16 +163,18 @@ def is_utf_32(head: bytes) -> bool:
 
 
 def text_of(data: bytes) -> bytes:
-    """The beginning of a text in something like ASCII: UTF-16 as UTF-8, no byte order mark, no leading white space."""
+    """Return the beginning of a text without byte order mark and leading white space, and UTF-16 as UTF-8."""
     if encoding := utf_16_encoding(data):
         data = data.decode(encoding, errors="replace").encode("utf-8", errors="replace")
     return data.removeprefix(codecs.BOM_UTF8).lstrip(_WHITE_SPACE)
 
 
 def in_text(head: bytes, *, fragments: bool = False) -> str | None:
-    """Name the page or script that a text begins with; ``None`` if it begins with neither.
+    """Return the name of the page or script that a text begins with; ``None`` for other text.
 
-    :param fragments: whether the text may begin with a piece of HTML that is neither, as Markdown does.
+    :param head: the beginning of the text.
+    :param fragments: whether the text may begin with a piece of HTML that is neither a page nor a script, as Markdown
+        does.
     """
     text = text_of(head)
     at = 0
@@ -168,44 +185,48 @@ def in_text(head: bytes, *, fragments: bool = False) -> str | None:
         return "HTML or XML"
     if _HANDLER.match(text, at):
         return "HTML with a script"
-    if found := _DOCUMENT.match(text, at):
-        return (
-            "a script" if found[0] in (b"#!", b"<?", b"<%") and text[at : at + 5].lower() != b"<?xml" else "HTML or XML"
-        )
+    if beginning := _DOCUMENT.match(text, at):
+        is_script = beginning[0] in (b"#!", b"<?", b"<%") and text[at : at + 5].lower() != b"<?xml"
+        return "a script" if is_script else "HTML or XML"
     return None
 
 
 def in_anything(head: bytes) -> str | None:
-    """What a file of a type that cannot be checked begins with that something would run; ``None`` if nothing."""
-    # Two letters are too few to condemn a text ("MZ-01;..."); a program has control characters right behind them.
+    """Return the name of the active content that a file of an unknown type begins with; ``None`` for other content.
+
+    :param head: the beginning of the file.
+    """
+    # A text can begin with the two letters, too ("MZ-01;..."). A program has control characters directly behind them.
     if head.startswith(b"MZ") and _CONTROL.search(head):
         return "a program (Windows)"
-    for magic, what in _PROGRAMS:
+    for magic, kind in _PROGRAMS:
         if head.startswith(magic) and (not magic.isalpha() or _CONTROL.search(head)):
-            return what
+            return kind
     text = text_of(head)
-    if text[:5].lower() == b"<?xml":  # many a format is XML, and harmless: what is in it decides
+    if text[:5].lower() == b"<?xml":  # many harmless formats are XML, so the elements decide
         return "XML that a browser runs" if _ACTIVE_XML.search(text) else None
     return in_text(head)
 
 
-def inside(data: bytes, start: int = 0, end: int = sys.maxsize) -> str | None:
-    """Describe the page or script in something that is not a text but may have some, such as the metadata of an image;
-    ``None`` if there is none.
+def inside(data: bytes, start: int = 0, end: int = sys.maxsize) -> bool:
+    """Return whether there is a page or a script in data that may hold text, such as the metadata of an image.
 
-    :param start: where in ``data`` to begin, without a copy.
-    :param end: where to stop.
+    :param start: the position in ``data`` where the search begins, without a copy.
+    :param end: the position where the search ends.
     """
-    return EMBEDDED if _has(_EMBEDDED_IN_METADATA, data, start, end) else None
+    return _has(_EMBEDDED_IN_METADATA, data, start, end)
 
 
-def inside_pixels(data: bytes) -> str | None:
-    """The same for any amount of compressed data or pixels: only what chance does not put there."""
-    return EMBEDDED if _has(_EMBEDDED_ANYWHERE, data, 0, len(data)) else None
+def inside_pixels(data: bytes) -> bool:
+    """Return whether there is a page or a script in compressed data or pixels.
+
+    Only patterns that are not there by chance are searched, in data of any length.
+    """
+    return _has(_EMBEDDED_ANYWHERE, data, 0, len(data))
 
 
 def _has(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> bool:
-    """Search in steps, because a search holds the GIL, and nothing else is answered meanwhile."""
+    """Search in steps, because a search holds the GIL, and the server answers no other request meanwhile."""
     end = min(end, len(data))
     return any(
         pattern.search(data, at, min(at + _STEP_BYTES + MAX_EMBEDDED_BYTES, end))
@@ -228,5 +249,8 @@ _ACTIVE_MEDIA_TYPE = r"""(?x)
 
 
 def is_active_media_type(media_type: str) -> bool:
-    """Whether a browser or a desktop would run what is served as that (lower-case) media type."""
-    return re.fullmatch(_ACTIVE_MEDIA_TYPE, media_type) is not None  # compiled only where something is declared
+    """Return whether a browser or a desktop would run a file that is served with this media type.
+
+    :param media_type: in lower case.
+    """
+    return re.fullmatch(_ACTIVE_MEDIA_TYPE, media_type) is not None  # compiled only for a declared type

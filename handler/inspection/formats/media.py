@@ -1,4 +1,4 @@
-"""Sound and film that are not files of boxes: MP3, WAV, WebM, Ogg. Pure."""
+"""Sound and film that are not files of boxes: MP3, WAV, WebM, Ogg."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import NamedTuple
 from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe, active
 
 MAX_TAGS = 4
-"""How many ID3 tags may stand before the sound of an MP3: programs that prepend one to what has one are not rare."""
+"""The largest number of ID3 tags before the sound of an MP3. Many programs add a tag to a file that has one."""
 MP3_SEARCH_BYTES = 64 * 1024
-"""How far behind its tags the first frame of an MP3 may begin: recordings of a stream begin in mid-frame."""
+"""The first frame of an MP3 must begin within this distance of its tags. A recording can begin in mid-frame."""
 _MP3_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # eleven ones, a version that exists, Layer III
 _MIN_FREE_FRAME_BYTES = 24  # 8 kilobits a second at 24 kHz
 _MAX_FREE_FRAME_BYTES = 4608
-"""Of a frame in free format: 640 kilobits a second at 32 kHz are 2,880, and some encoders go beyond."""
+"""The longest frame in free format: 640 kilobits a second at 32 kHz are 2,880 bytes, and some encoders go beyond."""
 _MP3_SEEN_BYTES = MP3_SEARCH_BYTES + 2 * _MAX_FREE_FRAME_BYTES
 _MAX_FREE_FRAMES = 16
-"""How many headers in free format are followed: each takes a search."""
+"""The number of headers in free format that are followed, because each one takes a search."""
 MAX_OGG_STREAMS = 16
-"""How many streams of an Ogg file are looked at; the first pages of all stand at its beginning."""
+"""The number of streams of an Ogg file that are checked. The first pages of all streams stand at the beginning."""
 _OGG_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"fLaC", b"Speex   ", b"CELT    ")
 _OGG_FILM = (b"\x80theora", b"BBCD\x00", b"\x01video", b"OVP80")
 _EBML_GLOBAL = (b"\xec", b"\xbf")
 """Elements that may stand anywhere: padding and a checksum (RFC 8794, section 11.3)."""
 
-# Layer III of ISO/IEC 11172-3 and 13818-3, section 2.4.2.3: kilobits a second by index, from 1 on, of MPEG 1 and of 2
-# and 2.5.
+# Layer III of ISO/IEC 11172-3 and 13818-3, section 2.4.2.3: kilobits a second by index, from 1 on. True is MPEG 1,
+# False is MPEG 2 and 2.5.
 _KILOBITS = {
     True: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -36,11 +36,11 @@ _HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 
 
 
 class Mp3Frame(NamedTuple):
-    """What a header says of its frame.
+    """A frame, as its header describes it.
 
-    :param version: as the header has it: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5.
+    :param version: the number in the header: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5.
     :param hertz: samples a second.
-    :param length: of the frame, the header included, in bytes.
+    :param length: the length of the frame with its header, in bytes.
     """
 
     version: int
@@ -49,42 +49,52 @@ class Mp3Frame(NamedTuple):
 
 
 def mp3(file: File) -> Steps[Dimensions | None]:
-    """ID3 tags, if any (ID3v2.4, section 3.1), then, within :data:`MP3_SEARCH_BYTES`, two frames of MPEG Layer III
-    that follow each other. Padding that the size of a tag does not count is common."""
+    """Check the ID3 tags, if any (ID3v2.4, section 3.1), and the first frames of MPEG Layer III.
+
+    Two frames must follow each other within :data:`MP3_SEARCH_BYTES` behind the tags. Padding that the size of a tag
+    does not count is common.
+    """
+    at = yield from _id3_end(file)
+    if at:
+        yield from file.need(at, 4)
+    data = yield from file.read(at, _MP3_SEEN_BYTES)
+    first = _first_mp3_frame(data)
+    if first and (kind := active.in_anything((yield from file.head()))):
+        raise Mismatch(f"it is {kind}")
+    return None
+
+
+def _id3_end(file: File) -> Steps[int]:
+    """Return the position behind the ID3 tags at the beginning of the file; 0 without a tag.
+
+    :raises Mismatch: a tag is damaged, or there are more than :data:`MAX_TAGS`.
+    """
     at = 0
     for _ in range(MAX_TAGS):
         if at:  # behind a large tag, in one range with the frames
             yield from file.read(at, _MP3_SEEN_BYTES)
         tag = yield from file.read(at, 10)
         if not tag.startswith(b"ID3"):
-            break
+            return at
         if len(tag) < 10:
             raise Damaged("it ends too early")
         if tag[3] == 0xFF or tag[4] == 0xFF or any(byte > 0x7F for byte in tag[6:10]):
             raise Damaged("its ID3 tag is damaged")
         at += 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
         at += 10 if tag[5] & 0x10 else 0  # a footer
-    else:
-        raise Mismatch("it has no MP3 frame")
-    if at:
-        yield from file.need(at, 4)
-    data = yield from file.read(at, _MP3_SEEN_BYTES)
-    first = _first_mp3_frame(data)
-    if first and (found := active.in_anything((yield from file.head()))):
-        raise Mismatch(f"it is {found}")
-    return None
+    raise Mismatch("it has no MP3 frame")
 
 
 def _first_mp3_frame(data: bytes) -> int:
-    """Where the first frame begins that others follow.
+    """Return the position of the first frame that other frames follow.
 
-    :raises Mismatch: there is none.
+    :raises Mismatch: no frame is followed by another.
     """
     free_frames = 0
     for sync in _MP3_SYNC.finditer(data, 0, MP3_SEARCH_BYTES + 1):
         at = sync.start()
         if mp3_frame(data[at : at + 4]):
-            # Other data look like two frames by chance now and then, but seldom from their first byte on.
+            # Other data sometimes look like two frames by chance, but rarely from their first byte on.
             if _mp3_frames_follow(data, at, 1 if at == 0 else 2):
                 return at
         elif free_frames < _MAX_FREE_FRAMES and _is_free_mp3_frame(data[at : at + 4]):
@@ -98,7 +108,10 @@ def _first_mp3_frame(data: bytes) -> int:
 
 
 def _mp3_frames_follow(data: bytes, at: int, number: int) -> bool:
-    """Whether so many frames of the same version and rate follow the one there; where the data end, one is enough."""
+    """Return whether ``number`` frames of the same version and rate follow the frame at ``at``.
+
+    Where the data end, one frame is enough.
+    """
     first = frame = mp3_frame(data[at : at + 4])
     for followed in range(number):
         if not (first and frame):
@@ -113,14 +126,14 @@ def _mp3_frames_follow(data: bytes, at: int, number: int) -> bool:
 
 
 def _is_free_mp3_frame(header: bytes) -> bool:
-    """Whether it is one of free format: the bit rate is one that has no number (section 2.4.2.3)."""
+    """Return whether the header is of a frame in free format: its bit rate has no number (section 2.4.2.3)."""
     return len(header) == 4 and not header[2] >> 4 and header[2] >> 2 & 3 != 3
 
 
 def _free_mp3_frames_follow(data: bytes, at: int, number: int) -> bool:
-    """Whether so many frames of the same kind follow at equal distances; where the data end, one is enough.
+    """Return whether ``number`` frames of the same kind follow the frame at ``at`` at equal distances.
 
-    Their lengths differ by their padding, which is one byte.
+    Where the data end, one frame is enough. The lengths of the frames differ by their padding, which is one byte.
     """
     paddings = bytes((data[at + 2] & 0xFD, data[at + 2] | 0x02))
     header = re.compile(re.escape(data[at : at + 2]) + b"[%b]" % re.escape(paddings))
@@ -139,7 +152,10 @@ def _free_mp3_frames_follow(data: bytes, at: int, number: int) -> bool:
 
 
 def mp3_frame(header: bytes) -> Mp3Frame | None:
-    """The frame of Layer III that these four bytes begin, if they begin one."""
+    """Return the frame of Layer III that begins with this header; ``None`` if no such frame does.
+
+    :param header: four bytes.
+    """
     word = int.from_bytes(header, "big")
     version, layer, bitrate, rate = word >> 19 & 3, word >> 17 & 3, word >> 12 & 15, word >> 10 & 3
     if word >> 21 != 0x7FF or version == 1 or layer != 1 or bitrate in (0, 15) or rate == 3:
@@ -150,10 +166,12 @@ def mp3_frame(header: bytes) -> Mp3Frame | None:
 
 
 def wav(file: File) -> Steps[Dimensions | None]:
-    """A RIFF container of the form WAVE, then chunks up to its format (Microsoft and IBM: "Multimedia Programming
-    Interface and Data Specifications 1.0"); or RIFX, the same in the other order of bytes; or RF64 and BW64, the same
-    beyond 4 GiB (EBU Tech 3306, ITU-R BS.2088). The container's own size is wrong where it was written as a stream, so
-    it is not looked at."""
+    """Check a RIFF container of the form WAVE, and its chunks up to the format.
+
+    Source: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0". RIFX is the same in the
+    other order of bytes, and RF64 and BW64 are the same beyond 4 GiB (EBU Tech 3306, ITU-R BS.2088). The size in the
+    header of the container is ignored, because it is wrong in a file that was written as a stream.
+    """
     yield from file.begins_with(b"RIFF", b"RIFX", b"RF64", b"BW64", otherwise="it has no WAVE header")
     head = yield from file.need(0, 12)
     if head[8:12] != b"WAVE":
@@ -167,10 +185,10 @@ def wav(file: File) -> Steps[Dimensions | None]:
         if kind == b"data":
             raise Mismatch("it has no WAVE format before its sound")
         at += 8 + length
-        if length % 2 and (yield from file.read(at, 1)) == b"\x00":  # some programs forget the padding
+        if length % 2 and (yield from file.read(at, 1)) == b"\x00":  # some programs write no padding
             at += 1
     else:
-        raise Unsafe("it has more chunks than are looked at")
+        raise Unsafe("it has more chunks than are checked")
     _, channels, hertz, _, block, _ = struct.unpack(order + "HHIIHH", (yield from file.need(at + 8, 16)))
     if length < 16 or not (channels and hertz and block):
         raise Damaged("its WAVE format has values that do not exist")
@@ -178,23 +196,17 @@ def wav(file: File) -> Steps[Dimensions | None]:
 
 
 def webm(file: File) -> Steps[Dimensions | None]:
-    """An EBML header, then a segment (RFC 8794, section 11.2; WebM Container Guidelines). Its document type is "webm",
-    or "matroska", which Chromium writes where it records H.264, and of which WebM is a part."""
+    """Check an EBML header, then a segment (RFC 8794, section 11.2; WebM Container Guidelines).
+
+    The document type is "webm" or "matroska". WebM is a part of Matroska, and Chromium writes "matroska" when it
+    records H.264.
+    """
     head = yield from file.head()
     if not head.startswith(b"\x1a\x45\xdf\xa3"):
         raise Mismatch("it has no EBML header")
-    length, at = _variable(head, 4)
-    end, doc_type = at + length, b""
-    if end > len(head):
-        raise Mismatch("its EBML header is too long")
-    while at < end:
-        name, at = _element_id(head, at)
-        length, at = _variable(head, at)
-        if name == b"\x42\x82":
-            doc_type = head[at : at + length].rstrip(b"\x00")
-        at += length
+    doc_type, end = _ebml_header(head)
     if doc_type not in (b"webm", b"matroska"):
-        raise Mismatch("its EBML header does not say WebM")
+        raise Mismatch("its EBML header does not name WebM")
     for _ in range(MAX_PARTS):
         element = yield from file.read(end, 12)
         name, at = _element_id(element, 0)
@@ -207,15 +219,40 @@ def webm(file: File) -> Steps[Dimensions | None]:
     raise Mismatch("it has no segment")
 
 
+def _ebml_header(head: bytes) -> tuple[bytes, int]:
+    """Return the document type in an EBML header, and the position behind the header.
+
+    :param head: the beginning of the file.
+    :raises Mismatch: the header is damaged, or longer than ``head``.
+    """
+    length, at = _variable(head, 4)
+    end, doc_type = at + length, b""
+    if end > len(head):
+        raise Mismatch("its EBML header is too long")
+    while at < end:
+        name, at = _element_id(head, at)
+        length, at = _variable(head, at)
+        if name == b"\x42\x82":
+            doc_type = head[at : at + length].rstrip(b"\x00")
+        at += length
+    return doc_type, end
+
+
 def _element_id(data: bytes, at: int) -> tuple[bytes, int]:
-    """The ID of an element, with the marker of its length (RFC 8794, section 5), and where it ends."""
+    """Return the ID of the element at ``at``, with the marker of its length, and the position behind the ID.
+
+    Source: RFC 8794, section 5.
+    """
     first = data[at] if at < len(data) else 0
     end = at + 9 - first.bit_length()
     return data[at:end], end
 
 
 def _variable(data: bytes, at: int) -> tuple[int, int]:
-    """An integer of variable length (RFC 8794, section 4), and where it ends."""
+    """Return the integer of variable length at ``at`` (RFC 8794, section 4), and the position behind the integer.
+
+    :raises Damaged: no such integer is there.
+    """
     first = data[at] if at < len(data) else 0
     if not first:
         raise Damaged("its EBML header is damaged")
@@ -225,8 +262,10 @@ def _variable(data: bytes, at: int) -> tuple[int, int]:
 
 
 def ogg(file: File) -> Steps[Dimensions | None]:
-    """The first pages of the streams (RFC 3533, section 6), at least one with the header of a codec for sound, and none
-    of film. One may be a skeleton (Ogg Skeleton 4.0), which describes the others."""
+    """Check the first pages of the streams (RFC 3533, section 6): at least one codec is for sound, and none for film.
+
+    One stream may be a skeleton (Ogg Skeleton 4.0), which describes the others.
+    """
     yield from file.begins_with(b"OggS", otherwise="it has no Ogg page")
     at, has_sound = 0, False
     for _ in range(MAX_OGG_STREAMS):

@@ -1,12 +1,12 @@
-"""Extensions that cannot be declared, because something runs the files of that name; each with the reason. Pure.
+"""File name extensions that a deployer cannot declare, because programs run files with these names.
 
-Gathered from the lists of Outlook (blocked attachments), Chromium (download_file_types), Windows (AssocIsDangerous) and
-the OWASP File Upload Cheat Sheet, from the default handlers of Apache, IIS, PHP, Tomcat and ColdFusion, and from the
-types that the desktops of Windows, macOS and Linux open by running, installing or mounting them.
+Sources: the lists of Outlook (blocked attachments), Chromium (download_file_types), Windows (AssocIsDangerous) and the
+OWASP File Upload Cheat Sheet; the default handlers of Apache, IIS, PHP, Tomcat and ColdFusion; and the types that the
+desktops of Windows, macOS and Linux open by running, installing or mounting them.
 
-Some extensions are left out on purpose, since another meaning of theirs is more common: certificates (``cer crt
-der``), MATLAB's data (``mat``), mail (``eml msg``), drawings (``cdr``), subtitles (``smi``), LaTeX's classes (``cls``),
-and source code that only its own tools run, such as ``c dart go java jl jsx r sql ts``.
+Some extensions are left out on purpose, because another meaning is more common: certificates (``cer crt der``),
+MATLAB's data (``mat``), mail (``eml msg``), drawings (``cdr``), subtitles (``smi``), LaTeX's classes (``cls``), and
+source code that only its own tools run, such as ``c dart go java jl jsx r sql ts``.
 """
 
 from __future__ import annotations
@@ -52,16 +52,19 @@ _REASONS = {
         ade adn adp accda accdb accdc accde accdr accdt accdu accdw mad maf mag mam maq mar mas mau mav maw
         mda mdb mde mdn mdt mdw mdz odb
         """,
-    "desktops mount such files, and run programs in them without a warning": """
+    "desktops mount such files, and run the programs inside without a warning": """
         iso img vhd vhdx vhdset udf cue ccd nrg daa isz wim swm esd dmg dmgpart ndif udif toast dvdr
         sparseimage sparsebundle dc42 diskcopy42 imgpart dsk
         """,
 }
 _REASON_BY_EXTENSION = {extension: reason for reason, group in _REASONS.items() for extension in group.split()}
-# Every extension of PHP, of whatever version: php, php9, phps, pht, phtml, phar.
+# Every extension of PHP, of all versions: php, php9, phps, pht, phtml, phar.
 _PHP = re.compile(r"ph(?:p|t|ar).*")
 
 
 def reason(extension: str) -> str | None:
-    """The clause that says why files of that (lower-case) extension are dangerous; ``None`` if they are not."""
+    """Return the clause that says why files with this extension are dangerous; ``None`` if they are not.
+
+    :param extension: in lower case, without the dot.
+    """
     return _REASON_BY_EXTENSION.get("php" if _PHP.fullmatch(extension) else extension)

@@ -1,4 +1,4 @@
-"""The content check of one file type, run over bytes in memory."""
+"""Have a content inspected as a file of a type, and read the refusal."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import re
 
 import pytest
 
-from handler.inspection import filetypes, formats
-from handler.inspection import policy as inspection
+from handler.inspection import filetypes, formats, policy
 from handler.problems import ContentMismatch
 from handler.settings import DEFAULT_MAX_IMAGE_PIXELS
 
 
 class Reader:
-    """A file that remembers which of it was read, and insists on the rules for reading."""
+    """A file that remembers the ranges that were read, and insists on the rules for reading."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -31,29 +30,28 @@ class Reader:
 
 
 def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS) -> Reader:
-    """Have it inspected under that extension.
+    """Inspect the content under this extension.
 
-    :raises Problem: it is refused.
+    :raises Problem: the content is refused.
     """
-    name = inspection.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
+    name = policy.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
     reader = Reader(content)
-    inspection.run(
-        inspection.inspect_content(name, size=len(content), max_image_pixels=max_image_pixels),
+    policy.run(
+        policy.inspect_content(name, size=len(content), max_image_pixels=max_image_pixels),
         reader,
     )
     return reader
 
 
 def sentences(extension: str, content: bytes) -> str:
-    """The whole refusal."""
+    """Return the whole refusal."""
     with pytest.raises(ContentMismatch) as caught:
         inspect(extension, content)
     return caught.value.detail
 
 
 def refusal(extension: str, content: bytes) -> str:
-    """The reason that its check gives, with which the second sentence of the refusal begins in upper case. The advice
-    follows."""
+    """Return the reason that the check gives. In the refusal, the reason is the second sentence, in upper case."""
     detail = sentences(extension, content)
     found = re.fullmatch(
         r"'a\.\w+' (?:is not an? .*?|cannot be accepted)\. (.*?)\. (?:Send|Save|Remove|It may be|If it is) .*",
@@ -61,3 +59,8 @@ def refusal(extension: str, content: bytes) -> str:
     )
     assert found, detail
     return found[1] if found[1].startswith("JSON") else found[1][0].lower() + found[1][1:]
+
+
+def with_(content: bytes, at: int, new: bytes) -> bytes:
+    """Return the content with other bytes at a position."""
+    return content[:at] + new + content[at + len(new) :]
