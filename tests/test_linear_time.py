@@ -436,12 +436,12 @@ TABLE: dict[str, Row | Trusted] = {
         repeated(b"a:b\r\n", start=b"0\r\n"),
         run=read_chunks,
     ),
-    "inspection.policy.inspect_name": on(
+    "inspection.policy.Policy.inspect_name": on(
         *(
             repeated(piece, end=".txt")
             for piece in ("a", ".", "/", " ", "_", "\xe9", "\uff0e", "\u202e", "ﷺ", "a\u0301")
         ),
-        run=lambda text: inspection.inspect_name(text, file_types=filetypes.KNOWN),
+        run=POLICY.inspect_name,
     ),
     "direct.declaration.Announcement.of_query": on(
         lambda size: {f"metadata[{number}]": "" for number in range(size // 8)},

@@ -7,12 +7,12 @@ import struct
 import pytest
 
 from handler.inspection import filetypes
-from handler.inspection import policy as inspection
 from handler.problems import ContentMismatch
 from handler.settings import DEFAULT_EXTENSIONS, Settings, SettingsError
 
 from ..support import filetype_samples as made
 from ..support import samples
+from ..support.policies import make_policy
 
 DECLARED = "bin=application/octet-stream log=text/x-log jfif=image/jpeg ico=image/x-icon gpx=application/octet-stream"
 
@@ -21,9 +21,10 @@ def inspect(name: str, content: bytes) -> None:
     file_types = Settings.from_environ(
         {"ALLOWED_EXTENSIONS": f"{DEFAULT_EXTENSIONS} md json mp3 {DECLARED}"}
     ).file_types
-    file_name = inspection.inspect_name(name, file_types=file_types)
-    steps = inspection.inspect_content(file_name, size=len(content), max_image_pixels=10**6)
-    inspection.run(steps, lambda offset, length: content[offset : offset + length])
+    policy = make_policy(file_types=file_types, max_image_pixels=10**6)
+    policy.inspect_content(
+        policy.inspect_name(name), size=len(content), read=lambda offset, length: content[offset : offset + length]
+    )
 
 
 PAGES = [
@@ -145,11 +146,13 @@ PROGRAMS = {
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=list(PROGRAMS))
 def test_a_program_is_refused_under_any_name(program: bytes) -> None:
     file_types = {**filetypes.KNOWN, "bin": filetypes.declared("bin", "application/octet-stream")}
+    policy = make_policy(file_types=file_types, max_image_pixels=10**6)
     for extension in file_types:
-        name = inspection.inspect_name(f"a.{extension}", file_types=file_types)
-        steps = inspection.inspect_content(name, size=len(program), max_image_pixels=10**6)
+        name = policy.inspect_name(f"a.{extension}")
         with pytest.raises(ContentMismatch):
-            inspection.run(steps, lambda offset, length: program[offset : offset + length])
+            policy.inspect_content(
+                name, size=len(program), read=lambda offset, length: program[offset : offset + length]
+            )
 
 
 README = b"""<!-- badges -->

@@ -24,6 +24,7 @@ from handler.settings import DEFAULT_MAX_IMAGE_PIXELS, Settings
 
 from ..support import filetype_samples as made
 from ..support.filetype_samples import BY_EXTENSION, SYNONYMS, VARIANTS, box
+from ..support.policies import make_policy
 
 
 class Reader:
@@ -49,12 +50,9 @@ def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_M
 
     :raises Problem: it is refused.
     """
-    name = inspection.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
+    policy = make_policy(max_image_pixels=max_image_pixels)
     reader = Reader(content)
-    inspection.run(
-        inspection.inspect_content(name, size=len(content), max_image_pixels=max_image_pixels),
-        reader,
-    )
+    policy.inspect_content(policy.inspect_name(f"a.{extension}"), size=len(content), read=reader)
     return reader
 
 
@@ -90,9 +88,10 @@ def refusal(extension: str, content: bytes) -> str:
 def test_a_refusal_begins_with_the_name_and_what_the_file_is_not(file_type: filetypes.FileType, noun: str) -> None:
     name = inspection.FileName(original="photo.x", safe="photo.x", file_type=file_type)
     content = b"MZ\0\0" + bytes(range(32)) * 32
-    steps = inspection.inspect_content(name, size=len(content), max_image_pixels=1)
     with pytest.raises(ContentMismatch) as caught:
-        inspection.run(steps, lambda offset, length: content[offset : offset + length])
+        make_policy().inspect_content(
+            name, size=len(content), read=lambda offset, length: content[offset : offset + length]
+        )
     assert caught.value.detail.startswith(f"'photo.x' is not {noun}. ")
     assert next(iter(caught.value.as_dict())) == "detail"
 
@@ -840,10 +839,9 @@ def test_another_format_is_not_said_to_be_damaged(extension: str, content: bytes
 
 
 def test_a_storage_that_has_less_than_it_said_is_no_fault() -> None:
-    name = inspection.inspect_name("a.png", file_types=filetypes.KNOWN)
-    steps = inspection.inspect_content(name, size=1000, max_image_pixels=1000)
+    policy = make_policy()
     with pytest.raises(ContentMismatch, match="ends too early"):
-        inspection.run(steps, lambda _offset, _length: b"")
+        policy.inspect_content(policy.inspect_name("a.png"), size=1000, read=lambda _offset, _length: b"")
 
 
 # The whole way.
