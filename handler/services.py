@@ -27,7 +27,7 @@ class Services:
     """Everything that the routes and the request hooks work with.
 
     :param settings: the settings that the app was made with.
-    :param access: decides what a client may do.
+    :param access: decides about the rights of a client.
     :param policy: decides which files may be uploaded, before a token narrows it.
     :param storage: keeps the checked files.
     :param intake: checks files and writes them to the storage.

@@ -306,7 +306,7 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "web.forms._AFTER_END.match": on(repeated(b" "), repeated(b" ", end=b"x")),
     "web.forms._BOUNDARY.fullmatch": on(repeated(" "), repeated("a"), repeated("a", end="\xe9")),
-    "forms._Body.__init__.compile": on(
+    "web.forms._Body.__init__.compile": on(
         content(repeated(b"\r\n--x")),
         content(repeated(b"\r\n--x ")),
         content(repeated(b"\r\n--x" + b" " * 4000)),
@@ -352,7 +352,8 @@ TABLE: dict[str, Row | Trusted] = {
     "settings._EXTENSION.fullmatch": DEPLOYER,
     "settings._MEDIA_TYPE.fullmatch": DEPLOYER,
     "settings._ORIGIN.fullmatch": DEPLOYER,
-    "settings._number.fullmatch": DEPLOYER,
+    "settings._NUMBER.fullmatch": DEPLOYER,
+    "settings._SIZE.fullmatch": DEPLOYER,
     "storage._ID.fullmatch": on(repeated("a")),
     "storage._NAME.fullmatch": on(repeated("a"), repeated(".")),
     "storage.folder.direct._PART.fullmatch": Trusted("reads the names of files that we wrote"),

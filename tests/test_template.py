@@ -440,6 +440,12 @@ def test_a_secret_that_the_function_would_not_start_with_is_not_deployed(secret:
 LISTS = [
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", " ".join(KNOWN), True),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdf, stl=model/stl step=model/step", True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+docx +mp4", True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+mp4,+stl=model/a+b", True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+mp4 mov", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "png, +mp4", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "++mp4", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+stl", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdf stl", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdfx", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "stl=model", False),
