@@ -2,8 +2,8 @@
 
 Clients that cannot send header fields put their token into the path: ``/upload/t/<token>`` stands for ``/upload``.
 
-API Gateway wants one variable name for each level of a path, whatever the method. ``/upload/<name>`` is therefore also
-the path at which :mod:`.direct` reports the status of an upload.
+API Gateway wants one variable name for each level of a path, in all methods together. So ``/upload/<name>`` is also the
+path at which :mod:`.direct` reports the status of an upload.
 """
 
 from __future__ import annotations

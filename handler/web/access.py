@@ -1,4 +1,4 @@
-"""Access: decides what a client may do, by its token or by the machine that it sends from."""
+"""Access: the rights of a client, by its token or by the machine that it sends from."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ UPLOADING = Grant(scopes=frozenset((UPLOAD,)))
 
 
 class Access(Protocol):
-    """A rule that decides what clients may do."""
+    """A rule that decides about the rights of clients."""
 
     def check_request(self, request: Request) -> None:
         """Decide by the origin and the address of a request, before anything else is read.
