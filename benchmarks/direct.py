@@ -85,7 +85,7 @@ class Client:
         self._token = mint(SECRET, expires_seconds=3600)
         self.body_bytes, self.calls, self.cpu = 0, 0, 0.0
         self.s3_calls: Counter[str] = Counter()
-        client = _app.extensions["storage"].client
+        client = _app.extensions["services"].storage.client
         client.meta.events.register("before-send.s3", lambda event_name, **_: self._count(event_name))
 
     def _count(self, event_name: str) -> None:

@@ -1,20 +1,21 @@
-"""The Flask app: the only place where the parts are wired together."""
+"""The Flask app. All objects and routes are wired together here, and nowhere else."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
+from flask import Blueprint, Flask
 from werkzeug.routing import Rule
 
 from . import logs
 from .direct.promotion import Promotion
 from .inspection.policy import Policy
 from .intake import Intake
-from .routes import direct, files, openapi, page, uploads
+from .routes import direct, files, health, openapi, page, uploads
+from .services import Services
 from .settings import DEFAULT_FOLDER, Settings, SettingsError
 from .storage import Storage
 from .storage.direct import DirectUploads
@@ -28,42 +29,43 @@ if TYPE_CHECKING:
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the app.
 
-    :param settings: by default those of the environment.
+    :param settings: by default, the settings are read from the environment.
     :raises SettingsError: a setting has a value that cannot work.
     """
     settings = settings or Settings.from_environ(os.environ)
     logs.configure()
     app = Flask(__name__, static_folder=None)
     app.url_rule_class = _Rule
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    app.config["FILE_FIELDS"] = settings.file_fields
     app.url_map.strict_slashes = False  # a redirect would make the client send its file twice
     app.url_map.merge_slashes = False
-    app.extensions["access"] = _make_access(settings)
-    app.extensions["storage"], app.extensions["direct_uploads"] = _make_storage(settings)
-    app.extensions["intake"] = Intake(app.extensions["storage"], policy=_make_policy(settings))
-    app.extensions["promotion"] = Promotion(app.extensions["direct_uploads"], intake=app.extensions["intake"])
-    app.register_blueprint(page.blueprint)
-    app.register_blueprint(uploads.blueprint)
-    if settings.takes_direct_uploads:
-        direct.register(app, hurry=settings.on_lambda)
-    if settings.takes_direct_uploads and not settings.upload_bucket:
-        from .routes import s3_stand_in  # noqa: PLC0415  (on AWS S3 takes the bytes, and this module is not there)
-
-        s3_stand_in.register(app)
-    files.register(app, downloads=settings.downloads)
-    app.register_blueprint(openapi.blueprint)
-    app.add_url_rule("/health", view_func=lambda: {"status": "ok"}, endpoint="health")
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
+    app.config["HURRY"] = settings.on_lambda
+    _make_services(settings).attach(app)
+    for blueprint in _blueprints(settings):
+        app.register_blueprint(blueprint)
     hooks.register(app)
     cors.register(app, allowed_origins=settings.allowed_origins)
     return app
 
 
-class _Rule(Rule):
-    """A rule that compiles the functions that make its URLs when one is asked for, which for most rules is never.
+def _blueprints(settings: Settings) -> Iterator[Blueprint]:
+    """Yield the routes. A capability that is not configured has no routes."""
+    yield from (page.blueprint, uploads.blueprint, files.blueprint, openapi.blueprint, health.blueprint)
+    if settings.downloads:
+        yield files.downloads
+    if settings.takes_direct_uploads:
+        yield direct.blueprint
+        if not settings.upload_bucket:
+            from .routes import s3_stand_in
 
-    Werkzeug compiles two functions for each rule at once, in a fortieth of a cold start. Its method is not public: a
-    Werkzeug without it would do so again.
+            yield s3_stand_in.blueprint
+
+
+class _Rule(Rule):
+    """A rule that compiles its URL builders when the first URL is asked for.
+
+    Most rules are never asked for one. Werkzeug compiles two builders for each rule at once, which takes a fortieth of
+    a cold start. The overridden method is not public: if a later Werkzeug drops it, rules compile at once again.
     """
 
     def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
@@ -78,6 +80,21 @@ class _Rule(Rule):
         return build
 
 
+def _make_services(settings: Settings) -> Services:
+    policy = _make_policy(settings)
+    storage, direct_uploads = _make_storage(settings)
+    intake = Intake(storage, policy=policy)
+    return Services(
+        settings=settings,
+        access=_make_access(settings),
+        policy=policy,
+        storage=storage,
+        intake=intake,
+        direct_uploads=direct_uploads,
+        promotion=Promotion(direct_uploads, intake=intake),
+    )
+
+
 def _make_policy(settings: Settings) -> Policy:
     return Policy(
         file_types=settings.file_types,
@@ -90,8 +107,7 @@ def _make_policy(settings: Settings) -> Policy:
 def _make_access(settings: Settings) -> Access:
     match settings.access:
         case "token" | "public" if settings.token_secrets:
-            # Imported here: where no token is ever good nobody needs to wait for PyJWT.
-            from .web.tokens import TokenAccess  # noqa: PLC0415
+            from .web.tokens import TokenAccess  # only tokens need PyJWT
 
             return TokenAccess(settings.token_secrets, anonymous=UPLOADING if settings.access == "public" else None)
         case "public":
@@ -104,14 +120,14 @@ def _make_access(settings: Settings) -> Access:
 
 def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
     if settings.upload_bucket:
-        # Imported here: offline nobody needs to wait for botocore, nor to have it.
-        from .storage.s3.direct import S3DirectUploads  # noqa: PLC0415
-        from .storage.s3.files import S3Storage  # noqa: PLC0415
+        # Only a bucket needs botocore. The local server works without it.
+        from .storage.s3.direct import S3DirectUploads
+        from .storage.s3.files import S3Storage
 
         bucket = S3Storage(settings.upload_bucket, client=_make_client(settings.upload_bucket))
         return bucket, S3DirectUploads(bucket)
-    from .storage.folder.direct import LocalDirectUploads  # noqa: PLC0415
-    from .storage.folder.files import LocalStorage  # noqa: PLC0415
+    from .storage.folder.direct import LocalDirectUploads
+    from .storage.folder.files import LocalStorage
 
     folder = settings.upload_folder or Path(DEFAULT_FOLDER)
     try:
@@ -124,10 +140,13 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
 
 
 def _make_client(bucket: str) -> S3Client:
-    """The client for S3, unless botocore's own variables have values that cannot work."""
-    from botocore.exceptions import BotoCoreError, InvalidRegionError, ProfileNotFound  # noqa: PLC0415
+    """Make the client for S3.
 
-    from .storage.s3.files import make_client  # noqa: PLC0415
+    :raises SettingsError: one of botocore's own variables has a value that cannot work.
+    """
+    from botocore.exceptions import BotoCoreError, InvalidRegionError, ProfileNotFound
+
+    from .storage.s3.files import make_client
 
     try:
         client = make_client()
@@ -137,13 +156,13 @@ def _make_client(bucket: str) -> S3Client:
     except InvalidRegionError as error:
         region = error.kwargs["region_name"]
         raise SettingsError("AWS_DEFAULT_REGION", region, "name a region, such as eu-central-1.") from None
-    except (BotoCoreError, ValueError) as error:  # an endpoint that is no URL is but a ValueError
+    except (BotoCoreError, ValueError) as error:  # botocore raises ValueError for an invalid endpoint
         for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
             if not isinstance(error, BotoCoreError) and (url := os.environ.get(variable)):
                 raise SettingsError(variable, url, "give a URL, such as http://127.0.0.1:9000.") from None
         reason = " ".join(str(error).split())
         raise SettingsError("UPLOAD_BUCKET", bucket, f"botocore cannot be set up for it. {reason}") from None
-    # What botocore takes without a region: it finds some buckets and is redirected from others, see make_client.
+    # botocore uses this endpoint without a region. It finds some buckets and is redirected from others (make_client).
     if client.meta.endpoint_url == "https://s3.amazonaws.com":
         expected = "name the region of the bucket, such as eu-central-1; botocore does not look at AWS_REGION."
         raise SettingsError("AWS_DEFAULT_REGION", None, expected)

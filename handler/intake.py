@@ -1,4 +1,4 @@
-"""The only way into ``files/``: every byte passes inspection here before anyone can read it."""
+"""The only way into ``files/``. Every file passes inspection here before anyone can read it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextvars import copy_context
 from functools import partial
 
 from . import problems
-from .inspection import policy as inspection
 from .inspection.policy import FileName, Policy
 from .problems import AlreadyExists, DigestMismatch, Problem, StorageUnavailable
 from .settings import LAMBDA_MAX_BODY_BYTES
@@ -23,10 +22,10 @@ more at once would wait for each other on a slow line, or for the third of a pro
 
 
 class Intake:
-    """Takes files in.
+    """Checks files and writes them to the storage.
 
-    :param storage: where they go.
-    :param policy: what may come in.
+    :param storage: receives the files that pass.
+    :param policy: decides which files pass.
     """
 
     def __init__(self, storage: Storage, *, policy: Policy) -> None:
@@ -34,38 +33,25 @@ class Intake:
         self.policy = policy
 
     def begin(self) -> Batch:
-        """Begin a batch: files that are stored together or not at all. Use it in a ``with`` statement."""
+        """Begin a batch: files that are stored together or not at all. Use the batch in a ``with`` statement."""
         return Batch(self.storage, self.policy)
 
     def accept(self, file_id: str, incoming: Incoming) -> StoredFile:
-        """Check what was sent straight to the storage, and make it readable.
+        """Check a file that was sent straight to the storage, and make it readable.
 
-        :param file_id: the id that it came in under, which it keeps.
-        :raises Problem: it is refused, or could not be stored.
-        :raises Gone: it was removed meanwhile.
+        :param file_id: the id that the upload began with. The file keeps it.
+        :raises Problem: the file is refused, or could not be stored.
+        :raises Gone: the file was removed meanwhile.
         """
-        agreed = incoming.declaration
-        name = inspection.inspect_name(agreed.original_name, file_types=self.policy.file_types)
-        inspection.inspect_size(
-            name, size=incoming.size, max_file_bytes=min(agreed.max_bytes, self.policy.max_file_bytes)
-        )
-        _inspect_content(name, size=incoming.size, policy=self.policy, read=incoming.read)
-        if agreed.sha256 is not None:
-            _verify(name, incoming, sha256=agreed.sha256)
-        file = _stored_file(file_id, name, size=incoming.size, sha256=agreed.sha256)
+        declaration = incoming.declaration
+        policy = self.policy.narrowed(max_bytes=declaration.max_bytes)
+        name = policy.inspect_name(declaration.original_name)
+        policy.inspect_content(name, size=incoming.size, read=incoming.read)
+        if declaration.sha256 is not None:
+            _verify(name, incoming, sha256=declaration.sha256)
+        file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256)
         incoming.copy_to_files(file)
         return file
-
-
-def _inspect_content(name: FileName, *, size: int, policy: Policy, read: Callable[[int, int], bytes]) -> None:
-    """The check that every file passes, whichever way it came.
-
-    :raises Problem: it is refused.
-    """
-    steps = inspection.inspect_content(
-        name, size=size, max_image_pixels=policy.max_image_pixels, allow_empty=policy.allow_empty_files
-    )
-    inspection.run(steps, read)
 
 
 def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None) -> StoredFile:
@@ -80,19 +66,22 @@ def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None)
 
 
 def _verify(name: FileName, incoming: Incoming, *, sha256: str) -> None:
-    """Read the whole file, which nothing else here does."""
-    found = hashlib.sha256()
+    """Compare the SHA-256 of the whole file with the declared one. Only this check reads the whole file.
+
+    :raises DigestMismatch: the digests differ.
+    """
+    actual = hashlib.sha256()
     for chunk in incoming.chunks():
-        found.update(chunk)
-    if found.hexdigest() != sha256:
+        actual.update(chunk)
+    if actual.hexdigest() != sha256:
         raise DigestMismatch(
-            f"'{name.original}' has another SHA-256 than was declared: it was damaged on the way. Send it again.",
+            f"'{name.original}' does not have the declared SHA-256. It was damaged on the way. Send it again.",
             file_name=name.original,
         )
 
 
 class Batch:
-    """The files of one request. What has not been stored by :meth:`commit` is forgotten at the end of the ``with``."""
+    """The files of one request. The end of the ``with`` forgets every file that :meth:`commit` has not stored."""
 
     def __init__(self, storage: Storage, policy: Policy) -> None:
         self._storage = storage
@@ -107,18 +96,18 @@ class Batch:
             incoming.abort()
 
     def narrow(self, *, max_bytes: int | None, extensions: Collection[str] | None) -> None:
-        """From here on take no more than that; ``None`` changes nothing.
+        """Add limits for the files that follow. ``None`` adds no limit.
 
-        :param max_bytes: what one file may hold.
-        :param extensions: what may be uploaded, as far as it may be anyway.
+        :param max_bytes: the largest file, in bytes.
+        :param extensions: the extensions that stay allowed.
         """
         self._policy = self._policy.narrowed(max_bytes=max_bytes, extensions=extensions)
 
     def add(self, client_name: str) -> IncomingFile:
-        """Begin a file. Refused or not, its bytes can be written to what this returns: a refusal is told by
-        :meth:`commit`, so that the files after it can be looked at as well.
+        """Begin a file. The bytes of a refused file can be written too, and are dropped. :meth:`commit` raises the
+        refusal, after the files behind it were checked as well.
 
-        :param client_name: what the client says it is called.
+        :param client_name: the name as the client sent it.
         """
         incoming = IncomingFile(client_name, self._storage, self._policy)
         self._files.append(incoming)
@@ -126,17 +115,17 @@ class Batch:
 
     @property
     def refusals(self) -> list[Problem]:
-        """What was refused so far, in the order of the files."""
+        """The refusals so far, in the order of the files."""
         return [incoming.refusal for incoming in self._files if incoming.refusal]
 
     def refusal(self) -> Problem:
-        """Return the one problem that reports all :attr:`refusals`, of which there must be one."""
+        """Return one problem that reports all :attr:`refusals`. There must be at least one."""
         return problems.one_of(self.refusals, files=len(self._files))
 
     def commit(self) -> list[StoredFile]:
-        """Check what is left to check and store all files.
+        """Finish the checks and store all files.
 
-        :raises Problem: one was refused, or could not be stored; then none is.
+        :raises Problem: a file was refused or could not be stored. Then none of them is stored.
         """
         for incoming in self._files:
             incoming.finish()
@@ -146,11 +135,11 @@ class Batch:
         ours: dict[str, StoredFile] = {}
 
         def store(incoming: IncomingFile, file: StoredFile) -> None:
-            ours[file.id] = file  # before it is there: a time-out does not say whether it is
+            ours[file.id] = file  # noted before the write: after a time-out the file may be there or not
             try:
                 incoming.commit(file)
             except AlreadyExists:
-                del ours[file.id]  # what is there is somebody else's
+                del ours[file.id]  # another upload stored that file, so it must not be deleted here
                 raise
 
         try:
@@ -185,7 +174,7 @@ def _side_by_side(calls: list[Callable[[], None]]) -> None:
 
 
 class IncomingFile:
-    """A file as it comes in: counted, hashed and written to the storage, where nobody can read it yet."""
+    """A file while it arrives: counted, hashed and written to the storage, where nobody can read it yet."""
 
     refusal: Problem | None = None
 
@@ -195,19 +184,19 @@ class IncomingFile:
         self._sha256 = hashlib.sha256()
         self._writer: Writer | None = None
         try:
-            self._name = inspection.inspect_name(client_name, file_types=policy.file_types)
+            self._name = policy.inspect_name(client_name)
         except Problem as refusal:
             self._refuse(refusal)
         else:
             self._writer = storage.open_writer()
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes; those of a refused file are dropped."""
+        """Write the next bytes. The bytes of a refused file are dropped."""
         if self._writer is None:
             return
         self._size += len(data)
         try:
-            inspection.inspect_size(self._name, size=self._size, max_file_bytes=self._policy.max_file_bytes)
+            self._policy.inspect_growing_size(self._name, self._size)
         except Problem as refusal:
             self._refuse(refusal)
             return
@@ -215,26 +204,34 @@ class IncomingFile:
         self._writer.write(data)
 
     def finish(self) -> None:
-        """All bytes are here: decide by the content."""
+        """Check the content, after all bytes have arrived.
+
+        :raises StorageUnavailable: the bytes could not be read back. The file is not refused for that.
+        """
         if self._writer is None:
             return
         try:
-            _inspect_content(self._name, size=self._size, policy=self._policy, read=self._writer.read)
+            self._policy.inspect_content(self._name, size=self._size, read=self._writer.read)
         except StorageUnavailable:
-            raise  # that is no word on the file
+            raise
         except Problem as refusal:
             self._refuse(refusal)
 
     def stored_file(self) -> StoredFile:
-        """What it is going to be, under a fresh id."""
+        """Return the file that :meth:`commit` will store, under a new id."""
         return _stored_file(new_id(), self._name, size=self._size, sha256=self._sha256.hexdigest())
 
     def commit(self, file: StoredFile) -> None:
+        """Store the file.
+
+        :raises AlreadyExists: another file has this id.
+        """
         if self._writer is None:
             raise RuntimeError("a refused file cannot be stored")
         self._writer.commit(file)
 
     def abort(self) -> None:
+        """Forget the bytes. Does nothing after :meth:`commit`."""
         if self._writer is not None:
             self._writer.abort()
 

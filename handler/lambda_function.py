@@ -14,10 +14,10 @@ import time
 from typing import Any
 
 from .app import create_app
-from .direct.promotion import Promotion
 from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
+from .services import Services
 
 _app = create_app()
 gc.enable()
@@ -64,10 +64,10 @@ def _promote(created: Any, context: object) -> None:
     if key is None or not isinstance(version, str | None):
         raise ValueError(_WRONG_EVENT)
     began = time.monotonic()
-    promotion: Promotion = _app.extensions["promotion"]
+    services: Services = _app.extensions["services"]
     request_id = getattr(context, "aws_request_id", None)
     try:
-        verdict = promotion.promote(key[1], version=version or None)
+        verdict = services.promotion.promote(key[1], version=version or None)
     except Exception as error:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
         logger.error("promotion failed", extra={"request_id": request_id, "id": key[1], "reason": reason})

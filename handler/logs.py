@@ -1,4 +1,4 @@
-"""The log: one JSON line for each request's outcome, and one for each fault."""
+"""The log: one JSON line for each request, and one for each fault."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FILE_KEY = re.compile(r"\b(files/[0-9a-f]{32}/)[\w.-]+", re.ASCII)
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: its message as ``event``, and what was given as ``extra`` beside it.
+    """Formats a record as one line of JSON: its message as ``event``, and the members of ``extra`` next to it.
 
-    JSON escapes every control character, so nothing that a client sends can begin a line of its own. What S3 and the
-    system say of an error may hold the key of a file: its id stays, its name, which is the client's, does not.
+    JSON escapes every control character, so no text from a client can begin a new line. Error texts of S3 and the
+    system may hold the key of a file. Its id stays in the log, but its name is the client's and is removed.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -44,7 +44,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class _StdoutHandler(logging.Handler):
-    """To whatever standard output is at that moment: Lambda's runtime and pytest replace it."""
+    """Writes to the standard output of the moment. Lambda's runtime and pytest replace it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -83,7 +83,8 @@ class BackgroundHandler(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        """Write the waiting lines, unless the reader needs longer than :data:`FLUSH_SECONDS`. Python calls it again."""
+        """Write the waiting lines, unless the reader needs longer than :data:`FLUSH_SECONDS`. Python calls this a
+        second time at the end of the process."""
         if not self._is_closed:
             self._is_closed = True
             with suppress(queue.Full):
@@ -119,13 +120,13 @@ class BackgroundHandler(logging.Handler):
 
 
 def configure() -> None:
-    """Send our log lines to standard output, once. On Lambda that is where CloudWatch takes them from."""
+    """Send our log lines to standard output, once. On Lambda, CloudWatch reads them from there."""
     if not logger.handlers:
         handler = _StdoutHandler()
         handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
-        logger.propagate = False  # Lambda's runtime has a handler on the root, which would print each line again
+        logger.propagate = False  # the root handler of Lambda's runtime would print each line again
 
 
 def write_in_background() -> logging.Handler | None:
@@ -144,12 +145,12 @@ def write_in_background() -> logging.Handler | None:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write all of the data, and wait for as long as that takes.
+    """Write all data, however long that takes.
 
-    :raises OSError: it cannot be written.
+    :raises OSError: the data cannot be written.
     """
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # somebody who shares the pipe or the terminal made it so
+        except BlockingIOError:  # another process that shares the pipe or the terminal made it non-blocking
             select.select([], [descriptor], [])

@@ -1,4 +1,4 @@
-"""Every error that the endpoint can answer with: its status, its stable type and its title (RFC 9457)."""
+"""Every error of the endpoint, declared once: its status, its stable type and its title (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ TYPE_PREFIX = "urn:problem-type:upload:"
 
 
 class Problem(Exception):
-    """Base of all errors that a client is told about.
+    """The base of all errors that a client receives.
 
-    :param detail: one sentence for a person: what was wrong and what to do. It goes into the answer, so it never holds
-        a path, a secret or another system's error text.
-    :param file_name: the client's name of the file that it is about, where it is about one.
+    :param detail: sentences for a person: the mistake, then the remedy. The client reads them, so they never hold a
+        path, a secret or the error text of another system.
+    :param file_name: the client's name of the file, if the problem is about one file.
     :param extensions: further members of the problem object (RFC 9457, section 3.2).
     """
 
     status: int = 500
     slug: ClassVar[str] = "internal-error"
-    title: ClassVar[str] = "Something went wrong here"
+    title: ClassVar[str] = "Internal error"
     headers: Mapping[str, str] = {}
     aside: str = ""
-    """A sentence about the whole request, such as what became of its other files. It follows ``detail``."""
+    """A sentence about the whole request, such as the fate of its other files. It follows ``detail``."""
 
     def __init__(self, detail: str, *, file_name: str | None = None, **extensions: Any) -> None:
         super().__init__(detail)
@@ -36,7 +36,7 @@ class Problem(Exception):
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """The refused files, one entry each; empty where the problem is not about files."""
+        """The refused files, one entry each; empty if the problem is not about files."""
         if self.file_name is None:
             return []
         return [{"name": self.file_name, "detail": self.detail, "type": self.type, "title": self.title,
@@ -58,38 +58,38 @@ class Problem(Exception):
 class MalformedRequest(Problem):
     status = 400
     slug = "malformed-request"
-    title = "The request cannot be understood"
+    title = "Malformed request"
 
 
 class NoFile(Problem):
     status = 400
     slug = "no-file"
-    title = "The request holds no file"
+    title = "No file in the request"
 
 
 class TokenRequired(Problem):
     status = 401
     slug = "token-required"
-    title = "A token is needed"
+    title = "Token required"
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="upload"'}
 
 
 class InvalidToken(Problem):
     status = 401
     slug = "invalid-token"
-    title = "The token is not good"
+    title = "Invalid token"
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="upload", error="invalid_token"'}
 
 
 class Forbidden(Problem):
-    """It is known who asks, or from where, and they may not.
+    """The client does not have the right to do this, or must not send requests from its place.
 
-    :param scope: the scope that the token lacks, where another token would do (RFC 6750, section 3.1).
+    :param scope: the scope that the token lacks, if another token could have it (RFC 6750, section 3.1).
     """
 
     status = 403
     slug = "forbidden"
-    title = "This is not allowed"
+    title = "Forbidden"
 
     def __init__(self, detail: str, *, scope: str | None = None) -> None:
         if scope is None:
@@ -100,30 +100,30 @@ class Forbidden(Problem):
 
 
 class AccessNotConfigured(Problem):
-    """Nobody has said who may upload, so nobody may."""
+    """The owner has not configured access, so nobody may upload."""
 
     status = 403
     slug = "access-not-configured"
-    title = "Nobody may upload here yet"
+    title = "Access not configured"
 
     def __init__(self) -> None:
         super().__init__(
-            "This endpoint was deployed without saying who may upload. Its owner has to set TOKEN_SECRET or ACCESS."
+            "This endpoint does not say who may upload, so nobody may. Its owner must set TOKEN_SECRET or ACCESS."
         )
 
 
 class NotFound(Problem):
     status = 404
     slug = "not-found"
-    title = "There is nothing here"
+    title = "Not found"
 
 
 class UploadNotFound(Problem):
-    """An upload id that is not ours, has expired, or whose upload has ended."""
+    """The upload id is not one of ours, has expired, or belongs to an upload that has ended."""
 
     status = 404
     slug = "upload-not-found"
-    title = "There is no such upload"
+    title = "Unknown upload"
 
     def __init__(self, detail: str = "This upload does not exist, or it has ended. Begin a new one.") -> None:
         super().__init__(detail)
@@ -132,53 +132,54 @@ class UploadNotFound(Problem):
 class MethodNotAllowed(Problem):
     status = 405
     slug = "method-not-allowed"
-    title = "This method is not allowed here"
+    title = "Method not allowed"
 
 
 class AlreadyExists(Problem):
-    """Never met in practice: an id is 128 random bits and never reused. It exists so that storage cannot overwrite."""
+    """A file with this id exists. An id is 128 random bits, so this does not happen in practice. The error exists so
+    that no storage can overwrite a file."""
 
     status = 409
     slug = "already-exists"
-    title = "A file is never replaced"
+    title = "Existing file"
 
 
 class UploadIncomplete(Problem):
-    """An upload in parts cannot be completed as it is. Nothing is lost: the missing parts can still be sent."""
+    """An upload in parts cannot be completed yet. The client can still send the missing parts."""
 
     status = 409
     slug = "upload-incomplete"
-    title = "The upload is not complete"
+    title = "Incomplete upload"
 
 
 class LengthRequired(Problem):
     status = 411
     slug = "length-required"
-    title = "The length of the body is needed"
+    title = "Length required"
 
 
 class PreconditionFailed(Problem):
     status = 412
     slug = "precondition-failed"
-    title = "The file is another one"
+    title = "Precondition failed"
 
 
 class RequestTooLarge(Problem):
     status = 413
     slug = "request-too-large"
-    title = "The request is too large"
+    title = "Request too large"
 
 
 class FileTooLarge(Problem):
     status = 413
     slug = "file-too-large"
-    title = "The file is too large"
+    title = "File too large"
 
 
 class TooManyParts(Problem):
     status = 413
     slug = "too-many-parts"
-    title = "The form has too many parts"
+    title = "Too many parts in the form"
 
 
 class UriTooLong(Problem):
@@ -190,44 +191,44 @@ class UriTooLong(Problem):
 class TypeNotAllowed(Problem):
     status = 415
     slug = "type-not-allowed"
-    title = "This type of file is not allowed"
+    title = "File type not allowed"
 
 
 class ContentCodingNotSupported(Problem):
     status = 415
     slug = "content-coding-not-supported"
-    title = "The body must not be compressed"
+    title = "Content coding not supported"
     headers: Mapping[str, str] = {"Accept-Encoding": "identity"}  # RFC 9110, section 15.5.16
 
 
 class RangeNotSatisfiable(Problem):
     status = 416
     slug = "range-not-satisfiable"
-    title = "The file has no such range"
+    title = "Range not satisfiable"
 
 
 class EmptyFile(Problem):
     status = 422
     slug = "empty-file"
-    title = "The file is empty"
+    title = "Empty file"
 
 
 class DigestMismatch(Problem):
     status = 422
     slug = "digest-mismatch"
-    title = "The body is not what its digest says"
+    title = "Digest mismatch"
 
 
 class ContentMismatch(Problem):
     status = 422
     slug = "content-mismatch"
-    title = "The content is not what the name says"
+    title = "Content mismatch"
 
 
 class ImageTooLarge(Problem):
     status = 422
     slug = "image-too-large"
-    title = "The image has too many pixels"
+    title = "Image too large"
 
 
 class HeaderTooLarge(Problem):
@@ -237,14 +238,14 @@ class HeaderTooLarge(Problem):
 
 
 class FilesRefused(Problem):
-    """Several files of one request were refused; ``errors`` has the reason for each, and none was stored.
+    """Several files of one request were refused, and none was stored. ``errors`` has the reason for each.
 
-    Where they were all refused for one reason it has that reason's status, else 422.
+    The status is that of the refusals, if they all have the same one, else 422.
     """
 
     status = 422
     slug = "files-refused"
-    title = "Several files were refused"
+    title = "Several refused files"
 
     def __init__(self, refusals: Sequence[Problem]) -> None:
         statuses = {refusal.status for refusal in refusals}
@@ -260,7 +261,7 @@ class FilesRefused(Problem):
 
 
 class InternalError(Problem):
-    """A fault of ours; the log has the traceback, under the request id of the answer."""
+    """A fault of ours. The log has the traceback, under the request id of the response."""
 
     def __init__(self) -> None:
         super().__init__("This is a fault on our side. If it stays, report it with the request id.")
@@ -273,18 +274,25 @@ class TransferCodingNotSupported(Problem):
 
 
 class StorageUnavailable(Problem):
-    """The bucket or the disk did not do what it was asked.
+    """The bucket or the disk failed.
 
-    :param reason: what the storage said, for the log alone; it never goes into an answer.
+    :param reason: the error text of the storage. It is only for the log, and never sent to a client.
+    :param is_misconfigured: the owner must change something before the request can succeed, such as the credentials or
+        the name of the bucket. To try again does not help.
     """
 
     status = 503
     slug = "storage-unavailable"
-    title = "The storage is not available"
+    title = "Storage unavailable"
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
-    def __init__(self, reason: str) -> None:
-        super().__init__("The storage cannot be reached just now, so this was not done. Try again in a moment.")
+    def __init__(self, reason: str, *, is_misconfigured: bool = False) -> None:
+        super().__init__(
+            "The storage of this endpoint is not set up correctly, so this was not done. The owner finds the reason in "
+            "the log, under the request id."
+            if is_misconfigured
+            else "The storage cannot be reached just now, so this was not done. Try again in a moment."
+        )
         self.reason = reason
 
 
@@ -304,11 +312,12 @@ class VersionNotSupported(Problem):
 
 
 def from_dict(body: Mapping[str, Any]) -> Problem:
-    """The problem whose :meth:`Problem.as_dict` this was; ``errors`` and ``error`` follow from the rest.
+    """Return the problem that :meth:`Problem.as_dict` made this object of.
 
-    :raises KeyError: it is none of ours.
+    :param body: the object. Its ``errors`` and ``error`` follow from the other members.
+    :raises KeyError: the object does not come from :meth:`Problem.as_dict`.
     """
-    known = {TYPE_PREFIX + each.slug: each for each in Problem.__subclasses__()}
+    known = {TYPE_PREFIX + problem.slug: problem for problem in Problem.__subclasses__()}
     core = ("type", "title", "status", "detail", "error", "errors")
     extensions = {name: value for name, value in body.items() if name not in core}
     file_name = next((error["name"] for error in body.get("errors", ())), None)

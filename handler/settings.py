@@ -1,7 +1,8 @@
-"""What can be configured, read from the environment once and validated."""
+"""The settings: environment variables, read once and validated."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,46 +10,72 @@ from pathlib import Path
 
 from .inspection import filetypes
 from .inspection.filetypes import FileType
+from .units import GIB, KIB, MIB
 from .web import field_names
 
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
-
-DEFAULT_EXTENSIONS = "txt csv pdf png jpg jpeg gif webp"
+DEFAULT_EXTENSIONS = "txt csv pdf docx png jpg jpeg gif webp heic"
 DEFAULT_FOLDER = "uploads"
 DEFAULT_MAX_FILE_BYTES = 5 * GIB
 DEFAULT_MAX_IMAGE_PIXELS = 200_000_000
-"""Current phones take pictures of 16,320 x 12,240 pixels. Decoded, four bytes a pixel, that is 800 MB. sharp opens as
-many by default (268 million); Pillow warns above 89 million and refuses more than 179 million."""
-MOST_IMAGE_PIXELS = 10**12
+"""Current phones take pictures of 16,320 x 12,240 pixels. Decoded, with four bytes a pixel, such a picture has 800 MB.
+sharp opens images of 268 million pixels by default. Pillow warns above 89 million and rejects more than 179 million."""
+MAX_IMAGE_PIXELS = 10**12
 LAMBDA_MAX_BODY_BYTES = 4 * MIB
-"""What a request body may hold on Lambda: its limit of 6 MB counts the base64 and the event around it (AWS: "Lambda
+"""The largest request body on Lambda. Its limit of 6 MB counts the base64 and the event around the body (AWS: "Lambda
 quotas", invocation payload)."""
 PUT_OBJECT_MAX_BYTES = 5 * GIB
-"""What one PutObject may carry (AWS: "Uploading objects", single PUT)."""
+"""The largest body of one PutObject (AWS: "Uploading objects", single PUT)."""
 S3_MAX_OBJECT_BYTES = 5 * KIB * GIB
-"""What one object may hold when it was put together from parts (AWS: "Amazon S3 multipart upload limits")."""
+"""The largest object that was uploaded in parts (AWS: "Amazon S3 multipart upload limits")."""
 MAX_FIELD_NAME_CHARS = 100
-"""The longest name that ``FILE_FIELDS`` takes."""
+"""The longest name in ``FILE_FIELDS``."""
 MIN_SECRET_BYTES = 32
-"""As long as the hash that it keys (RFC 7518, section 3.2)."""
+"""The length of the hash that the secret keys (RFC 7518, section 3.2)."""
 FORM_OVERHEAD_BYTES = MIB
-"""What a form may add to the bytes of its file: boundaries, part headers, fields."""
-SAM_LOCAL_FOLDER = "/tmp/uploads"  # noqa: S108  (the one writable place of a Lambda container)
+"""The room in a request for everything in a form besides its file: boundaries, part headers, fields."""
+SAM_LOCAL_FOLDER = "/tmp/uploads"  # noqa: S108  (the only writable folder of a Lambda container)
+
+VARIABLES = (
+    "ACCESS",
+    "ALLOWED_EXTENSIONS",
+    "ALLOWED_ORIGINS",
+    "ALLOW_EMPTY_FILES",
+    "DOWNLOADS",
+    "FILE_FIELDS",
+    "MAX_CONTENT_LENGTH",
+    "MAX_FILE_BYTES",
+    "MAX_IMAGE_PIXELS",
+    "TOKEN_SECRET",
+    "UPLOAD_BUCKET",
+    "UPLOAD_FOLDER",
+)
+"""The names of all settings. The variables of AWS that are read too are not among them."""
+MIN_SIMILARITY = 0.8
+"""How similar a name must be to that of a setting to count as misspelt: :mod:`difflib`'s ratio, from 0 to 1."""
+OTHER_PREFIXES = ("AWS_", "CORS_", "DJANGO_", "FLASK_", "GITHUB_", "NPM_", "XDG_")
+"""The first letters of variables that other programs read. They are never taken for misspelt settings."""
+
+_UNITS = {
+    unit.lower(): 1 if unit == "B" else base**power
+    for base, units in ((1000, ("B", "kB", "MB", "GB", "TB")), (1024, ("B", "KiB", "MiB", "GiB", "TiB")))
+    for power, unit in enumerate(units)
+}
+"""The bytes in each unit of size: decimal units (SI) and binary units (IEC 80000-13)."""
 
 _EXTENSION = re.compile(r"[a-z0-9][a-z0-9+_-]{0,15}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, section 4.2
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")  # RFC 6454, section 6.1
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # AWS: "Bucket naming rules"
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_SIZE = re.compile(r"([0-9]{1,20}) ?([a-z]{1,3})")
 
 
 class SettingsError(Exception):
     """A setting has a value that cannot work.
 
-    :param variable: the environment variable's name.
-    :param value: what it was set to; ``None`` if it was not set.
-    :param expected: a sentence that says what would be right.
+    :param variable: the name of the environment variable.
+    :param value: the value; ``None`` if the variable is not set.
+    :param expected: a sentence that says how to set it right.
     """
 
     def __init__(self, variable: str, value: str | None, expected: str) -> None:
@@ -63,33 +90,35 @@ class Settings:
     """All settings, valid. Sizes are in bytes."""
 
     file_types: Mapping[str, FileType]
-    """What may be uploaded, by extension, in the order of ``ALLOWED_EXTENSIONS``."""
+    """The types that may be uploaded, by extension, in the order of ``ALLOWED_EXTENSIONS``."""
     upload_folder: Path | None
-    """Where files are kept, or ``None`` if they are kept in :attr:`upload_bucket`: one of the two is set."""
+    """The folder that files are stored in. Either this or :attr:`upload_bucket` is set."""
     upload_bucket: str | None
+    """The bucket that files are stored in."""
     max_content_length: int
-    """What the body of one request may hold."""
+    """The largest body of one request."""
     max_file_bytes: int
-    """What one file may hold."""
+    """The largest file."""
     max_image_pixels: int
-    """What an image may hold, width times height."""
+    """The largest image, in pixels: width times height."""
     allow_empty_files: bool
     file_fields: tuple[str, ...]
     """The names of the form parts in which files are taken, or ``*`` for all."""
     access: str | None
-    """``token``, ``public`` or ``loopback``; ``None`` where a deployment has not said who may upload: nobody may."""
+    """``token``, ``public`` or ``loopback``; ``None`` for a deployment that is not configured: nobody may upload."""
     token_secrets: tuple[str, ...] = field(repr=False)
-    """What tokens may be signed with. New ones are signed with the first. Not in the ``repr``: logs may hold it."""
+    """The secrets that tokens may be signed with. New tokens are signed with the first. They are not in the ``repr``,
+    which may be logged."""
     allowed_origins: tuple[str, ...]
-    """The web sites whose scripts may read the answers, or ``*``."""
+    """The web sites whose scripts may read the responses, or ``*`` for all."""
     downloads: bool
     """Whether files can be read through the endpoint."""
     on_lambda: bool
-    """Whether this runs in a Lambda function, behind something that waits no longer than 29 s."""
+    """Whether this process is a Lambda function. API Gateway waits 29 s for its response, and no longer."""
 
     @property
     def takes_direct_uploads(self) -> bool:
-        """Whether files can go straight to the storage: to a bucket, or to the local server's own routes.
+        """Whether clients can send files straight to the storage: to a bucket, or to routes of the local server.
 
         Under ``sam local`` without a bucket they cannot: the template has no routes for the bytes of a part.
         """
@@ -99,11 +128,11 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read and check every setting.
 
-        :param environ: the environment, as ``os.environ``. An empty value is the same as none.
+        :param environ: the environment, as ``os.environ``. An empty value counts as not set.
         :raises SettingsError: for the first value that cannot work.
         """
         bucket, folder = _destination(environ)
-        max_file_bytes = _number(environ, "MAX_FILE_BYTES", default=DEFAULT_MAX_FILE_BYTES, most=S3_MAX_OBJECT_BYTES)
+        max_file_bytes = _size(environ, "MAX_FILE_BYTES", default=DEFAULT_MAX_FILE_BYTES, maximum=S3_MAX_OBJECT_BYTES)
         token_secrets = _token_secrets(environ)
         return cls(
             file_types=_file_types(environ),
@@ -111,9 +140,7 @@ class Settings:
             upload_bucket=bucket,
             max_content_length=_max_content_length(environ, bucket=bucket, max_file_bytes=max_file_bytes),
             max_file_bytes=max_file_bytes,
-            max_image_pixels=_number(
-                environ, "MAX_IMAGE_PIXELS", default=DEFAULT_MAX_IMAGE_PIXELS, most=MOST_IMAGE_PIXELS, unit="pixels"
-            ),
+            max_image_pixels=_max_image_pixels(environ),
             allow_empty_files=_switch(environ, "ALLOW_EMPTY_FILES", default=False),
             file_fields=_file_fields(environ),
             access=_access(environ, token_secrets),
@@ -123,45 +150,60 @@ class Settings:
             on_lambda=_on_lambda(environ),
         )
 
+    @staticmethod
+    def misspelt(environ: Mapping[str, str]) -> list[str]:
+        """Return a warning for each variable whose name looks like a misspelt setting.
+
+        The values are not read: one of them may be a secret.
+
+        :param environ: the environment, as ``os.environ``.
+        """
+        unknown = (name for name in sorted(environ) if name not in VARIABLES and not name.startswith(OTHER_PREFIXES))
+        return [
+            f"{name} is not a setting, so it has no effect. Did you mean {similar[0]}?"
+            for name in unknown
+            if (similar := difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=MIN_SIMILARITY))
+        ]
+
 
 def _destination(environ: Mapping[str, str]) -> tuple[str | None, Path | None]:
-    """The bucket or the folder: the bucket if both are set."""
+    """Return the bucket or the folder, and ``None`` for the other. A bucket wins over a folder."""
     bucket = environ.get("UPLOAD_BUCKET", "").strip()
     folder = environ.get("UPLOAD_FOLDER", "").strip()
     if bucket and not _BUCKET.fullmatch(bucket):
-        # `sam local` has no bucket to put behind `!Ref`: it passes the resource's logical id, which is no bucket name.
-        # So that a first `sam local start-api` works with no AWS account at all, files then stay in the container.
+        # `sam local` passes the bucket's logical id, which is not a valid name, because it knows no bucket. Files then
+        # stay in the container, so that a first `sam local start-api` works without an AWS account.
         if environ.get("AWS_SAM_LOCAL") == "true":
             return None, Path(SAM_LOCAL_FOLDER)
         raise SettingsError("UPLOAD_BUCKET", bucket, "a bucket's name has 3 to 63 of a-z, 0-9, dot and hyphen.")
     if bucket:
         return bucket, None
     if _on_lambda(environ) and environ.get("AWS_SAM_LOCAL") != "true":
-        raise SettingsError("UPLOAD_BUCKET", None, "on Lambda files need a bucket, since its disk does not last.")
+        raise SettingsError("UPLOAD_BUCKET", None, "name a bucket, because a function's own disk does not last.")
     return None, Path(folder or DEFAULT_FOLDER)
 
 
 def _max_content_length(environ: Mapping[str, str], *, bucket: str | None, max_file_bytes: int) -> int:
-    most = S3_MAX_OBJECT_BYTES + FORM_OVERHEAD_BYTES
+    maximum = S3_MAX_OBJECT_BYTES + FORM_OVERHEAD_BYTES
     if bucket:
-        most = PUT_OBJECT_MAX_BYTES
+        maximum = PUT_OBJECT_MAX_BYTES
     if _on_lambda(environ):
-        most = LAMBDA_MAX_BODY_BYTES
-    default = min(max_file_bytes + FORM_OVERHEAD_BYTES, most)
-    return _number(environ, "MAX_CONTENT_LENGTH", default=default, most=most)
+        maximum = LAMBDA_MAX_BODY_BYTES
+    default = min(max_file_bytes + FORM_OVERHEAD_BYTES, maximum)
+    return _size(environ, "MAX_CONTENT_LENGTH", default=default, maximum=maximum)
 
 
 def _access(environ: Mapping[str, str], token_secrets: tuple[str, ...]) -> str | None:
-    """Who may upload. Never everyone by accident: a deployment has to say so."""
+    """Return the kind of access. A deployment is open to everyone only if ``ACCESS`` says so."""
     access = environ.get("ACCESS", "").strip().lower()
     if access not in ("", "token", "public"):
-        raise SettingsError("ACCESS", access, "say 'token', or 'public' to let everyone upload.")
+        raise SettingsError("ACCESS", access, "use 'token', or 'public' to let everyone upload.")
     if access == "public":
         return access
     if token_secrets:
         return "token"
     if _on_lambda(environ):
-        # A function that does not start would be answered for by API Gateway, in words that help nobody.
+        # An error here would stop the function. API Gateway would then answer without a word about the reason.
         return None
     if access == "token":
         raise SettingsError("TOKEN_SECRET", None, f"ACCESS=token needs a secret of at least {MIN_SECRET_BYTES} bytes.")
@@ -169,7 +211,7 @@ def _access(environ: Mapping[str, str], token_secrets: tuple[str, ...]) -> str |
 
 
 def _token_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """``TOKEN_SECRET``: one secret, or two with a comma between them while the second is being retired."""
+    """Read ``TOKEN_SECRET``: one secret, or two with a comma between them while the second is retired."""
     variable = "TOKEN_SECRET"
     secrets = tuple(secret.strip() for secret in environ.get(variable, "").split(",") if secret.strip())
     if len(secrets) > 2 or any(len(secret.encode()) < MIN_SECRET_BYTES for secret in secrets):
@@ -185,20 +227,20 @@ def _allowed_origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             expected = (
-                f"{origin!r} is not an origin; write it like 'https://example.com', without a path, or '*' for all."
+                f"{origin!r} is not an origin. Write it like 'https://example.com', without a path, or '*' for all."
             )
             raise SettingsError(variable, value, expected)
     return origins
 
 
 def _file_fields(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Read ``FILE_FIELDS``: names besides the default ones, or ``*``."""
+    """Read ``FILE_FIELDS``: names in addition to the default ones, or ``*``."""
     variable = "FILE_FIELDS"
     value = environ.get(variable, "").strip()
     names = value.replace(",", " ").split()
     for name in names:
         if len(name) > MAX_FIELD_NAME_CHARS or not name.isprintable():
-            expected = f"a name has at most {MAX_FIELD_NAME_CHARS} characters, none of them invisible."
+            expected = f"give names of at most {MAX_FIELD_NAME_CHARS} characters, without invisible ones."
             raise SettingsError(variable, value, expected)
     return tuple(dict.fromkeys((*field_names.DEFAULT_NAMES, *names)))
 
@@ -206,7 +248,7 @@ def _file_fields(environ: Mapping[str, str]) -> tuple[str, ...]:
 def _switch(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
     value = environ.get(variable, "").strip().lower()
     if value not in ("", "on", "off"):
-        raise SettingsError(variable, value, "say 'on' or 'off'.")
+        raise SettingsError(variable, value, "use 'on' or 'off'.")
     return value == "on" if value else default
 
 
@@ -214,43 +256,89 @@ def _on_lambda(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("AWS_LAMBDA_FUNCTION_NAME"))
 
 
-def _number(environ: Mapping[str, str], variable: str, *, default: int, most: int, unit: str = "bytes") -> int:
+def _max_image_pixels(environ: Mapping[str, str]) -> int:
+    variable, default = "MAX_IMAGE_PIXELS", DEFAULT_MAX_IMAGE_PIXELS
     value = environ.get(variable, "").strip()
     if not value:
         return default
-    if not (re.fullmatch("[0-9]{1,20}", value) and 1 <= int(value) <= most):
-        raise SettingsError(variable, value, f"give a whole number of {unit} from 1 to {most}, such as {default}.")
+    if not (_NUMBER.fullmatch(value) and 1 <= int(value) <= MAX_IMAGE_PIXELS):
+        expected = f"give a whole number of pixels from 1 to {MAX_IMAGE_PIXELS}, such as {default}."
+        raise SettingsError(variable, value, expected)
     return int(value)
 
 
+def _size(environ: Mapping[str, str], variable: str, *, default: int, maximum: int) -> int:
+    """Read a size: a whole number of bytes, or of a unit as in ``1MB`` (10**6 bytes) and ``1MiB`` (2**20 bytes).
+
+    :returns: the size in bytes.
+    :raises SettingsError: the value is not a size, or not from 1 to ``maximum`` bytes.
+    """
+    value = environ.get(variable, "").strip()
+    if not value:
+        return default
+    size = _parse_size(value)
+    if size is None or not 1 <= size <= maximum:
+        expected = f"give a whole number of bytes from 1 to {maximum}, such as {default}, or a size like 500kB or 2MiB."
+        raise SettingsError(variable, value, expected)
+    return size
+
+
+def _parse_size(value: str) -> int | None:
+    """Return a size in bytes; ``None`` if the text is not a size. Units may be written in any case."""
+    if _NUMBER.fullmatch(value):
+        return int(value)
+    size = _SIZE.fullmatch(value.lower())
+    return int(size[1]) * _UNITS[size[2]] if size and size[2] in _UNITS else None
+
+
 def _file_types(environ: Mapping[str, str]) -> dict[str, FileType]:
-    """``ALLOWED_EXTENSIONS``: extensions, separated by commas or white space, each ``ext`` or ``ext=media/type``."""
+    """Read ``ALLOWED_EXTENSIONS``: extensions, separated by commas or white space.
+
+    Each is written as ``ext``, or as ``ext=media/type`` if the server does not know it. A list in which each entry
+    begins with ``+`` adds to :data:`DEFAULT_EXTENSIONS`. Any other list replaces them.
+    """
     variable = "ALLOWED_EXTENSIONS"
     value = environ.get(variable, "").strip() or DEFAULT_EXTENSIONS
-    file_types: dict[str, FileType] = {}
-    for entry in value.lower().replace(",", " ").split():
-        extension, declares, media_type = entry.removeprefix(".").partition("=")
-        if not _EXTENSION.fullmatch(extension):
-            raise SettingsError(variable, value, f"{entry!r} is not an extension; write them like 'pdf, jpg'.")
-        if declares and extension in filetypes.KNOWN:
-            raise SettingsError(variable, value, f"{extension!r} is known, and checked; leave out its media type.")
-        if declares:
-            if not _MEDIA_TYPE.fullmatch(media_type):
-                raise SettingsError(variable, value, f"{entry!r} has no media type; write it like 'stl=model/stl'.")
-            try:
-                file_types[extension] = filetypes.declared(extension, media_type)
-            except ValueError as error:
-                raise SettingsError(variable, value, str(error)) from None
-        elif extension in filetypes.KNOWN:
-            file_types[extension] = filetypes.KNOWN[extension]
-        else:
-            try:
-                filetypes.declared(extension, "application/octet-stream")
-            except ValueError as error:  # to declare it would not help either
-                raise SettingsError(variable, value, str(error)) from None
-            known = " ".join(filetypes.KNOWN)
-            expected = f"{extension!r} is not one of {known}; declare it with its media type, like 'stl=model/stl'."
-            raise SettingsError(variable, value, expected)
-    if not file_types:
-        raise SettingsError(variable, value, f"name at least one extension, such as '{DEFAULT_EXTENSIONS}'.")
-    return file_types
+    try:
+        file_types = [_file_type(entry) for entry in _extensions(value.lower())]
+    except ValueError as error:
+        raise SettingsError(variable, value, str(error)) from None
+    return {file_type.extension: file_type for file_type in file_types}
+
+
+def _extensions(value: str) -> list[str]:
+    """Return the entries of the list, after the default ones if the list adds to them.
+
+    :raises ValueError: the list is empty, or only some entries begin with ``+``; the text says how to write the list.
+    """
+    entries = value.replace(",", " ").split()
+    if not entries:
+        raise ValueError(f"name at least one extension, such as '{DEFAULT_EXTENSIONS}'.")
+    added = [entry[1:] for entry in entries if entry.startswith("+")]
+    if not added:
+        return entries
+    if len(added) < len(entries):
+        raise ValueError("write '+' before each extension to add to the default ones, or before none to replace them.")
+    return [*DEFAULT_EXTENSIONS.split(), *added]
+
+
+def _file_type(entry: str) -> FileType:
+    """Return the type that an entry of ``ALLOWED_EXTENSIONS`` names.
+
+    :raises ValueError: the entry does not name a type; the text says how to write it.
+    """
+    extension, equals_sign, media_type = entry.removeprefix(".").partition("=")
+    if not _EXTENSION.fullmatch(extension):
+        raise ValueError(f"{entry!r} is not an extension. Write extensions like 'pdf, jpg'.")
+    known = filetypes.KNOWN.get(extension)
+    if known and equals_sign:
+        raise ValueError(f"{extension!r} is known, and checked. Leave out its media type.")
+    if known:
+        return known
+    if not equals_sign:
+        filetypes.declared(extension, "application/octet-stream")  # raises if no media type would help
+        names = " ".join(filetypes.KNOWN)
+        raise ValueError(f"{extension!r} is not one of {names}. Declare it with its media type, like 'stl=model/stl'.")
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        raise ValueError(f"{entry!r} has no media type. Write it like 'stl=model/stl'.")
+    return filetypes.declared(extension, media_type)

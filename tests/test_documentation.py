@@ -69,7 +69,7 @@ def test_documented_defaults_are_those_of_the_code() -> None:
     for value in (settings.DEFAULT_EXTENSIONS, settings.DEFAULT_FOLDER, settings.DEFAULT_MAX_FILE_BYTES):
         assert f"| `{value}`" in section("Settings")
     assert f"`{settings.LAMBDA_MAX_BODY_BYTES}`" in section("Settings")
-    assert f"a form needs {forms.AROUND_FILE_BYTES // 1024} KiB of the request" in section("Routes")
+    assert f"a form needs {forms.ONE_FILE_OVERHEAD_BYTES // 1024} KiB of the request" in section("Routes")
 
 
 def test_every_route_is_documented(tmp_path: Path) -> None:

@@ -534,7 +534,7 @@ class TestEveryShape:
         assert reply.body == (
             b'{"detail": "The body could not be decoded. Send it again.", '
             b'"error": "The body could not be decoded. Send it again.", '
-            b'"type": "urn:problem-type:upload:malformed-request", "title": "The request cannot be understood", '
+            b'"type": "urn:problem-type:upload:malformed-request", "title": "Malformed request", '
             b'"status": 400, "request_id": "lambda-request"}'
         )
 

@@ -352,7 +352,8 @@ TABLE: dict[str, Row | Trusted] = {
     "settings._EXTENSION.fullmatch": DEPLOYER,
     "settings._MEDIA_TYPE.fullmatch": DEPLOYER,
     "settings._ORIGIN.fullmatch": DEPLOYER,
-    "settings._number.fullmatch": DEPLOYER,
+    "settings._NUMBER.fullmatch": DEPLOYER,
+    "settings._SIZE.fullmatch": DEPLOYER,
     "storage._ID.fullmatch": on(repeated("a")),
     "storage._NAME.fullmatch": on(repeated("a"), repeated(".")),
     "storage.folder.direct._PART.fullmatch": Trusted("reads the names of files that we wrote"),
@@ -436,12 +437,12 @@ TABLE: dict[str, Row | Trusted] = {
         repeated(b"a:b\r\n", start=b"0\r\n"),
         run=read_chunks,
     ),
-    "inspection.policy.inspect_name": on(
+    "inspection.policy.Policy.inspect_name": on(
         *(
             repeated(piece, end=".txt")
             for piece in ("a", ".", "/", " ", "_", "\xe9", "\uff0e", "\u202e", "ﷺ", "a\u0301")
         ),
-        run=lambda text: inspection.inspect_name(text, file_types=filetypes.KNOWN),
+        run=POLICY.inspect_name,
     ),
     "direct.declaration.Announcement.of_query": on(
         lambda size: {f"metadata[{number}]": "" for number in range(size // 8)},

@@ -100,7 +100,7 @@ class Case:
         return module.promote_handler(event, Context())
 
     def note(self, app: Flask) -> None:
-        client = app.extensions["storage"].client
+        client = app.extensions["services"].storage.client
         call = client._make_api_call
 
         def noted(operation: str, arguments: dict[str, Any]) -> Any:
@@ -122,7 +122,7 @@ def case(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     app = create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, "TOKEN_SECRET": SECRET}))
     case = Case(app=app, s3=s3)
     for each in (app, promote._app):
-        each.extensions["direct_uploads"].secret()  # which is read once in five minutes
+        each.extensions["services"].direct_uploads.secret()  # which is read once in five minutes
         case.note(each)
     yield case
     sys.modules.pop("handler.lambda_function", None)
@@ -188,7 +188,7 @@ def events(*contents: bytes, after: int = 0, filename: str = "a.txt", **query: A
 
 def event_after_completion(case: Case) -> Ask:
     upload = case.sent(b"bytes")
-    uploads = case.app.extensions["direct_uploads"]
+    uploads = case.app.extensions["services"].direct_uploads
     (found,) = case.s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
     uploads.complete(upload["id"], found["UploadId"], uploads.parts(upload["id"], found["UploadId"]))
     (version,) = case.versions(upload)
@@ -333,6 +333,6 @@ ANYONE = [
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", ANYONE)
 def test_request_without_a_token_makes_at_most_two_calls(case: Case, method: str, path: str) -> None:
-    case.app.extensions["direct_uploads"]._secret = None  # as after a cold start
+    case.app.extensions["services"].direct_uploads._secret = None  # as after a cold start
     case.anyone.open(path, method=method, data=b"x" if method in ("POST", "PUT") else None)
     assert len(case.calls) <= (1 if path == f"/upload/{ID}" else 2)

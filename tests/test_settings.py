@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from handler.settings import GIB, MIB, Settings, SettingsError
+from handler.settings import VARIABLES, Settings, SettingsError
+from handler.units import GIB, MIB
 
 ON_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "upload", "UPLOAD_BUCKET": "my-bucket"}
 
@@ -13,7 +15,7 @@ def test_the_defaults_are_those_of_a_laptop() -> None:
     settings = Settings.from_environ({})
     assert settings.upload_folder == Path("uploads")
     assert settings.upload_bucket is None
-    assert " ".join(settings.file_types) == "txt csv pdf png jpg jpeg gif webp"
+    assert " ".join(settings.file_types) == "txt csv pdf docx png jpg jpeg gif webp heic"
     assert settings.max_file_bytes == 5 * GIB
     assert settings.max_image_pixels == 200_000_000
     assert settings.max_content_length == 5 * GIB + MIB, "a file of the largest size fits with the form around it"
@@ -42,6 +44,85 @@ def test_extensions_can_be_written_in_several_ways(written: str) -> None:
     assert list(Settings.from_environ({"ALLOWED_EXTENSIONS": written}).file_types) == ["png", "jpg"]
 
 
+@pytest.mark.parametrize("written", ["+docx +mp4", "+docx,+mp4", " +.MP4 ", "+mp4, +mp4"])
+def test_extensions_with_a_plus_sign_are_added_to_the_default(written: str) -> None:
+    default = list(Settings.from_environ({}).file_types)
+    assert list(Settings.from_environ({"ALLOWED_EXTENSIONS": written}).file_types) == [*default, "mp4"]
+
+
+def test_declared_extension_with_a_plus_sign_is_added_to_the_default() -> None:
+    file_types = Settings.from_environ({"ALLOWED_EXTENSIONS": "+stl=model/stl"}).file_types
+    assert file_types["stl"].media_type == "model/stl"
+    assert file_types.keys() >= {"txt", "png", "heic", "docx"}
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ("1000", 1000),
+        ("1000B", 1000),
+        ("1MB", 10**6),
+        ("1MiB", 2**20),
+        ("500kB", 500_000),
+        ("500KB", 500_000),
+        ("2GiB", 2 * 2**30),
+        ("2 gib", 2 * 2**30),
+        ("1TB", 10**12),
+        ("5TiB", 5 * 2**40),
+        (" 7KiB ", 7 * 1024),
+    ],
+)
+def test_size_with_a_unit_is_read(written: str, size: int) -> None:
+    assert Settings.from_environ({"MAX_FILE_BYTES": written}).max_file_bytes == size
+    if size <= GIB:
+        assert Settings.from_environ({"MAX_CONTENT_LENGTH": written}).max_content_length == size
+
+
+def test_size_with_a_unit_has_the_limit_of_lambda() -> None:
+    assert Settings.from_environ(ON_LAMBDA | {"MAX_CONTENT_LENGTH": "4MiB"}).max_content_length == 4 * MIB
+    with pytest.raises(SettingsError, match="to 4194304"):
+        Settings.from_environ(ON_LAMBDA | {"MAX_CONTENT_LENGTH": "5MB"})
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("ALOWED_EXTENSIONS", "ALLOWED_EXTENSIONS"),
+        ("ALLOWED_EXTENSION", "ALLOWED_EXTENSIONS"),
+        ("UPLAOD_FOLDER", "UPLOAD_FOLDER"),
+        ("UPLOAD_BUCKETS", "UPLOAD_BUCKET"),
+        ("MAX_FILE_BYTE", "MAX_FILE_BYTES"),
+        ("TOKEN_SECERT", "TOKEN_SECRET"),
+        ("DOWNLOAD", "DOWNLOADS"),
+        ("upload_folder", "UPLOAD_FOLDER"),
+    ],
+)
+def test_misspelt_setting_is_warned_about(name: str, setting: str) -> None:
+    (warning,) = Settings.misspelt({name: "a secret value", "PATH": "/usr/bin", setting: "1"})
+    assert warning == f"{name} is not a setting, so it has no effect. Did you mean {setting}?"
+
+
+def test_correct_settings_and_variables_of_other_programs_are_not_warned_about() -> None:
+    others = """
+        AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_VERSION AWS_REGION CI CORS_ALLOWED_ORIGINS HOME LANG LC_ALL PATH
+        PWD PYTHONPATH SHELL TERM TMPDIR USER XDG_DOWNLOAD_DIR ALLOWED_HOSTS SECRET_KEY GITHUB_TOKEN ACCESS_TOKEN
+        UPLOAD_URL MAX_WORKERS FLASK_UPLOAD_FOLDER
+    """
+    assert Settings.misspelt(dict.fromkeys((*VARIABLES, *others.split()), "x")) == []
+
+
+def test_every_setting_that_is_read_is_known() -> None:
+    read: set[str] = set()
+
+    class Spy(dict[str, str]):
+        def get(self, key: str, default: Any = None) -> Any:
+            read.add(key)
+            return default
+
+    Settings.from_environ(Spy())
+    assert {name for name in read if not name.startswith("AWS_")} == set(VARIABLES)
+
+
 def test_an_unknown_extension_is_declared_with_its_media_type() -> None:
     stl = Settings.from_environ({"ALLOWED_EXTENSIONS": "stl=model/stl"}).file_types["stl"]
     assert (stl.extension, stl.media_type) == ("stl", "model/stl")
@@ -66,10 +147,20 @@ def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
     [
         ({"ALLOWED_EXTENSIONS": "stl"}, "ALLOWED_EXTENSIONS", "stl=model/stl"),
         ({"ALLOWED_EXTENSIONS": "stl=3d"}, "ALLOWED_EXTENSIONS", "stl=model/stl"),
-        ({"ALLOWED_EXTENSIONS": "png=image/jpeg"}, "ALLOWED_EXTENSIONS", "leave out its media type"),
+        ({"ALLOWED_EXTENSIONS": "png=image/jpeg"}, "ALLOWED_EXTENSIONS", "Leave out its media type"),
         ({"ALLOWED_EXTENSIONS": "../x"}, "ALLOWED_EXTENSIONS", "'pdf, jpg'"),
         ({"ALLOWED_EXTENSIONS": ","}, "ALLOWED_EXTENSIONS", "at least one"),
-        ({"MAX_FILE_BYTES": "5GB"}, "MAX_FILE_BYTES", "a whole number of bytes"),
+        ({"ALLOWED_EXTENSIONS": "+"}, "ALLOWED_EXTENSIONS", "'pdf, jpg'"),
+        ({"ALLOWED_EXTENSIONS": "++docx"}, "ALLOWED_EXTENSIONS", "'pdf, jpg'"),
+        ({"ALLOWED_EXTENSIONS": "+mp4 mov"}, "ALLOWED_EXTENSIONS", "'+' before each extension"),
+        ({"ALLOWED_EXTENSIONS": "png +mp4"}, "ALLOWED_EXTENSIONS", "'+' before each extension"),
+        ({"ALLOWED_EXTENSIONS": "+exe"}, "ALLOWED_EXTENSIONS", "not accepted as an extension"),
+        ({"MAX_FILE_BYTES": "5XB"}, "MAX_FILE_BYTES", "a whole number of bytes"),
+        ({"MAX_FILE_BYTES": "1.5GB"}, "MAX_FILE_BYTES", "a size like 500kB or 2MiB"),
+        ({"MAX_FILE_BYTES": "5M"}, "MAX_FILE_BYTES", "a size like 500kB or 2MiB"),
+        ({"MAX_FILE_BYTES": "0MB"}, "MAX_FILE_BYTES", "from 1"),
+        ({"MAX_FILE_BYTES": "6TiB"}, "MAX_FILE_BYTES", "from 1 to 5497558138880"),
+        ({"MAX_FILE_BYTES": "1 B B"}, "MAX_FILE_BYTES", "from 1"),
         ({"MAX_FILE_BYTES": "0"}, "MAX_FILE_BYTES", "from 1"),
         ({"MAX_FILE_BYTES": "-1"}, "MAX_FILE_BYTES", "from 1"),
         ({"MAX_FILE_BYTES": "1" * 5000}, "MAX_FILE_BYTES", "from 1"),
@@ -82,7 +173,7 @@ def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
         ({"UPLOAD_BUCKET": "My_Bucket"}, "UPLOAD_BUCKET", "3 to 63"),
         ({"UPLOAD_BUCKET": "192.168.0.1"}, "UPLOAD_BUCKET", "3 to 63"),
         ({"UPLOAD_BUCKET": "a..b"}, "UPLOAD_BUCKET", "3 to 63"),
-        ({"AWS_LAMBDA_FUNCTION_NAME": "upload"}, "UPLOAD_BUCKET", "need a bucket"),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "upload"}, "UPLOAD_BUCKET", "name a bucket"),
     ],
 )
 def test_invalid_value_is_rejected_with_its_name_and_a_valid_example(
@@ -196,7 +287,7 @@ def test_allowed_origins(written: str, origins: tuple[str, ...]) -> None:
     ],
 )
 def test_invalid_origin_is_rejected(written: str) -> None:
-    with pytest.raises(SettingsError, match=r"^ALLOWED_ORIGINS is .* is not an origin; write it like "):
+    with pytest.raises(SettingsError, match=r"^ALLOWED_ORIGINS is .* is not an origin\. Write it like "):
         Settings.from_environ({"ALLOWED_ORIGINS": written})
 
 
@@ -209,7 +300,7 @@ def test_switches(variable: str) -> None:
     assert read({}) == read({variable: " "}) == (variable == "DOWNLOADS")
     assert (read({variable: "on"}), read({variable: " OFF "})) == (True, False)
     for wrong in ("true", "1", "yes", "no", "0", "false", "onn"):
-        with pytest.raises(SettingsError, match=f"^{variable} is '{wrong}': say 'on' or 'off'"):
+        with pytest.raises(SettingsError, match=f"^{variable} is '{wrong}': use 'on' or 'off'"):
             read({variable: wrong})
 
 
@@ -243,13 +334,13 @@ def test_file_fields(value: str, names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("value", ["x" * 101, "a\u200bb", "a\x00b"])
 def test_invalid_file_field_is_rejected(value: str) -> None:
-    with pytest.raises(SettingsError, match=r"^FILE_FIELDS is .*: a name has at most 100 characters"):
+    with pytest.raises(SettingsError, match=r"^FILE_FIELDS is .*: give names of at most 100 characters"):
         Settings.from_environ({"FILE_FIELDS": value})
 
 
 def test_unknown_access() -> None:
     for wrong in ("open", "none", "loopback", "token,public", "true"):
-        with pytest.raises(SettingsError, match=f"^ACCESS is '{wrong}': say 'token', or 'public'"):
+        with pytest.raises(SettingsError, match=f"^ACCESS is '{wrong}': use 'token', or 'public'"):
             Settings.from_environ({"ACCESS": wrong, "TOKEN_SECRET": SECRET})
     with pytest.raises(SettingsError, match=r"^TOKEN_SECRET is not set: ACCESS=token needs a secret"):
         Settings.from_environ({"ACCESS": "token"})

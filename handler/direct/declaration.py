@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..inspection import policy as inspection
 from ..inspection.policy import FileName, Policy
 from ..problems import MalformedRequest
 from ..storage.direct import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
@@ -44,14 +43,12 @@ class Announcement:
             raise MalformedRequest("Say what the file is called: 'filename' is missing, or is no text.")
         if len(file_name) > MAX_NAME_CHARS:
             raise MalformedRequest(f"'filename' has more than {MAX_NAME_CHARS:,} characters. Send a shorter name.")
-        name = inspection.inspect_name(file_name, file_types=policy.file_types)
+        name = policy.inspect_name(file_name)
         if isinstance(media_type, str):
-            inspection.inspect_media_type(name, media_type=media_type)
+            policy.inspect_media_type(name, media_type)
         size = _number(said, "size")
         if size is not None:
-            inspection.inspect_size(name, size=size, max_file_bytes=policy.max_file_bytes)
-            if size == 0:
-                inspection.inspect_empty(name, allow_empty=policy.allow_empty_files)
+            policy.inspect_size(name, size)
         sha256 = said.get("sha256")
         if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
             raise MalformedRequest(

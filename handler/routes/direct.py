@@ -15,7 +15,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urljoin
 
-from flask import Flask, Response, current_app, g, request, url_for
+from flask import Blueprint, Response, current_app, g, request, url_for
 
 from .. import problems
 from ..direct import promotion, upload_ids
@@ -32,12 +32,12 @@ from ..problems import (
     UploadIncomplete,
     UploadNotFound,
 )
-from ..storage import Storage, is_id, new_id
+from ..services import current_services
+from ..storage import is_id, new_id
 from ..storage.deadline import REQUEST_SECONDS, nothing_new_after
 from ..storage.direct import MAX_FORM_BYTES, MAX_PARTS, MIN_PART_BYTES, DirectUploads, UploadedPart, Verdict, part_bytes
-from ..web import responses
+from ..web import limits, responses
 from ..web.access import UPLOAD, Grant, bearer_token, current_grant, current_upload_grant
-from .uploads import entry_of, policy_of
 
 MAX_JSON_BYTES = 2 * 1024 * 1024
 """Enough for a list of 10,000 parts."""
@@ -47,26 +47,7 @@ known only once they have arrived."""
 
 _PART_NUMBER = re.compile("[0-9]{1,5}")
 
-
-def register(app: Flask, *, hurry: bool) -> None:
-    """Add the routes.
-
-    :param hurry: whether an answer has to come within the 29 s of API Gateway.
-    """
-    app.config["HURRY"] = hurry
-    # API Gateway wants one name for what stands at one place of a path: PUT /upload/<name> is there already.
-    app.add_url_rule("/upload/<name>", "direct.status", _in_time(status))
-    for path, view, method in (
-        ("params", form, "GET"),
-        ("multipart", begin, "POST"),
-        ("multipart/<upload_id>", parts, "GET"),
-        ("multipart/<upload_id>", abort, "DELETE"),
-        ("multipart/<upload_id>/<part_number>", part, "GET"),
-        ("multipart/<upload_id>/complete", complete, "POST"),
-    ):
-        name, view_in_time = f"direct.{view.__name__}", _in_time(view)
-        app.add_url_rule(f"/upload/s3/{path}", name, view_in_time, methods=[method])
-        app.add_url_rule(f"/upload/t/<token>/s3/{path}", name, view_in_time, methods=[method])
+blueprint = Blueprint("direct", __name__)
 
 
 def _in_time(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -80,6 +61,9 @@ def _in_time(view: Callable[..., Response]) -> Callable[..., Response]:
     return view_in_time
 
 
+# API Gateway wants one variable name at each level of a path: PUT /upload/<name> is there already.
+@blueprint.get("/upload/<name>")
+@_in_time
 def status(name: str) -> Response:
     """Return the status of an upload.
 
@@ -107,7 +91,7 @@ def status(name: str) -> Response:
         return responses.success({"id": upload.id, "status": "refused", "problem": verdict.refusal})
     if verdict.file is None:
         raise NotFound("The file was stored, and then deleted.")
-    return responses.success({"id": upload.id, "status": "stored", "file": entry_of(verdict.file)})
+    return responses.success({"id": upload.id, "status": "stored", "file": responses.file_entry(verdict.file)})
 
 
 def _status_by_id(file_id: str) -> Response:
@@ -118,8 +102,7 @@ def _status_by_id(file_id: str) -> Response:
 
     :raises NotFound: no file is stored under this id.
     """
-    storage: Storage = current_app.extensions["storage"]
-    if storage.contains(file_id):
+    if current_services().storage.contains(file_id):
         return responses.success({"id": file_id, "status": "stored"})
     if _has_upload_token() and _uploads().refusal(file_id) is not None:
         return responses.success({"id": file_id, "status": "refused"})
@@ -161,10 +144,13 @@ def _promote(upload: UploadId, *, undecided: bool, max_read_bytes: int) -> Verdi
     )
 
 
+@blueprint.get("/upload/s3/params")
+@blueprint.get("/upload/t/<token>/s3/params")
+@_in_time
 def form(token: str | None = None) -> Response:
     """A form that sends a whole file; nobody tells us when it is done, so S3's event starts the check."""
     grant = current_upload_grant(token)
-    file = Announcement.of_query(request.args, policy=policy_of(grant))
+    file = Announcement.of_query(request.args, policy=limits.policy_of(grant))
     name = file.declaration.original_name
     if file.size is not None and file.size > MAX_FORM_BYTES:
         raise FileTooLarge(
@@ -186,10 +172,13 @@ def form(token: str | None = None) -> Response:
     )
 
 
+@blueprint.post("/upload/s3/multipart")
+@blueprint.post("/upload/t/<token>/s3/multipart")
+@_in_time
 def begin(token: str | None = None) -> Response:
     """Begin an upload in parts."""
     grant = current_upload_grant(token)
-    file = Announcement.of(_json(), policy=policy_of(grant))
+    file = Announcement.of(_json(), policy=limits.policy_of(grant))
     file_id = new_id()
     upload_id = _sign(
         UploadId(
@@ -213,6 +202,9 @@ def begin(token: str | None = None) -> Response:
     )
 
 
+@blueprint.get("/upload/s3/multipart/<upload_id>/<part_number>")
+@blueprint.get("/upload/t/<token>/s3/multipart/<upload_id>/<part_number>")
+@_in_time
 def part(upload_id: str, part_number: str, token: str | None = None) -> Response:
     """Where to PUT a part."""
     upload = _upload(upload_id, token)
@@ -244,6 +236,9 @@ def _part_size(number: int, *, size: int, part_bytes: int | None) -> int:
     return min(part_bytes, size - (number - 1) * part_bytes)
 
 
+@blueprint.get("/upload/s3/multipart/<upload_id>")
+@blueprint.get("/upload/t/<token>/s3/multipart/<upload_id>")
+@_in_time
 def parts(upload_id: str, token: str | None = None) -> Response:
     """The parts that have arrived, for a client that goes on after a pause."""
     upload = _upload(upload_id, token)
@@ -252,6 +247,9 @@ def parts(upload_id: str, token: str | None = None) -> Response:
     return Response(json.dumps(entries) + "\n", mimetype=responses.JSON)
 
 
+@blueprint.post("/upload/s3/multipart/<upload_id>/complete")
+@blueprint.post("/upload/t/<token>/s3/multipart/<upload_id>/complete")
+@_in_time
 def complete(upload_id: str, token: str | None = None) -> Response:
     """All parts are there: make one file of them, and judge it. To be repeated at will: the answer stays the same."""
     upload = _upload(upload_id, token)
@@ -280,7 +278,7 @@ def complete(upload_id: str, token: str | None = None) -> Response:
     if verdict.file is None:
         raise NotFound("The file was stored, and then deleted.")
     g.stored = [verdict.file]
-    entry = entry_of(verdict.file)
+    entry = responses.file_entry(verdict.file)
     where = entry.get("url") or _status_url(upload_id)
     answer: dict[str, Any] = {
         "message": f"Stored {verdict.file.name}.",
@@ -291,6 +289,9 @@ def complete(upload_id: str, token: str | None = None) -> Response:
     return responses.success(answer | ({"url": entry["url"]} if "url" in entry else {}))
 
 
+@blueprint.delete("/upload/s3/multipart/<upload_id>")
+@blueprint.delete("/upload/t/<token>/s3/multipart/<upload_id>")
+@_in_time
 def abort(upload_id: str, token: str | None = None) -> Response:
     """Forget the parts.
 
@@ -299,8 +300,7 @@ def abort(upload_id: str, token: str | None = None) -> Response:
     upload = _upload(upload_id, token)
     _uploads().abort(upload.id, upload.upload)
     # S3 may answer an abort that came after the completion like one that came before.
-    storage: Storage = current_app.extensions["storage"]
-    if _uploads().arrived(upload.id) or storage.contains(upload.id):
+    if _uploads().arrived(upload.id) or current_services().storage.contains(upload.id):
         raise UploadNotFound(
             "The upload is completed already, so there are no parts to forget. Delete the file instead."
         )
@@ -377,13 +377,11 @@ def _subject(grant: Grant) -> str | None:
 
 
 def _uploads() -> DirectUploads:
-    uploads: DirectUploads = current_app.extensions["direct_uploads"]
-    return uploads
+    return current_services().direct_uploads
 
 
 def _promotion() -> Promotion:
-    found: Promotion = current_app.extensions["promotion"]
-    return found
+    return current_services().promotion
 
 
 def _sign(upload_id: UploadId) -> str:

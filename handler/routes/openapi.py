@@ -1,4 +1,4 @@
-"""The route of the HTTP contract: ``openapi.json``, beside this module, as it is."""
+"""The route of the HTTP contract. It returns the file ``handler/openapi.json`` unchanged."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ CONTRACT = Path(__file__).parents[1] / "openapi.json"
 
 @blueprint.get("/openapi.json")
 def contract() -> Response:
-    """The contract, which a client that kept it need not be sent again."""
+    """Return the contract, or 304 if the client has it already."""
     body, etag = _read()
-    known = request.if_none_match.contains_weak(etag)
-    response = Response(status=304) if known else Response(body, mimetype=responses.JSON)
-    if known:
-        response.headers.remove("Content-Type")  # of nothing
+    is_known = request.if_none_match.contains_weak(etag)
+    response = responses.nothing(status=304) if is_known else Response(body, mimetype=responses.JSON)
     response.set_etag(etag)
-    response.headers["Cache-Control"] = "no-cache"  # that is: to be asked for again, with the ETag
+    response.headers["Cache-Control"] = "no-cache"  # clients may keep it, and must ask again with the ETag
     return response
 
 
 @cache
 def _read() -> tuple[bytes, str]:
-    """The file and its ETag, read at the first use: no cold start waits for it."""
+    """Read the file and make its ETag, at the first request: no cold start waits for it."""
     body = CONTRACT.read_bytes()
     return body, hashlib.sha256(body).hexdigest()

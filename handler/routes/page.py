@@ -1,4 +1,4 @@
-"""The upload page, and the scripts and styles that it is made of."""
+"""The routes of the upload page, its scripts and its styles."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from flask import Blueprint, Response, abort, current_app, render_template, request, url_for
+from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from ..problems import TokenRequired
-from ..storage.direct import DirectUploads
-from ..web.access import Access
+from ..services import current_services
+from ..web import access, limits
 from ..web.field_names import FILE_FIELD
-from .uploads import TOKEN_FIELD, current_policy, max_form_bytes
 
 blueprint = Blueprint("page", __name__)
 
@@ -23,22 +22,24 @@ UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-class _Static(NamedTuple):
+class _StaticFiles(NamedTuple):
+    """The files of the page, by name, and a hash of them all."""
+
     version: str
     files: dict[str, bytes]
 
 
 @blueprint.get("/")
 def page() -> Response:
-    """A form that needs no scripts, and what makes more of it where there are some."""
-    policy = current_policy()
+    """Return a form that works without scripts, and the scripts that improve it."""
+    policy = limits.current_policy()
     response = Response(
         render_template(
             "page.html",
             file_field=FILE_FIELD,
-            token_field=TOKEN_FIELD if _token_required() else None,
+            token_field=access.FORM_FIELD if _token_required() else None,
             extensions=list(policy.file_types),
-            at_most=rounded_down(max_form_bytes(policy)),
+            at_most=rounded_down(limits.max_form_bytes(policy)),
             modules=[name for name in _read().files if name.endswith(".js") and name != "page.js"],
         ),
         mimetype="text/html",
@@ -48,7 +49,10 @@ def page() -> Response:
 
 
 def rounded_down(size: int) -> str:
-    """A limit for people, never as more than it is: Jinja's ``filesizeformat`` makes 4.0 MiB of 3.99."""
+    """Return a limit for people, rounded down: Jinja's ``filesizeformat`` shows 3.99 MiB as 4.0 MiB.
+
+    :param size: in bytes.
+    """
     power = min(max(size.bit_length() - 1, 0) // 10, len(UNITS) - 1)
     if power == 0:
         return f"{size} {UNITS[0]}"
@@ -58,38 +62,43 @@ def rounded_down(size: int) -> str:
 
 @blueprint.get("/static/<version>/<name>")
 def static(version: str, name: str) -> Response:
-    """A file of the page. What is under an address never changes, so it is asked for once."""
-    known = _read()
-    if version != known.version or name not in known.files:
+    """Return a file of the page. The address holds a hash of the content, so browsers never ask for it again.
+
+    :param version: the hash of all files.
+    :param name: the name of the file.
+    """
+    static_files = _read()
+    if version != static_files.version or name not in static_files.files:
         abort(404)
-    response = Response(known.files[name], mimetype=MEDIA_TYPES[Path(name).suffix])
+    content = static_files.files[name]
+    response = Response(content, mimetype=MEDIA_TYPES[Path(name).suffix])
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     response.vary.add("Accept-Encoding")
     if request.accept_encodings["gzip"]:
-        response.set_data(gzip.compress(known.files[name], mtime=0))
+        response.set_data(gzip.compress(content, mtime=0))
         response.headers["Content-Encoding"] = "gzip"
     return response
 
 
 @blueprint.app_template_global()
 def static_url(name: str) -> str:
+    """Return the URL of a file of the page."""
     return url_for("page.static", version=_read().version, name=name)
 
 
 def _token_required() -> bool:
-    """Whether who comes without a token is told to bring one."""
-    access: Access = current_app.extensions["access"]
+    """Return whether an upload needs a token."""
     try:
-        access.grant(None)
+        current_services().access.grant(None)
     except TokenRequired:
         return True
     return False
 
 
 def _content_security_policy() -> str:
-    """Nothing but our own files, and no text becomes script; large files are sent to the storage."""
-    uploads: DirectUploads = current_app.extensions["direct_uploads"]
-    connect = " ".join(["'self'", *uploads.origins()])
+    """Return the policy of the page: it loads only our own files, and no text becomes a script. Scripts may also
+    connect to the storage, to which they send large files."""
+    connect = " ".join(["'self'", *current_services().direct_uploads.origins()])
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         f"connect-src {connect}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
@@ -98,10 +107,11 @@ def _content_security_policy() -> str:
 
 
 @cache
-def _read() -> _Static:
-    """All files, and a hash of them all: modules find each other by relative names, so they change address together."""
+def _read() -> _StaticFiles:
+    """Read all files and make one hash of them. Modules import each other by relative names, so all addresses must
+    change together."""
     files = {path.name: path.read_bytes() for path in sorted(STATIC.iterdir()) if path.suffix in MEDIA_TYPES}
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name} {len(content)}\n".encode() + content)
-    return _Static(digest.hexdigest()[:16], files)
+    return _StaticFiles(digest.hexdigest()[:16], files)

@@ -1,88 +1,99 @@
-"""The routes under ``/upload``: forms and plain bodies in.
+"""The routes under ``/upload`` that take files: as a form, or as the body of the request.
 
-A token for clients that send no header fields is in the path: ``/upload/t/<token>`` stands for ``/upload``.
+Clients that cannot send header fields put their token into the path: ``/upload/t/<token>`` stands for ``/upload``.
+
+API Gateway wants one variable name for each level of a path, in all methods together. So ``/upload/<name>`` is also the
+path at which :mod:`.direct` reports the status of an upload.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from flask import Blueprint, Response, current_app, g, request, url_for
+from flask import Blueprint, Response, g, request, url_for
 
-from ..inspection.policy import Policy
-from ..intake import Batch, IncomingFile, Intake
 from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
-from ..storage import StoredFile
-from ..web import chunks, field_names, forms, responses
-from ..web.access import UPLOAD, Grant, bearer_token, current_grant, current_upload_grant
+from ..services import current_services
+from ..web import access, chunks, field_names, forms, limits, responses
+from ..web.access import bearer_token, current_grant, current_upload_grant
+from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
 from ..web.field_names import FILE_FIELD
-from . import files
 
-blueprint = Blueprint("upload", __name__)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-TOKEN_FIELD = "token"  # noqa: S105
+    from ..inspection.policy import Policy
+    from ..intake import Batch, IncomingFile
+
+blueprint = Blueprint(UPLOAD_ROUTES, __name__)
+
 READ_BYTES = 256 * 1024
-READ_ON_BYTES = forms.READ_BYTES
-"""How far a form is read on after its first refusal, to name others too. What lies behind costs more than it tells."""
+MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
+"""How much of a form is read after its first refusal, to report other refused files too."""
 MAX_SHOWN_NAME_CHARS = 100
 """How much of a part's name an error shows."""
 
 
 @blueprint.get("/upload")
 @blueprint.get("/upload/t/<token>")
-def limits(token: str | None = None) -> Response:
-    """Return what may be uploaded, and how; with a token, what may be uploaded with it. A client that asks which pieces
-    of a file have arrived hears that none has."""
+def show_limits(token: str | None = None) -> Response:
+    """Return the files that may be uploaded, and the ways to upload them. A token can narrow both.
+
+    A client that asks which pieces of a file have arrived gets 204, which means none.
+
+    :param token: the token from the path, if it is there.
+    """
     if chunks.is_probe(request.args):
         return responses.nothing()
-    policy = current_policy() if token is None else policy_of(current_upload_grant(token))
-    max_request_bytes = current_app.config["MAX_CONTENT_LENGTH"]
-    upload_url = url_for("upload.form", _external=True)
-    ways = [
-        {
-            "name": "form",
-            "method": "POST",
-            "url": upload_url,
-            "field": FILE_FIELD,
-            "fields": list(current_app.config["FILE_FIELDS"]),
-            "max_bytes": max_form_bytes(policy),
-        },
-        {
-            "name": "body",
-            "method": "PUT",
-            "url": upload_url + "/{name}",
-            "max_bytes": min(policy.max_file_bytes, max_request_bytes),
-        },
-    ]
-    if url := responses.direct_url():
-        ways.append({"name": "direct", "method": "POST", "url": url, "max_bytes": policy.max_file_bytes})
+    policy = limits.current_policy() if token is None else limits.policy_of(current_upload_grant(token))
     return responses.success(
         {
             "extensions": list(policy.file_types),
-            "types": {extension: known.media_type for extension, known in policy.file_types.items()},
+            "types": {extension: file_type.media_type for extension, file_type in policy.file_types.items()},
             "max_file_bytes": policy.max_file_bytes,
             "max_image_pixels": policy.max_image_pixels,
-            "max_request_bytes": max_request_bytes,
+            "max_request_bytes": current_services().settings.max_content_length,
             "max_files": forms.MAX_PARTS,
-            "ways": ways,
+            "ways": list(_ways(policy)),
         }
     )
+
+
+def _ways(policy: Policy) -> Iterator[dict[str, object]]:
+    """Yield the ways to upload a file, each with its own limit."""
+    settings = current_services().settings
+    upload_url = url_for(".form", _external=True)
+    yield {
+        "name": "form",
+        "method": "POST",
+        "url": upload_url,
+        "field": FILE_FIELD,
+        "fields": list(settings.file_fields),
+        "max_bytes": limits.max_form_bytes(policy),
+    }
+    yield {
+        "name": "body",
+        "method": "PUT",
+        "url": upload_url + "/{name}",
+        "max_bytes": min(policy.max_file_bytes, settings.max_content_length),
+    }
+    if url := responses.direct_url():
+        yield {"name": "direct", "method": "POST", "url": url, "max_bytes": policy.max_file_bytes}
 
 
 @blueprint.post("/upload")
 @blueprint.post("/upload/t/<token>")
 def form(token: str | None = None) -> Response:
-    """Store the files of a form: all of them, or none. With ``?filename=`` the body is the file.
+    """Store the files of a form: all of them, or none. With ``?filename=`` the body of the request is the file.
 
     :param token: the token from the path, if it is there.
     """
-    _check_dialect()
+    check_dialect()
     if "filename" in request.args and request.mimetype != forms.MEDIA_TYPE:
         return _store_body(request.args["filename"], token)
-    with _intake().begin() as batch:
-        # A form without scripts has no header fields to choose: it may bring its token as its first part.
+    with current_services().intake.begin() as batch:
+        # A form without scripts cannot set header fields, so its first part may be the token.
         has_token = token is not None or bearer_token(request) is not None
         authorized = has_token or request.mimetype != forms.MEDIA_TYPE
         if authorized:
@@ -91,22 +102,29 @@ def form(token: str | None = None) -> Response:
         boundary = forms.boundary_of(request.headers.get("Content-Type", ""))
         content = _open_body()
         _FormReader(batch, authorized=authorized).read(content, boundary)
-        return _created(batch, content)
+        return _store(batch, content)
 
 
 @blueprint.route("/upload/<name>", methods=["PUT", "POST"])
 @blueprint.route("/upload/t/<token>/<name>", methods=["PUT", "POST"])
 def body(name: str, token: str | None = None) -> Response:
-    """Store the body as a file of that name, as ``curl -T`` and ``wget --post-file`` send it."""
-    _check_dialect()
+    """Store the body as a file of that name, as ``curl -T`` and ``wget --post-file`` send it.
+
+    :param name: the client's name of the file.
+    :param token: the token from the path, if it is there.
+    """
+    check_dialect()
     return _store_body(name, token)
 
 
 @blueprint.put("/upload")
 @blueprint.put("/upload/t/<token>")
 def body_without_name(token: str | None = None) -> Response:
-    """Store the body as the file that ``?filename=`` names."""
-    _check_dialect()
+    """Store the body as the file that ``?filename=`` names.
+
+    :param token: the token from the path, if it is there.
+    """
+    check_dialect()
     if "filename" in request.args:
         return _store_body(request.args["filename"], token)
     raise MalformedRequest(
@@ -119,11 +137,11 @@ def _store_body(name: str, token: str | None) -> Response:
 
     :raises Problem: the client may not upload, or the body is not one whole file.
     """
-    with _intake().begin() as batch:
+    with current_services().intake.begin() as batch:
         _authorize(batch, token)
         _refuse_piece(chunks.refusal_of_headers(request.headers) or chunks.refusal_of_fields(request.args))
         if request.mimetype == forms.MEDIA_TYPE:
-            # Its parts have names of their own, so that the name in the URL would be one too many.
+            # The parts of a form have names of their own, which would contradict the name in the URL.
             raise MalformedRequest(
                 "The body is a form, and this URL takes the bytes of a file. Send a form with POST /upload."
             )
@@ -131,213 +149,185 @@ def _store_body(name: str, token: str | None) -> Response:
         incoming = batch.add(name)
         while not batch.refusals and (data := content.read(READ_BYTES)):
             incoming.write(data)
-        return _created(batch, content)
-
-
-def current_policy() -> Policy:
-    """What may come in; less where the client's token says so."""
-    token = bearer_token(request)
-    return _intake().policy if token is None else policy_of(current_grant(token))
-
-
-def policy_of(grant: Grant) -> Policy:
-    """What may come in of a client that may do that."""
-    return _intake().policy.narrowed(max_bytes=grant.max_bytes, extensions=grant.extensions)
-
-
-def max_form_bytes(policy: Policy) -> int:
-    """What a file may hold that comes in a form: its request has to hold more than the file."""
-    room: int = current_app.config["MAX_CONTENT_LENGTH"] - forms.AROUND_FILE_BYTES
-    return max(0, min(policy.max_file_bytes, room))
-
-
-def _intake() -> Intake:
-    found: Intake = current_app.extensions["intake"]
-    return found
+        return _store(batch, content)
 
 
 def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None = None) -> None:
-    """Let the batch take what the client may upload.
+    """Limit the batch to the files that the client may upload.
 
     :param path_token: the token from the path.
-    :param form_token: the token from a form, where there is no other.
-    :raises Problem: it may not upload at all.
+    :param form_token: the token from the form, if the client sent no other.
+    :raises Problem: the client may not upload at all.
     """
     if form_token is None:
         grant = current_upload_grant(path_token)
     else:
         grant = current_grant(form_token)
-        grant.require(UPLOAD)
+        grant.require(access.UPLOAD)
     batch.narrow(max_bytes=grant.max_bytes, extensions=grant.extensions)
-    g.max_file_bytes = policy_of(grant).max_file_bytes  # a request over its limit ends in an error handler
-
-
-def _check_dialect() -> None:
-    """
-    :raises MalformedRequest: ``?for=`` names no client that is known, or one that cannot work here.
-    """
-    if "for" not in request.args:
-        return
-    dialect = responses.requested_dialect()
-    if dialect is None:
-        from ..web import dialects  # noqa: PLC0415  (most requests ask for none)
-
-        known = ", ".join(dialects.names())
-        raise MalformedRequest(f"The value of 'for' is not the name of a known client. Use one of: {known}.")
-    if dialect.needs_url and files.DOWNLOAD not in current_app.view_functions:
-        raise MalformedRequest(
-            "This client shows a file from its URL, and here files have none. Set DOWNLOADS=on, or send the file "
-            f"without '?for={dialect.name}'."
-        )
-
-
-def _file_fields() -> frozenset[str]:
-    """The names of the parts in which files are taken. Each stands for its array forms too."""
-    dialect = responses.requested_dialect()
-    return frozenset((*current_app.config["FILE_FIELDS"], *(dialect.fields if dialect else ())))
+    g.max_file_bytes = limits.policy_of(grant).max_file_bytes  # for the error handler of a request over its limit
 
 
 def _refuse_piece(refusal: str | None) -> None:
     """
-    :param refusal: the sentences that refuse a piece of a file; ``None`` if it is none.
-    :raises MalformedRequest: it is one.
+    :param refusal: the sentences that refuse a piece of a file; ``None`` if the request holds a whole file.
+    :raises MalformedRequest: the request holds a piece.
     """
     if refusal is not None:
         raise MalformedRequest(refusal)
 
 
 def _open_body() -> DigestStream:
-    """The body, unless it would be stored as something else than the client has."""
+    """Return the body of the request.
+
+    :raises ContentCodingNotSupported: the body is compressed, so the stored file would not be the client's.
+    :raises LengthRequired: nothing marks the end of the body.
+    """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise ContentCodingNotSupported("Send the file as it is, without Content-Encoding.")
     if request.environ.get("wsgi.input_terminated"):
-        # Werkzeug refuses such a body when the limit is reached, without a look whether that is its end.
-        request.max_content_length = current_app.config["MAX_CONTENT_LENGTH"] + 1
+        # At the limit Werkzeug refuses such a body, even if it ends there. One more byte lets it find the end.
+        request.max_content_length = current_services().settings.max_content_length + 1
     elif request.content_length is None:
         raise LengthRequired("Send a Content-Length, so that the end of the file is known.")
     return DigestStream(request.stream, request.headers)
 
 
-class _FormReader:
-    """Takes the parts of a form one after the other: the token, then the files.
+def _store(batch: Batch, content: DigestStream) -> Response:
+    """Store the files of the batch.
 
-    :param authorized: whether the token has come in another way already.
+    :returns: the response that describes the stored files.
+    :raises Problem: the body has another digest than the client says, or a file was refused or could not be stored.
+    """
+    if not batch.refusals:  # after a refusal, the rest of the body may not have been read
+        content.verify()
+    g.stored = batch.commit()
+    entries = [responses.file_entry(file) for file in g.stored]
+    first = entries[0]
+    headers = {"Location": first["url"]} if "url" in first else {}
+    if dialect := requested_dialect():
+        return responses.in_dialect(dialect.stored(entries), headers=headers)
+    description = {"message": f"Stored {first['name']}.", "files": entries}
+    if len(entries) > 1:
+        description["message"] = f"Stored {len(entries)} files."
+    else:
+        # Clients of one file look for its URL here: Uppy at 'url', TinyMCE at 'location'.
+        description |= {key: first[key] for key in ("url", "location") if key in first}
+    return responses.success(description, status=201, headers=headers, page="answer.html")
+
+
+def _file_fields() -> frozenset[str]:
+    """Return the names of the parts in which files are taken. Each stands for its array forms too."""
+    dialect = requested_dialect()
+    return frozenset((*current_services().settings.file_fields, *(dialect.fields if dialect else ())))
+
+
+class _FormReader:
+    """Reads the parts of a form in their order, and adds its files to a batch.
+
+    :param batch: receives the files.
+    :param authorized: whether the batch is limited to the client's rights already. If not, the first file makes the
+        reader authorize the client by the form's own token.
     """
 
     def __init__(self, batch: Batch, *, authorized: bool) -> None:
         self._batch = batch
         self._authorized = authorized
-        self._token = ""
+        self._form_token = ""
         self._file_fields = _file_fields()
-        self._text_fields: dict[str, None] = {}  # in their order
+        self._text_fields: dict[str, None] = {}
+        """The parts that have the name of a file but are text, in their order."""
         self._used_fields: set[str] = set()
+        """The names of the parts that were files."""
         self._piece_fields = {name: value for name, value in request.args.items() if name in chunks.FIELDS}
-        self._unread_bytes = READ_ON_BYTES
-        self._whole: list[IncomingFile] = []
+        """The fields that mark a piece of a file."""
+        self._remaining_bytes = MAX_BYTES_AFTER_REFUSAL
+        self._complete: list[IncomingFile] = []
+        """The files that were read to their end."""
 
     def read(self, content: DigestStream, boundary: bytes) -> None:
         """Read the form to its end.
 
-        :raises Problem: it has no file, or a piece of one; or files of it were refused, and it goes on for long after
-            the first of them.
+        :raises Problem: the form has no file, or holds a piece of a file; or a file of it was refused, and more than
+            :data:`MAX_BYTES_AFTER_REFUSAL` followed.
         """
         for part, data in forms.parts(content, boundary):
             if part.file_name:
-                self._read_file(part.name, part.file_name, self._watched(data))
+                self._read_file(part.name, part.file_name, self._limited(data))
             else:
-                self._read_field(part, self._watched(data))
-        # Only now: the fields that mark a piece stand before the file with some clients, and behind it with others.
-        self._refuse_piece()
-        lost = [name for name in self._text_fields if not self._whole or name in (FILE_FIELD, *self._used_fields)]
-        if lost:
-            name = lost[0][:MAX_SHOWN_NAME_CHARS]
-            raise NoFile(f"The part '{name}' is text. Send the file: with curl, write -F {name}=@photo.jpg.")
-        if not self._whole:
-            raise NoFile(f"The form holds no file. Send one in a part called '{FILE_FIELD}'.")
+                self._read_field(part, self._limited(data))
+        # Some clients send the fields that mark a piece before the file, and some after it.
+        self._check_piece_fields()
+        self._check_files()
 
     def _read_file(self, field: str, file_name: str, content: Iterator[bytes]) -> None:
+        """Add the file of a part to the batch.
+
+        :raises NoFile: files are not taken from parts of that name.
+        :raises Problem: the client may not upload.
+        """
         if not field_names.is_taken(field, self._file_fields):
             raise NoFile(
                 f"The file came in a part called {field[:MAX_SHOWN_NAME_CHARS]!r}, and no file is taken from there. "
                 f"Call the part '{FILE_FIELD}', or add its name to the setting FILE_FIELDS, or name your client in the "
                 "URL, as in /upload?for=tinymce."
             )
-        # FilePond sends its metadata as text, under the name of the file that follows.
-        self._text_fields.pop(field, None)
+        self._text_fields.pop(field, None)  # FilePond's metadata: text under the name of the file that follows
         self._used_fields.add(field)
-        if not self._authorized:
-            # An empty field is what a form sends whose input nobody filled in.
-            _authorize(self._batch, None, form_token=self._token.strip() or None)
-            self._authorized = True
+        self._authorize()
         incoming = self._batch.add(file_name)
         for data in content:
             incoming.write(data)
-        self._whole.append(incoming)
+        self._complete.append(incoming)
+
+    def _authorize(self) -> None:
+        """Authorize the client by the form's token, before the first file is read."""
+        if not self._authorized:
+            # An input that nobody filled in sends an empty field.
+            _authorize(self._batch, None, form_token=self._form_token.strip() or None)
+            self._authorized = True
 
     def _read_field(self, part: forms.FormPart, content: Iterator[bytes]) -> None:
+        """Keep the value of a text part, if it means something here."""
         value = forms.text(content, part.text_encoding)
-        if part.file_name is not None:  # what a browser sends for an input in which nothing was chosen
+        if part.file_name is not None:  # a browser's file input in which nothing was chosen
             return
-        if part.name == TOKEN_FIELD:
-            self._token = value
+        if part.name == access.FORM_FIELD:
+            self._form_token = value
         elif part.name in chunks.FIELDS:
             self._piece_fields.setdefault(part.name, value)
         elif field_names.is_taken(part.name, self._file_fields - {field_names.ANY}):
             self._text_fields[part.name] = None
 
-    def _refuse_piece(self) -> None:
+    def _check_piece_fields(self) -> None:
+        """:raises MalformedRequest: the fields of the form mark a piece of a file."""
         _refuse_piece(chunks.refusal_of_fields(self._piece_fields))
 
-    def _watched(self, content: Iterator[bytes]) -> Iterator[bytes]:
-        """The content of a part, as long as it is worth reading.
+    def _check_files(self) -> None:
+        """:raises NoFile: the form has no file, or a part that should be a file is text."""
+        unsent = [name for name in self._text_fields if not self._complete or name in (FILE_FIELD, *self._used_fields)]
+        if unsent:
+            name = unsent[0][:MAX_SHOWN_NAME_CHARS]
+            raise NoFile(f"The part '{name}' is text. Send the file: with curl, write -F {name}=@photo.jpg.")
+        if not self._complete:
+            raise NoFile(f"The form holds no file. Send one in a part called '{FILE_FIELD}'.")
 
-        :raises Problem: a file was refused, and enough has been read since.
+    def _limited(self, content: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the content of a part, and stop the form some time after its first refusal.
+
+        :raises Problem: a file was refused, and more than :data:`MAX_BYTES_AFTER_REFUSAL` followed.
         """
         for data in content:
             yield data
             if self._batch.refusals:
-                self._unread_bytes -= len(data)
-                if self._unread_bytes < 0:
-                    self._give_up()
+                self._remaining_bytes -= len(data)
+                if self._remaining_bytes < 0:
+                    self._stop()
 
-    def _give_up(self) -> NoReturn:
-        self._refuse_piece()
-        # Not by way of the batch's commit: that would judge the file that is cut off here by the part of it that came.
-        for incoming in self._whole:
+    def _stop(self) -> NoReturn:
+        """:raises Problem: the refusals of the files that were read."""
+        self._check_piece_fields()
+        # The batch must not finish the file that is cut off here: its first part would be checked as the whole.
+        for incoming in self._complete:
             incoming.finish()
         raise self._batch.refusal()
-
-
-def _created(batch: Batch, content: DigestStream) -> Response:
-    """Store the batch, and say so."""
-    if not batch.refusals:  # after a refusal the rest may not have been read
-        content.verify()
-    g.stored = batch.commit()
-    entries = [entry_of(file) for file in g.stored]
-    first = entries[0]
-    headers = {"Location": first["url"]} if "url" in first else {}
-    if dialect := responses.requested_dialect():
-        return responses.in_dialect(dialect.stored(entries), headers=headers)
-    answer = {"message": f"Stored {first['name']}.", "files": entries}
-    if len(entries) > 1:
-        answer["message"] = f"Stored {len(entries)} files."
-    else:
-        # Where clients look that know of one file: Uppy at 'url', TinyMCE at 'location'.
-        answer |= {key: first[key] for key in ("url", "location") if key in first}
-    return responses.success(answer, status=201, headers=headers, page="answer.html")
-
-
-def entry_of(file: StoredFile) -> dict[str, Any]:
-    """Return what a client is told about a stored file. Without downloads it has no URL."""
-    entry = {
-        "id": file.id,
-        "name": file.name,
-        "original_name": file.original_name,
-        "size": file.size,
-        "type": file.media_type,
-        "sha256": file.sha256,
-    }
-    if files.DOWNLOAD in current_app.view_functions:
-        url = url_for(files.DOWNLOAD, file_id=file.id, name=file.name, _external=True)
-        entry |= {"url": url, "location": url}
-    return entry

@@ -1,4 +1,4 @@
-"""Who may do what: by token, everyone, or whoever sits at this machine."""
+"""Access: the rights of a client, by its token or by the machine that it sends from."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from flask import Request, current_app, g, request
+from flask import Request, g, request
 
 from ..problems import AccessNotConfigured, Forbidden, TokenRequired
+from ..services import current_services
 
 UPLOAD, DELETE = "upload", "delete"
 SCOPES = (UPLOAD, DELETE)
 
+FORM_FIELD = "token"
+"""The name of the form field that carries a token."""
 MAX_LOGGED_SUBJECT_CHARS = 64
-"""How much of a token's ``sub`` goes into the log: a UUID, a number, or what else tells one user from another."""
+"""How much of a token's ``sub`` is logged: a UUID, a number, or something else that distinguishes users."""
 MAX_TOKEN_SECONDS = 10 * 366 * 24 * 60 * 60
-"""How far away ``exp`` may be: ten years. A later one is a mistake, such as milliseconds, or a token without an end."""
+"""The longest validity of a token: ten years. A later ``exp`` is a mistake, such as milliseconds, or a token without
+an end."""
 MAX_PATH_TOKEN_SECONDS = 60 * 60 + 60
-"""How long a token in a path may be good: an hour, and what the clocks of two machines may differ."""
+"""The longest validity of a token in a path: an hour, and a minute for clocks that differ."""
 PROXY_FIELDS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
-"""A proxy on the same machine speaks from a loopback address for clients that do not have one."""
+"""The header fields of proxies. A proxy on the same machine sends from a loopback address, but its clients may not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """What a client may do.
+    """The rights of a client.
 
     :param scopes: of :data:`SCOPES`.
-    :param max_bytes: the most that one file may hold, or ``None`` for what the server allows.
-    :param extensions: the extensions that may be uploaded, or ``None`` for what the server allows.
-    :param expires: the time that its token expires, in seconds since 1970; ``None`` where there is none.
-    :param subject: whom the token names.
-    :param token_missing: the client sent no token, and with one it might do more.
+    :param max_bytes: the largest file, in bytes; ``None`` for the limit of the server.
+    :param extensions: the extensions that may be uploaded; ``None`` for those that the server allows.
+    :param expires: the time at which the token expires, in seconds since 1970; ``None`` without a token.
+    :param subject: the user that the token names.
+    :param token_missing: the client sent no token, and might have more rights with one.
     """
 
     scopes: frozenset[str]
@@ -46,9 +50,10 @@ class Grant:
     token_missing: bool = False
 
     def require(self, scope: str) -> None:
-        """
-        :raises TokenRequired: the client has to send a token to do that (RFC 9110, section 15.5.2).
-        :raises Forbidden: it may not do that.
+        """Check that the client has a scope.
+
+        :raises TokenRequired: the client sent no token, and needs one for that (RFC 9110, section 15.5.2).
+        :raises Forbidden: the token of the client does not have the scope.
         """
         if scope in self.scopes:
             return
@@ -64,51 +69,51 @@ UPLOADING = Grant(scopes=frozenset((UPLOAD,)))
 
 
 class Access(Protocol):
-    """A rule for who may come in."""
+    """A rule that decides about the rights of clients."""
 
     def check_request(self, request: Request) -> None:
-        """Decide by where a request comes from, before anything else is looked at.
+        """Decide by the origin and the address of a request, before anything else is read.
 
-        :raises Forbidden: from there nothing is answered.
+        :raises Forbidden: requests from there are not accepted.
         """
 
-    def grant(self, token: str | None) -> Grant:
-        """What the client may do.
+    def grant(self, token: str | None, /) -> Grant:
+        """Return the rights of a client.
 
-        :param token: the token that it sent, if it sent one.
-        :raises InvalidToken: it is not good.
-        :raises TokenRequired: there has to be one.
+        :param token: the token of the client; ``None`` if it sent none.
+        :raises InvalidToken: the token is not valid.
+        :raises TokenRequired: the client must send a token.
         """
 
 
 class PublicAccess:
-    """Everyone may upload; to delete takes a token, which nobody can have."""
+    """Everyone may upload. Nobody may delete, because that needs a token, and there is no secret to sign one with."""
 
     def check_request(self, request: Request) -> None:
         pass
 
-    def grant(self, token: str | None) -> Grant:  # noqa: ARG002
+    def grant(self, _token: str | None, /) -> Grant:
         return UPLOADING
 
 
 class NoAccess:
-    """Nobody, since nobody has said who: an endpoint must not be open by accident."""
+    """Nobody may upload, because access is not configured. An endpoint must not be open by accident."""
 
     def check_request(self, request: Request) -> None:
         pass
 
-    def grant(self, token: str | None) -> Grant:  # noqa: ARG002
+    def grant(self, _token: str | None, /) -> Grant:
         raise AccessNotConfigured()
 
 
 class LoopbackAccess:
-    """Whoever sits at this machine, and no web site that they happen to visit.
+    """The users of this machine may do everything. The web sites that they visit may do nothing.
 
-    Any site can make a browser send a form to localhost, with its own name in ``Origin``. Any site can load an image or
-    a script from there, without ``Origin``: then ``Sec-Fetch-Site`` tells. And any site can give its own name the
-    address 127.0.0.1, which then stands in ``Host`` (DNS rebinding).
+    A web site can make a browser send a form to localhost: then ``Origin`` names the site. It can load an image or a
+    script from there, without ``Origin``: then ``Sec-Fetch-Site`` says ``cross-site``. It can also give its own name
+    the address 127.0.0.1: then ``Host`` holds that name (DNS rebinding).
 
-    :param allowed_origins: the web sites that may, all the same.
+    :param allowed_origins: the web sites that may send requests all the same.
     """
 
     def __init__(self, *, allowed_origins: Sequence[str]) -> None:
@@ -129,25 +134,29 @@ class LoopbackAccess:
             origin = _referring_origin(request)
         own = f"{request.scheme}://{request.host}"
         if origin is not None and origin != own and not {origin, "*"} & set(self._allowed_origins):
-            raise Forbidden("Another web site sent this. If it may, name it in ALLOWED_ORIGINS.")
+            g.refused_origin = origin
+            raise Forbidden("Another web site sent this request. To allow that, add its origin to ALLOWED_ORIGINS.")
 
-    def grant(self, token: str | None) -> Grant:  # noqa: ARG002
+    def grant(self, _token: str | None, /) -> Grant:
         return EVERYTHING
 
 
 def _is_from_another_site(request: Request) -> bool:
-    """Whether a browser that sends no ``Origin`` says so (W3C, Fetch Metadata). A link that somebody follows does not
-    count: it opens a page or a download in a tab, which the other site cannot read."""
-    followed_link = (
+    """Return whether a browser that sends no ``Origin`` says ``cross-site`` (W3C, "Fetch Metadata Request Headers").
+
+    A link that the user follows does not count. It opens a page or a download in a tab, and the other site cannot read
+    that.
+    """
+    is_followed_link = (
         request.method in ("GET", "HEAD")
         and request.headers.get("Sec-Fetch-Mode") == "navigate"
         and request.headers.get("Sec-Fetch-Dest") == "document"
     )
-    return request.headers.get("Sec-Fetch-Site", "").strip().lower() == "cross-site" and not followed_link
+    return request.headers.get("Sec-Fetch-Site", "").strip().lower() == "cross-site" and not is_followed_link
 
 
 def _referring_origin(request: Request) -> str:
-    """The other site, as far as its browser names it; ``null`` if it does not (RFC 6454, section 7.1)."""
+    """Return the origin of the other site; ``null`` if the browser does not name it (RFC 6454, section 7.1)."""
     try:
         url = urlsplit(request.headers.get("Referer", ""))
     except ValueError:
@@ -156,8 +165,10 @@ def _referring_origin(request: Request) -> str:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether nobody but this machine is behind that address, or that name. No other name counts than localhost: it
-    could be given any address."""
+    """Return whether an address or a name stands for this machine only.
+
+    ``localhost`` is the only name that counts: any other name could be given any address.
+    """
     try:
         address = ipaddress.ip_address(host or "")
     except ValueError:
@@ -167,13 +178,12 @@ def is_loopback(host: str | None) -> bool:
 
 
 def current_grant(token: str | None) -> Grant:
-    """What the client may do who sent this request; whom its token names is kept for the log.
+    """Return the rights of the client that sent the current request, and keep its ``sub`` for the log.
 
     :raises Problem: as :meth:`Access.grant`.
     """
-    access: Access = current_app.extensions["access"]
-    grant = access.grant(token)
-    g.subject = _shown(grant.subject or "")
+    grant = current_services().access.grant(token)
+    g.subject = _loggable(grant.subject or "")
     return grant
 
 
@@ -197,12 +207,12 @@ def current_upload_grant(path_token: str | None) -> Grant:
     return grant
 
 
-def _shown(subject: str) -> str | None:
-    """A ``sub`` as the log may have it: on one line, without characters that hide others or turn them around."""
+def _loggable(subject: str) -> str | None:
+    """Return a ``sub`` for the log: one line, without characters that hide or reorder others."""
     return "".join(char for char in subject if char.isprintable()).strip()[:MAX_LOGGED_SUBJECT_CHARS] or None
 
 
 def bearer_token(request: Request) -> str | None:
-    """The token in the ``Authorization`` field (RFC 6750, section 2.1)."""
+    """Return the token in the ``Authorization`` field (RFC 6750, section 2.1)."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None

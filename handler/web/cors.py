@@ -1,7 +1,7 @@
-"""Which web sites' scripts may read our answers: CORS (WHATWG Fetch, "CORS protocol").
+"""The web sites whose scripts may read our responses: CORS (WHATWG Fetch, "CORS protocol").
 
-Written here and not taken from flask-cors (6.0): that takes any origin with a special character for a regular
-expression, sends the whole list to requests that name no origin, and by default allows all of them.
+Written by hand because flask-cors (6.0) reads any origin with a special character as a regular expression, sends the
+whole list to requests that name no origin, and allows all origins by default.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 METHODS = "GET, HEAD, POST, PUT, DELETE"
 REQUEST_HEADERS = (
@@ -19,9 +19,9 @@ REQUEST_HEADERS = (
 RESPONSE_HEADERS = (
     "Content-Disposition, ETag, Location, Retry-After, WWW-Authenticate, X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
 )
-"""The one of Amazon's is what a REST API makes of the one before (AWS: "Amazon API Gateway important notes")."""
+"""A REST API renames ``WWW-Authenticate`` to Amazon's field (AWS: "Amazon API Gateway important notes")."""
 PREFLIGHT_SECONDS = 7200
-"""The longest that Chromium keeps the answer to a preflight."""
+"""The longest time for which Chromium keeps the response to a preflight."""
 MAX_REQUESTED_CHARS = 1024
 """The longest list of header fields that is read from a preflight."""
 
@@ -29,35 +29,58 @@ _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110, secti
 
 
 def register(app: Flask, *, allowed_origins: Sequence[str]) -> None:
-    """Add the header fields to every answer; without an allowed origin, none.
+    """Add the CORS header fields to every response; without an allowed origin, none.
 
     :param allowed_origins: such as ``https://example.com``, or ``*`` for all.
     """
-    if not allowed_origins:
-        return
 
-    def allow(response: Response) -> Response:
+    def add_fields(response: Response) -> Response:
         origin = request.headers.get("Origin")
-        response.vary.add("Origin")  # also where it was not allowed: a cache must not give that answer to one that is
-        if origin is None or not {origin, "*"} & set(allowed_origins):
+        if allowed_origins:
+            response.vary.add("Origin")  # a cache must not give the response for one origin to another
+        if origin is None:
             return response
-        if origin in allowed_origins and origin != "*":
-            response.headers["Access-Control-Allow-Origin"] = origin
-            # We set no cookies. But some clients always ask for credentials, and a cookie of the site's, or of a proxy
-            # before us, may come along; without this field the browser keeps the answer from them.
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-        else:
-            response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
-        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            requested = requested_headers(request.headers.get("Access-Control-Request-Headers", ""))
-            response.vary.add("Access-Control-Request-Headers")
-            response.headers["Access-Control-Allow-Methods"] = METHODS
-            response.headers["Access-Control-Allow-Headers"] = ", ".join([REQUEST_HEADERS, *requested])
-            response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+        if {origin, "*"} & set(allowed_origins):
+            _allow(response, origin=origin, is_listed=origin != "*" and origin in allowed_origins)
+        elif not _is_same_origin(origin):
+            g.refused_origin = origin  # the log names it
         return response
 
-    app.after_request(allow)
+    app.after_request(add_fields)
+
+
+def _is_same_origin(origin: str) -> bool:
+    """Return whether a page of this endpoint sent the request. Its scripts need no CORS.
+
+    Behind a proxy that changes ``Host``, only the browser knows (W3C, "Fetch Metadata Request Headers").
+    """
+    return origin == f"{request.scheme}://{request.host}" or request.headers.get("Sec-Fetch-Site") == "same-origin"
+
+
+def _allow(response: Response, *, origin: str, is_listed: bool) -> None:
+    """Allow the scripts of an origin to read the response.
+
+    :param is_listed: whether the setting names this origin. If not, it allows all origins with ``*``.
+    """
+    if is_listed:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        # We set no cookies. But some clients always ask for credentials, and cookies of the site, or of a proxy before
+        # us, may come along. Without this field the browser then hides the response from the script.
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+    else:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+    response.headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        _answer_preflight(response)
+
+
+def _answer_preflight(response: Response) -> None:
+    """Allow the request that a browser asks for before it sends it."""
+    requested = requested_headers(request.headers.get("Access-Control-Request-Headers", ""))
+    response.vary.add("Access-Control-Request-Headers")
+    response.headers["Access-Control-Allow-Methods"] = METHODS
+    response.headers["Access-Control-Allow-Headers"] = ", ".join([REQUEST_HEADERS, *requested])
+    response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
 
 
 def requested_headers(value: str) -> list[str]:

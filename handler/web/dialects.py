@@ -37,8 +37,8 @@ class Dialect:
         forms too: ``upload`` stands for ``upload[]``, ``upload[0]``, ``upload-0`` and ``upload0`` as well.
     :param needs_url: the client shows the file from its URL, so that it cannot work where ``DOWNLOADS`` is off.
     :param stored: returns the response after all files were stored. Its argument has one entry for each file, as
-        :func:`handler.routes.uploads.entry_of` makes it; ``url`` and ``location`` are missing where
-        ``DOWNLOADS`` is off.
+        :func:`handler.web.responses.file_entry` makes it. ``url`` and ``location`` are missing where ``DOWNLOADS`` is
+        off.
     :param refused: returns the response to a request that failed. Its argument is the problem object (RFC 9457) that
         other clients get; ``detail`` is the sentence for a person.
     """
@@ -99,14 +99,14 @@ def _jodit(entries: Entries) -> Mapping[str, Any]:
 
 def _fine_uploader(entries: Entries) -> Mapping[str, Any]:
     first = entries[0]
-    answer = {"success": True, "newUuid": first["id"]}
+    response = {"success": True, "newUuid": first["id"]}
     if "url" in first:
-        answer["url"] = first["url"]
-    return answer
+        response["url"] = first["url"]
+    return response
 
 
 def _fine_uploader_refused(problem: ProblemObject) -> Reply:
-    """Return the response that Fine Uploader shows. It tries again only after failures that can pass."""
+    """Return the response that Fine Uploader shows. Fine Uploader tries again only after failures that can pass."""
     status = problem["status"]
     return Reply(status=status, body={"success": False, "error": _sentence(problem), "preventRetry": status < 500})
 
@@ -128,8 +128,8 @@ _ALL = (
         stored=_ok(lambda entries: {"uploaded": 1, "fileName": entries[0]["name"], "url": entries[0]["url"]}),
         refused=_refused_with_200(lambda sentence: {"uploaded": 0, "error": {"message": sentence}}),
     ),
-    # @editorjs/image 2.10.3 (field "image") and @editorjs/attaches 1.3.2 (field "file"). What "file" holds is kept in
-    # the document. They show a sentence of their own; the README has the line that shows "error".
+    # @editorjs/image 2.10.3 (field "image") and @editorjs/attaches 1.3.2 (field "file"). The document keeps the
+    # members of "file". They show a sentence of their own; the README has the line that shows "error".
     Dialect(
         name="editorjs",
         fields=("image", "file"),
@@ -183,7 +183,7 @@ _ALL = (
         refused=_fine_uploader_refused,
     ),
     # filepond 4.32.12: the body of a 2xx is the server's id of the file, which its form sends later; the body of
-    # another response is what `onerror` gets. Several files come in one request only from a plugin that makes variants.
+    # another response goes to `onerror`. Several files come in one request only from a plugin that makes variants.
     Dialect(
         name="filepond",
         fields=("filepond",),

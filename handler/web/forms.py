@@ -28,7 +28,7 @@ MAX_FIELD_BYTES = 64 * 1024
 """The longest value of a text field."""
 MAX_BOUNDARY_CHARS = 200
 """RFC 2046 (section 5.1.1) says 70. Some clients make longer ones, Werkzeug's own test client among them."""
-AROUND_FILE_BYTES = 8 * 1024
+ONE_FILE_OVERHEAD_BYTES = 8 * 1024
 """The room for everything in a form of one file besides the file: the longest boundary, three times; the longest token,
 as a field; and a name of 255 characters, the limit of file systems, with three bytes each in UTF-8 or where escaped."""
 

@@ -1,4 +1,4 @@
-"""What every answer has, whatever happened: a request id, safe headers, one log line."""
+"""The hooks around every request: they add a request id, security headers, and one line in the log."""
 
 from __future__ import annotations
 
@@ -6,35 +6,43 @@ import re
 import string
 import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from ..intake import Intake
 from ..logs import logger
 from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem, StorageUnavailable, TypeNotAllowed
-from ..storage import StoredFile, is_key
+from ..services import current_services
+from ..storage import is_key
 from . import responses
-from .access import Access
 from .security_headers import security_headers
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..storage import StoredFile
+
 REFUSAL = "handler.refusal"
-"""Where in the WSGI environment a server puts the problem with a request that it could not read, to be answered here as
-all others are. No client can put anything there: what it sends is under ``HTTP_…``."""
+"""The key in the WSGI environment for the problem with a request that a server could not read. The hooks answer such a
+request like any other. Clients cannot set the key: their header fields are under ``HTTP_…``."""
 
 MAX_LOGGED_REASONS = 5
-"""How many refused types of one request the log names."""
+"""How many refused types of one request are logged."""
+MAX_LOGGED_ORIGIN_CHARS = 200
+"""How much of a refused origin is logged. A host name has up to 253 characters, and most have less than 50."""
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,16}")
 
 
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+"""The Content-Security-Policy of our own pages without scripts."""
 
 
 def register(app: Flask) -> None:
+    """Add the hooks to an app."""
     app.before_request(_begin)
     app.after_request(_end)
     app.register_error_handler(Problem, _problem)
@@ -43,19 +51,28 @@ def register(app: Flask) -> None:
 
 
 def _begin() -> None:
+    """Give the request its id, and refuse it early where that is possible.
+
+    :raises Problem: the server could not read the request, or requests from there are not accepted.
+    """
     g.began = time.monotonic()
-    # The gateway puts Lambda's request id there, under which CloudWatch has everything else of this request.
+    # The gateway passes Lambda's request id here. CloudWatch lists everything else about the request under that id.
     g.request_id = request.environ.get("UNIQUE_ID") or str(uuid.uuid4())
-    if not request.query_string.isascii():
-        # As the client should have sent it (RFC 3986, section 2.1). Werkzeug fails at bytes that are not UTF-8.
-        request.query_string = quote_from_bytes(request.query_string, safe=string.punctuation).encode()
+    _encode_query()
     if REFUSAL in request.environ:
         raise request.environ[REFUSAL]
-    access: Access = current_app.extensions["access"]
-    access.check_request(request)
+    current_services().access.check_request(request)
+
+
+def _encode_query() -> None:
+    """Percent-encode a query that the client sent as raw bytes (RFC 3986, section 2.1). Werkzeug fails at bytes that
+    are not UTF-8."""
+    if not request.query_string.isascii():
+        request.query_string = quote_from_bytes(request.query_string, safe=string.punctuation).encode()
 
 
 def _problem(problem: Problem) -> Response:
+    """Return the response to a problem, and log faults of the deployment."""
     g.problem = problem
     if isinstance(problem, AccessNotConfigured):
         logger.error("neither TOKEN_SECRET nor ACCESS=public is set, so every upload is refused")
@@ -65,28 +82,27 @@ def _problem(problem: Problem) -> Response:
 
 
 def _http_exception(error: HTTPException) -> Response | HTTPException:
-    if error.code is None or error.code < 400:  # a redirect of the router's is an HTTPException too
+    """Return the response to an error of Werkzeug's. Redirects are exceptions too, and stay as they are."""
+    if error.code is None or error.code < 400:
         return error
-    intake: Intake = current_app.extensions["intake"]
-    problem = responses.problem_of(
-        error,
-        max_content_length=current_app.config["MAX_CONTENT_LENGTH"],
-        max_file_bytes=g.get("max_file_bytes", intake.policy.max_file_bytes),
+    g.problem = responses.problem_of(
+        error, max_file_bytes=g.get("max_file_bytes", current_services().policy.max_file_bytes)
     )
-    g.problem = problem
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range")}
-    return responses.failure(problem, request_id=g.request_id, headers=kept)
+    return responses.failure(g.problem, request_id=g.request_id, headers=kept)
 
 
 def _fault(_error: Exception) -> Response:
+    """Return the response to an exception that nothing else handles, and log its traceback."""
     logger.exception("fault", extra={"request_id": g.request_id})
     return _problem(InternalError())
 
 
 def _end(response: Response) -> Response:
+    """Add the header fields that every response has, and log the request."""
     response.headers["X-Request-Id"] = g.request_id
-    # Our own pages have styles and an icon. The one with scripts has a policy of its own, and brings it.
-    if response.mimetype == responses.HTML and request.endpoint != "files.download":
+    # Our own pages load a style and an icon. The upload page also has scripts, and sets a policy of its own.
+    if response.mimetype == responses.HTML and request.blueprint != "downloads":
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
     for name, value in security_headers(over_tls=request.is_secure):
         response.headers.setdefault(name, value)
@@ -101,42 +117,49 @@ def _log(response: Response) -> None:
         extra={
             "request_id": g.request_id,
             "method": request.method,
-            "route": str(request.url_rule) if request.url_rule else None,  # never the path: it may hold a token
+            "route": str(request.url_rule) if request.url_rule else None,  # never the path, which may hold a token
             "status": response.status_code,
             "milliseconds": round((time.monotonic() - g.began) * 1000, 1),
             "request_bytes": request.content_length,
             "subject": g.get("subject"),
             "files": _files(),
             "problem": problem.type if problem else None,
-            "reason": _reason(problem) if problem else None,
+            "reason": "; ".join(_reasons(problem)) or None,
         },
     )
 
 
-def _reason(problem: Problem) -> str | None:
-    """Return which setting, or which claim of a token, refused a type of file. The log has it for the owner of the
-    endpoint, and never a file's name; a client is not told about settings."""
+def _reasons(problem: Problem | None) -> Iterator[str]:
+    """Yield the setting, or the claim of a token, that refused something. The log names it for the owner of the
+    endpoint. Clients are not given the names of settings, and the log never holds the name of a file."""
+    if problem and (reasons := _refused_types(problem)):
+        yield f"{TypeNotAllowed.status}: {', '.join(reasons)}"
+    if origin := g.get("refused_origin"):
+        yield f"the origin {origin[:MAX_LOGGED_ORIGIN_CHARS]!a} is not in ALLOWED_ORIGINS"
+
+
+def _refused_types(problem: Problem) -> list[str]:
+    """Return the reasons why types of files were refused, each once."""
     refused = [
         error for error in problem.errors if error["type"] == TYPE_PREFIX + TypeNotAllowed.slug and "allowed" in error
     ]
-    intake: Intake = current_app.extensions["intake"]
-    reasons: dict[str, None] = {}
-    for error in refused[:MAX_LOGGED_REASONS]:
-        _, dot, extension = error["name"].lower().rpartition(".")
-        if not (dot and _EXTENSION.fullmatch(extension)):
-            # Anything else after the last dot may be a part of the name.
-            reasons["a name without an extension is refused"] = None
-        elif extension in intake.policy.file_types:
-            reasons[f".{extension} is not in the token's 'extensions'"] = None
-        else:
-            reasons[f".{extension} is not in ALLOWED_EXTENSIONS"] = None
-    return f"{TypeNotAllowed.status}: {', '.join(reasons)}" if reasons else None
+    return list(dict.fromkeys(_refused_type(error["name"]) for error in refused[:MAX_LOGGED_REASONS]))
+
+
+def _refused_type(file_name: str) -> str:
+    """Return the reason why the type of a file was refused."""
+    _, dot, extension = file_name.lower().rpartition(".")
+    if not (dot and _EXTENSION.fullmatch(extension)):
+        return "a name without an extension is refused"  # any other text after the last dot may be a part of the name
+    if extension in current_services().policy.file_types:
+        return f".{extension} is not in the token's 'extensions'"
+    return f".{extension} is not in ALLOWED_EXTENSIONS"
 
 
 def _files() -> list[dict[str, Any]]:
-    """The files that the request was about: those that it stored, or the one that its URL names. Never their names."""
-    named = request.view_args or {}
-    if is_key(named.get("file_id", ""), named.get("name", "")):  # else it is no id of ours, but whatever a client wrote
-        return [{"id": named["file_id"]}]
+    """Return the files that the request stored, or the file that its URL names; never their names."""
+    arguments = request.view_args or {}
+    if is_key(arguments.get("file_id", ""), arguments.get("name", "")):  # other text in the URL is not an id of ours
+        return [{"id": arguments["file_id"]}]
     stored: list[StoredFile] = g.get("stored", [])
     return [{"id": file.id, "size": file.size, "type": file.media_type} for file in stored]

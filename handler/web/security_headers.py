@@ -1,19 +1,18 @@
-"""The header fields that keep a browser from making more of an answer than it is. Every answer has them."""
+"""The security headers: they keep browsers from rendering or running a response. Every response has them."""
 
 from __future__ import annotations
 
 
 def security_headers(*, over_tls: bool) -> list[tuple[str, str]]:
-    """Those of an answer that is data, and no page.
+    """Return the header fields of a response that is data and not a page.
 
-    :param over_tls: whether it goes out over TLS: a browser is then told to come by TLS alone (RFC 6797).
+    :param over_tls: whether the client uses TLS. Its browser then never comes back without TLS (RFC 6797).
     """
     fields = [
         ("X-Content-Type-Options", "nosniff"),
-        # A browser has no business to render it.
         ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
         # Under "no-referrer" a browser sends "Origin: null" with the form of our own page (WHATWG Fetch, "append a
-        # request Origin header"), which then looks like another site's.
+        # request Origin header"). The request would then look like one from another site.
         ("Referrer-Policy", "same-origin"),
         ("Cache-Control", "no-store"),
     ]

@@ -1,12 +1,12 @@
-"""Upload tokens: JSON Web Tokens (RFC 7519), signed with HS256, that any back end can mint."""
+"""Upload tokens: JSON Web Tokens (RFC 7519), signed with HS256. Any back end can make them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 from flask import Request
@@ -16,16 +16,75 @@ from .access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, Grant
 
 ALGORITHM = "HS256"
 LEEWAY_SECONDS = 30
-"""What the clocks of two machines may differ."""
+"""How far the clocks of two machines may differ."""
 MAX_TOKEN_CHARS = 4096
-"""Far more than one of ours has: it may come in a URL, and of those the servers before us take 8 KB."""
+"""Far more than our tokens have. A token may come in a URL, and the servers before us accept URLs of 8 KB."""
+REMEMBERED_TOKENS = 128
+"""How many valid tokens are remembered."""
+
+EXPIRED = "The token has expired. Get a new one."
+NOT_OURS = "The token is not one of this endpoint's tokens, or it was changed. Get a new one."
+_SENTENCES: tuple[tuple[type[jwt.InvalidTokenError], str], ...] = (
+    (jwt.ExpiredSignatureError, EXPIRED),
+    (jwt.ImmatureSignatureError, "The token is not valid yet: its 'nbf' or 'iat' is in the future."),
+    (jwt.InvalidAudienceError, "The token has an 'aud', so it was made for another service."),
+    (jwt.exceptions.InvalidSubjectError, "The token's 'sub' is not a string (RFC 7519, section 4.1.2)."),
+    (jwt.MissingRequiredClaimError, "The token has no 'exp'. Add the time at which it expires."),
+)
+"""The sentence for each error of PyJWT. All other errors mean that the token is not one of ours."""
+
+
+class Claim(NamedTuple):
+    """A condition that a claim of a token must meet.
+
+    :param name: the name of the claim.
+    :param is_valid: decides by the value of the claim; by ``default`` if the token does not have the claim.
+    :param sentence: the error sentence for an invalid value.
+    """
+
+    name: str
+    is_valid: Callable[[Any], bool]
+    sentence: str
+    default: Any = None
+
+
+_CLAIMS = (
+    Claim(
+        "exp",
+        lambda exp: type(exp) in (int, float),  # PyJWT accepts text too, with digits of any script
+        "The token's 'exp' is not a number of seconds (RFC 7519, section 2).",
+    ),
+    Claim(
+        "exp",
+        lambda exp: bool(exp <= time.time() + MAX_TOKEN_SECONDS + LEEWAY_SECONDS),
+        "The token's 'exp' is more than ten years away. It counts seconds since 1970.",
+    ),
+    Claim(
+        "scope",
+        lambda scope: isinstance(scope, str) and set(scope.split()) <= set(SCOPES),
+        "The token's 'scope' is not 'upload', 'delete' or both with a space between them.",
+        default=UPLOAD,
+    ),
+    Claim(
+        "max_bytes",
+        lambda size: size is None or (type(size) is int and size >= 0),
+        "The token's 'max_bytes' is not a whole number of bytes.",
+    ),
+    Claim(
+        "extensions",
+        lambda names: names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names)),
+        "The token's 'extensions' is not a list of strings.",
+    ),
+)
+"""The claims that mean something here, in the order of the checks. A misspelt value must not grant more than a correct
+one, so it makes the whole token invalid."""
 
 
 class TokenAccess:
-    """Whoever has a token may do what it says.
+    """Clients with a token have the rights that it grants.
 
-    :param secrets: what tokens may be signed with.
-    :param anonymous: what needs no token, if anything does not.
+    :param secrets: the secrets that tokens may be signed with.
+    :param anonymous: the rights of clients without a token; ``None`` if every client needs one.
     """
 
     def __init__(self, secrets: Sequence[str], *, anonymous: Grant | None) -> None:
@@ -35,7 +94,7 @@ class TokenAccess:
     def check_request(self, request: Request) -> None:
         pass
 
-    def grant(self, token: str | None) -> Grant:
+    def grant(self, token: str | None, /) -> Grant:
         if token is not None:
             return verify(token, secrets=self._secrets)
         if self._anonymous is None:
@@ -54,9 +113,12 @@ def mint(  # noqa: PLR0913  (a claim each)
 ) -> str:
     """Make a token.
 
-    :param secret: the first of ``TOKEN_SECRET``.
-    :param expires_seconds: how long it is good, from now; at most :data:`~handler.web.access.MAX_TOKEN_SECONDS`.
-    :param subject: whom it is for: the log has it, and only its bearer goes on with an upload that it began.
+    :param secret: the first secret in ``TOKEN_SECRET``.
+    :param expires_seconds: the validity, from now; at most :data:`~handler.web.access.MAX_TOKEN_SECONDS`.
+    :param scopes: of :data:`~handler.web.access.SCOPES`.
+    :param max_bytes: the largest file, in bytes; ``None`` for the limit of the server.
+    :param extensions: the extensions that may be uploaded; ``None`` for those that the server allows.
+    :param subject: the user. It is logged, and only tokens with the same subject can continue an upload.
     """
     claims: dict[str, Any] = {"exp": int(time.time()) + expires_seconds, "scope": " ".join(scopes)}
     if max_bytes is not None:
@@ -69,78 +131,69 @@ def mint(  # noqa: PLR0913  (a claim each)
 
 
 def verify(token: str, *, secrets: Sequence[str]) -> Grant:
-    """What a token grants.
+    """Return the rights that a token grants.
 
-    :param secrets: any of which may have signed it: two while one takes the other's place.
-    :raises InvalidToken: it is not ours, has expired, or says something that has no meaning here.
+    :param secrets: the secrets that may have signed the token: two while one of them is replaced.
+    :raises InvalidToken: the token is not one of ours, has expired, or has an invalid claim.
     """
     if len(token) > MAX_TOKEN_CHARS:
-        raise InvalidToken("The token is too long to be one of ours.")
-    grant = _remembered(token, tuple(secrets))
-    if grant.expires is None or grant.expires <= time.time() - LEEWAY_SECONDS:
-        raise _expired()  # since it was remembered
+        raise InvalidToken("The token is too long, so it is not one of this endpoint's tokens. Get a new one.")
+    grant = _verify_once(token, tuple(secrets))
+    if grant.expires is None or grant.expires <= time.time() - LEEWAY_SECONDS:  # expired while it was remembered
+        raise InvalidToken(EXPIRED)
     return grant
 
 
-@lru_cache(maxsize=128)
-def _remembered(token: str, secrets: tuple[str, ...]) -> Grant:
-    """What a token grants that was good when it was first seen. It comes again with each file, and with each part of a
-    large one, and to verify it is a fifteenth of what a small upload takes. What is not good is not remembered."""
+@lru_cache(maxsize=REMEMBERED_TOKENS)
+def _verify_once(token: str, secrets: tuple[str, ...]) -> Grant:
+    """Return the rights that a token grants, and remember them. Invalid tokens are not remembered.
+
+    A token comes again with each file, and with each part of a large file. To verify it takes a fifteenth of the time
+    of a small upload.
+    """
     return _grant(_claims(token, secrets))
 
 
 def _claims(token: str, secrets: Sequence[str]) -> dict[str, Any]:
+    """Return the claims of a token that one of the secrets signed.
+
+    :raises InvalidToken: none of them signed it, or it is not valid now.
+    """
     for secret in secrets:
         try:
-            # PyJWT compares in constant time, and takes no other algorithm than the named one, "none" included.
+            # PyJWT compares in constant time. It accepts only the named algorithm, and so never "none".
             claims: dict[str, Any] = jwt.decode(
                 token, secret, algorithms=[ALGORITHM], leeway=LEEWAY_SECONDS, options={"require": ["exp"]}
             )
         except jwt.InvalidSignatureError:
             continue
-        except jwt.ExpiredSignatureError:
-            raise _expired() from None
-        except jwt.ImmatureSignatureError:
-            raise InvalidToken("The token is not good yet: its 'nbf' or 'iat' is in the future.") from None
-        except jwt.InvalidAudienceError:
-            raise InvalidToken("The token has an 'aud': it was made for another service.") from None
-        except jwt.exceptions.InvalidSubjectError:
-            raise InvalidToken("The token's 'sub' is not a string (RFC 7519, section 4.1.2).") from None
-        except jwt.MissingRequiredClaimError:
-            raise InvalidToken("The token has no 'exp': it has to say when it expires.") from None
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
-            break
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
+            raise InvalidToken(_sentence(error)) from None
         return claims
-    raise InvalidToken("The token is not one of this endpoint's, or it was changed on the way.")
+    raise InvalidToken(NOT_OURS)
 
 
-def _expired() -> InvalidToken:
-    return InvalidToken("The token has expired. Get a new one.")
+def _sentence(error: Exception) -> str:
+    return next((sentence for kind, sentence in _SENTENCES if isinstance(error, kind)), NOT_OURS)
 
 
 def _grant(claims: dict[str, Any]) -> Grant:
-    """The claims that mean something here, each checked: one that is misspelt must not grant more than it says."""
-    if type(claims["exp"]) not in (int, float):  # PyJWT takes text too, in digits of any script
-        raise InvalidToken("The token's 'exp' is not a number of seconds (RFC 7519, section 2).")
-    if claims["exp"] > time.time() + MAX_TOKEN_SECONDS + LEEWAY_SECONDS:
-        raise InvalidToken("The token's 'exp' is more than ten years away. It counts seconds since 1970.")
-    scope = claims.get("scope", UPLOAD)
-    if not (isinstance(scope, str) and set(scope.split()) <= set(SCOPES)):
-        raise InvalidToken("The token's 'scope' is not 'upload', 'delete' or both with a space between them.")
-    max_bytes = claims.get("max_bytes")
-    if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 0):
-        raise InvalidToken("The token's 'max_bytes' is not a whole number of bytes.")
-    extensions = claims.get("extensions")
-    if extensions is not None and not (
-        isinstance(extensions, list) and all(isinstance(extension, str) for extension in extensions)
-    ):
-        raise InvalidToken("The token's 'extensions' is not a list of strings.")
+    """Check the claims and return the rights that they grant.
+
+    :raises InvalidToken: a claim has an invalid value.
+    """
+    for claim in _CLAIMS:
+        if not claim.is_valid(claims.get(claim.name, claim.default)):
+            raise InvalidToken(claim.sentence)
     return Grant(
-        scopes=frozenset(scope.split()),
-        max_bytes=max_bytes,
+        scopes=frozenset(claims.get("scope", UPLOAD).split()),
+        max_bytes=claims.get("max_bytes"),
         expires=claims["exp"],
-        extensions=None
-        if extensions is None
-        else frozenset(extension.lower().removeprefix(".") for extension in extensions),
+        extensions=_normalized(claims.get("extensions")),
         subject=claims.get("sub") or None,
     )
+
+
+def _normalized(extensions: list[str] | None) -> frozenset[str] | None:
+    """Return the extensions in lower case, without a leading dot."""
+    return None if extensions is None else frozenset(name.lower().removeprefix(".") for name in extensions)

@@ -78,7 +78,7 @@ def unjudged(direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def promotion_of(direct: DirectClient) -> Promotion:
-    promotion: Promotion = direct.client.application.extensions["promotion"]
+    promotion: Promotion = direct.client.application.extensions["services"].promotion
     return promotion
 
 
@@ -159,7 +159,7 @@ def test_a_second_judge_that_was_held_up(
         monkeypatch.setattr(incoming_type, "copy_to_files", publish)
         verdict = judge(direct, file_id)
         if then != "stored":
-            assert direct.client.application.extensions["storage"].delete(file_id, verdict.file.name)
+            assert direct.client.application.extensions["services"].storage.delete(file_id, verdict.file.name)
         publish(self, file)
 
     monkeypatch.setattr(incoming_type, "copy_to_files", wait_and_publish)
@@ -186,7 +186,7 @@ def before_the_file_is_there(
 
         monkeypatch.setattr(where, late)
         return
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     call = client._make_api_call
 
     def act_and_call(operation: str, arguments: dict[str, Any]) -> Any:
@@ -211,7 +211,7 @@ def test_a_file_deleted_while_a_second_judge_has_copied_it_already(
 
     def store_and_delete() -> None:
         verdict = judge(direct, file_id)
-        assert direct.client.application.extensions["storage"].delete(file_id, verdict.file.name)
+        assert direct.client.application.extensions["services"].storage.delete(file_id, verdict.file.name)
 
     before_the_file_is_there(direct, monkeypatch, kind, store_and_delete)
     verdict = judge(direct, file_id)
@@ -229,7 +229,8 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
     """Two judge it at once. The file of the first is deleted before the second writes, and to ``If-None-Match`` a file
     with a delete marker is none. The second may even end before it can look for one."""
     direct = DirectClient(client=make_app(ALLOW_EMPTY_FILES="on").test_client())
-    storage, uploads = (direct.client.application.extensions[name] for name in ("storage", "direct_uploads"))
+    services = direct.client.application.extensions["services"]
+    storage, uploads = services.storage, services.direct_uploads
     form = formed(direct, "a.txt")
     assert direct.post(form, data).status == 204
     call, write = storage.client._make_api_call, "CompleteMultipartUpload" if data else "PutObject"
@@ -267,8 +268,8 @@ def test_what_a_slower_judge_has_begun_to_copy_is_ended(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     file_id = unjudged(b"good")
-    client = direct.client.application.extensions["storage"].client
-    uploads = direct.client.application.extensions["direct_uploads"]
+    client = direct.client.application.extensions["services"].storage.client
+    uploads = direct.client.application.extensions["services"].direct_uploads
     call = client._make_api_call
     verdicts: list[Any] = []
 
@@ -316,7 +317,7 @@ def test_a_forms_declared_digest(direct: DirectClient, data: bytes, status: str)
 
 def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls to S3 from here on."""
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     call, operations = client._make_api_call, []
 
     def noted(operation: str, arguments: dict[str, Any]) -> Any:
@@ -387,7 +388,7 @@ def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
     file_id = sent(direct, [b"good", b"x", b"y", b"z"], **{"metadata[sha256]": hashlib.sha256(b"good").hexdigest()})
     one, two, three, four = versions_of(s3, destination, file_id)
     promotion = promotion_of(direct)
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     if pages:  # as if two versions were a thousand
         call = client._make_api_call
 
@@ -413,7 +414,7 @@ def test_request_does_not_go_through_thousands_of_versions(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_id = sent(direct, [b"good", b"x", b"y"])
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     call = client._make_api_call
 
     def two_a_page(operation: str, arguments: dict[str, Any]) -> Any:
@@ -451,7 +452,7 @@ def test_hashing_stops_when_somebody_else_has_decided(
     monkeypatch.setattr(s3_direct_module, "CHUNK_BYTES", 1)
     data = b"x" * 100
     file_id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})
-    uploads = direct.client.application.extensions["direct_uploads"]
+    uploads = direct.client.application.extensions["services"].direct_uploads
     read, reads = S3Incoming.read, 0
 
     def overtaken(self: S3Incoming, offset: int, length: int) -> bytes:
@@ -478,7 +479,7 @@ def test_slower_copy_stops_at_its_next_part(direct: DirectClient, monkeypatch: p
     large = samples.png(26 * MIB)
     upload = direct.begun("a.png", size=len(large), partSize=26 * MIB)
     direct.put(upload, 1, large)
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     call, copied = client._make_api_call, 0
 
     def overtaken(operation: str, arguments: dict[str, Any]) -> Any:
@@ -513,7 +514,7 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
         all_checked.wait()
         publish(self, file)
 
-    uploads = direct.client.application.extensions["direct_uploads"]
+    uploads = direct.client.application.extensions["services"].direct_uploads
     uploads.complete(upload["id"], upload["id"], uploads.parts(upload["id"], upload["id"]))
     monkeypatch.setattr(LocalStorage, "open_writer", counted)
     monkeypatch.setattr(LocalIncoming, "copy_to_files", publish_together)
@@ -534,7 +535,7 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
 def copies_of(direct: DirectClient) -> list[dict[str, Any]]:
     """What S3 is asked to copy from here on."""
     copies: list[dict[str, Any]] = []
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     client.meta.events.register(
         "provide-client-params.s3.UploadPartCopy", lambda params, **_: copies.append(dict(params))
     )
@@ -566,7 +567,7 @@ def test_a_copy_that_fails_ends_with_the_parts_that_were_begun(direct: DirectCli
     large = S3Incoming(
         size=size,
         declaration=Declaration(original_name="a.txt", max_bytes=size),
-        storage=direct.client.application.extensions["storage"],
+        storage=direct.client.application.extensions["services"].storage,
         source={"Bucket": BUCKET, "Key": f"incoming/{file_id}", "VersionId": "x"},
     )
     with pytest.raises(Gone):
@@ -675,7 +676,7 @@ def test_a_key_that_is_deleted_is_soon_good_nowhere(
 
 @pytest.mark.parametrize("kind", ["s3"])
 def test_a_key_is_not_read_for_every_request(direct: DirectClient) -> None:
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     keys: list[str] = []
     client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: keys.append(params["Key"]))
     for _ in range(3):
@@ -752,7 +753,7 @@ def way(kind: str, direct: DirectClient, unjudged: Callable[[bytes], str], data:
         return unjudged(data)
     upload = direct.begun("a.txt", sha256=hashlib.sha256(data).hexdigest())
     direct.put(upload, 1, data)
-    uploads = direct.client.application.extensions["direct_uploads"]
+    uploads = direct.client.application.extensions["services"].direct_uploads
     (found,) = uploads._client.list_multipart_uploads(Bucket=BUCKET, Prefix=upload["key"])["Uploads"]
     uploads.complete(upload["id"], found["UploadId"], uploads.parts(upload["id"], found["UploadId"]))
     file_id: str = upload["id"]
@@ -774,7 +775,7 @@ def test_s3_fails_at_any_call(
     stored_keys: Callable[[], list[str]],
     incoming: Callable[[], list[str]],
 ) -> None:
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     failed = 0
     for at in range(100):
         file_id = way(by, direct, unjudged, data)
@@ -807,7 +808,7 @@ def test_s3_fails_at_any_call_of_a_whole_upload(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, fault: str, stored_keys: Callable[[], list[str]]
 ) -> None:
     """Every request is made again after a 503, as clients do; it ends well."""
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
 
     def until_it_works(ask: Callable[[], Any]) -> Any:
         for _ in range(2):
@@ -819,7 +820,7 @@ def test_s3_fails_at_any_call_of_a_whole_upload(
 
     for at in range(100):
         faults = Faults(client, fault=fault, at=at)
-        monkeypatch.setattr(direct.client.application.extensions["direct_uploads"], "_secret", None)
+        monkeypatch.setattr(direct.client.application.extensions["services"].direct_uploads, "_secret", None)
         with monkeypatch.context() as patch:
             patch.setattr(client, "_make_api_call", faults)
             upload = until_it_works(lambda: direct.begin("a.txt"))
@@ -841,7 +842,7 @@ def test_other_bytes_than_asked_for_are_no_reason_to_refuse(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, answered: bytes
 ) -> None:
     file_id = unjudged(b"good")
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     call = client._make_api_call
 
     def lie(operation: str, arguments: dict[str, Any]) -> Any:
@@ -975,7 +976,7 @@ def test_failed_promotion_is_logged_with_its_id_and_reason(
     promote: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file_id = new_id()
-    client = promote._app.extensions["storage"].client
+    client = promote._app.extensions["services"].storage.client
     monkeypatch.setattr(client, "_make_api_call", Faults(client, fault="forbid", at=0))
     capsys.readouterr()
     with pytest.raises(StorageUnavailable):
@@ -990,7 +991,7 @@ def test_lambda_is_to_call_again_when_s3_fails(promote: Any, s3: S3Client, monke
     file_id = new_id()
     metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
     s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=metadata)
-    client = promote._app.extensions["storage"].client
+    client = promote._app.extensions["services"].storage.client
     with monkeypatch.context() as patch:
         patch.setattr(client, "_make_api_call", Faults(client, fault="throttle", at=1))
         with pytest.raises(StorageUnavailable):
@@ -1008,7 +1009,7 @@ def folder(tmp_path: Path) -> LocalDirectUploads:
 
 
 def local_promotion(uploads: LocalDirectUploads, make_app: Callable[..., Flask]) -> Promotion:
-    intake: Intake = make_app().extensions["intake"]
+    intake: Intake = make_app().extensions["services"].intake
     return Promotion(uploads, intake=intake)
 
 
@@ -1058,7 +1059,7 @@ def test_the_disk_or_the_process_fails_at_any_step(
 ) -> None:
     root = Path(destination["UPLOAD_FOLDER"])
     for at in range(200):
-        uploads: Any = make_app().extensions["direct_uploads"]
+        uploads: Any = make_app().extensions["services"].direct_uploads
         promotion = local_promotion(uploads, make_app)
         file_id = new_id()
         declaration = Declaration(original_name="a.txt", max_bytes=100)
@@ -1081,7 +1082,7 @@ def test_the_disk_or_the_process_fails_at_any_step(
                 attempt(uploads, promotion, file_id, declaration)
         for path in (root / "files").glob("*/*"):
             assert path.read_bytes() == b"good"
-        restarted: Any = make_app().extensions["direct_uploads"]  # which is another process, in effect
+        restarted: Any = make_app().extensions["services"].direct_uploads  # which is another process, in effect
         promotion = local_promotion(restarted, make_app)
         attempt(restarted, promotion, file_id, declaration)
         verdict = promotion.promote(file_id)
@@ -1117,7 +1118,7 @@ def test_a_file_that_was_stored_when_the_process_was_killed_can_be_deleted(
             judge(direct, file_id)
     assert visible(stored_keys) == [f"files/{file_id}/a.txt"]
     restarted = DirectClient(client=make_app().test_client())
-    assert restarted.client.application.extensions["storage"].delete(file_id, "a.txt")
+    assert restarted.client.application.extensions["services"].storage.delete(file_id, "a.txt")
     assert restarted.status(file_id).status_code == 404
     assert visible(stored_keys) == []
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import pytest
 
 from handler.inspection import filetypes
-from handler.inspection import policy as inspection
 from handler.problems import ContentMismatch
 from handler.settings import DEFAULT_EXTENSIONS, Settings, SettingsError
 
 from ..support import filetype_samples as made
 from ..support import samples
 from ..support.cases import failures
+from ..support.policies import make_policy
 
 DECLARED = "bin=application/octet-stream log=text/x-log jfif=image/jpeg ico=image/x-icon gpx=application/octet-stream"
 
@@ -24,9 +24,10 @@ def declared_types() -> Mapping[str, filetypes.FileType]:
 
 
 def inspect(name: str, content: bytes, *, file_types: Mapping[str, filetypes.FileType] | None = None) -> None:
-    file_name = inspection.inspect_name(name, file_types=file_types or declared_types())
-    steps = inspection.inspect_content(file_name, size=len(content), max_image_pixels=10**6)
-    inspection.run(steps, lambda offset, length: content[offset : offset + length])
+    policy = make_policy(file_types=file_types or declared_types(), max_image_pixels=10**6)
+    policy.inspect_content(
+        policy.inspect_name(name), size=len(content), read=lambda offset, length: content[offset : offset + length]
+    )
 
 
 PAGES = [
@@ -160,11 +161,13 @@ PROGRAMS = {
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=list(PROGRAMS))
 def test_program_is_refused_under_any_name(program: bytes) -> None:
     file_types = {**filetypes.KNOWN, "bin": filetypes.declared("bin", "application/octet-stream")}
+    policy = make_policy(file_types=file_types, max_image_pixels=10**6)
     for extension in file_types:
-        name = inspection.inspect_name(f"a.{extension}", file_types=file_types)
-        steps = inspection.inspect_content(name, size=len(program), max_image_pixels=10**6)
+        name = policy.inspect_name(f"a.{extension}")
         with pytest.raises(ContentMismatch):
-            inspection.run(steps, lambda offset, length: program[offset : offset + length])
+            policy.inspect_content(
+                name, size=len(program), read=lambda offset, length: program[offset : offset + length]
+            )
 
 
 README = b"""<!-- badges -->

@@ -22,6 +22,7 @@ from ..support import filetype_samples as made
 from ..support.cases import failures
 from ..support.checks import inspect, refusal, sentences, with_
 from ..support.filetype_samples import BY_EXTENSION, SYNONYMS, VARIANTS, box
+from ..support.policies import make_policy
 
 
 @pytest.mark.parametrize(
@@ -37,9 +38,10 @@ from ..support.filetype_samples import BY_EXTENSION, SYNONYMS, VARIANTS, box
 def test_refusal_begins_with_file_name_and_type(file_type: filetypes.FileType, noun: str) -> None:
     name = inspection.FileName(original="photo.x", safe="photo.x", file_type=file_type)
     content = b"MZ\0\0" + bytes(range(32)) * 32
-    steps = inspection.inspect_content(name, size=len(content), max_image_pixels=1)
     with pytest.raises(ContentMismatch) as caught:
-        inspection.run(steps, lambda offset, length: content[offset : offset + length])
+        make_policy().inspect_content(
+            name, size=len(content), read=lambda offset, length: content[offset : offset + length]
+        )
     assert caught.value.detail.startswith(f"'photo.x' is not {noun}. ")
     assert next(iter(caught.value.as_dict())) == "detail"
 
@@ -331,10 +333,9 @@ def test_file_of_another_format_is_not_called_damaged(content: bytes) -> None:
 
 
 def test_missing_bytes_in_the_storage_cause_a_refusal() -> None:
-    name = inspection.inspect_name("a.png", file_types=filetypes.KNOWN)
-    steps = inspection.inspect_content(name, size=1000, max_image_pixels=1000)
+    policy = make_policy()
     with pytest.raises(ContentMismatch, match="ends too early"):
-        inspection.run(steps, lambda _offset, _length: b"")
+        policy.inspect_content(policy.inspect_name("a.png"), size=1000, read=lambda _offset, _length: b"")
 
 
 # The whole way.

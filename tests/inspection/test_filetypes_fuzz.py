@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.inspection import filetypes, formats
-from handler.inspection import policy as inspection
 from handler.problems import ContentMismatch, EmptyFile, ImageTooLarge
 
 from ..support.cases import failures
 from ..support.filetype_samples import BY_EXTENSION, VARIANTS
+from ..support.policies import make_policy
 
 FILE_TYPES = {
     **filetypes.KNOWN,
@@ -35,9 +35,9 @@ def passes(extension: str, content: bytes) -> bool:
         assert sum(ranges) <= formats.MAX_BYTES
         return content[offset : offset + length]
 
-    name = inspection.inspect_name(f"a.{extension}", file_types=FILE_TYPES)
+    policy = make_policy(file_types=FILE_TYPES, max_image_pixels=10**8)
     try:
-        inspection.run(inspection.inspect_content(name, size=len(content), max_image_pixels=10**8), read)
+        policy.inspect_content(policy.inspect_name(f"a.{extension}"), size=len(content), read=read)
     except (ContentMismatch, EmptyFile, ImageTooLarge):
         return False
     return True

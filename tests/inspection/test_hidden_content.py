@@ -11,15 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
-from handler.inspection import filetypes, formats
-from handler.inspection import policy as inspection
+from handler.inspection import formats
 from handler.inspection.formats import active, hidden
 from handler.problems import ContentMismatch
-from handler.settings import DEFAULT_MAX_IMAGE_PIXELS
 
 from ..support import filetype_samples as made
 from ..support.cases import failures
 from ..support.filetype_samples import BY_EXTENSION, VARIANTS
+from ..support.policies import make_policy
 
 IMAGES = ("png", "jpg", "gif", "webp", "bmp", "tif", "heic", "heif", "avif")
 SOUND_AND_FILM = ("mp3", "wav", "ogg", "m4a", "mp4", "mov", "webm")
@@ -44,10 +43,9 @@ def inspect(extension: str, content: bytes) -> Reads:
 
     :raises ContentMismatch: it is refused.
     """
-    name = inspection.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
+    policy = make_policy()
     reads = Reads(content)
-    steps = inspection.inspect_content(name, size=len(content), max_image_pixels=DEFAULT_MAX_IMAGE_PIXELS)
-    inspection.run(steps, reads)
+    policy.inspect_content(policy.inspect_name(f"a.{extension}"), size=len(content), read=reads)
     assert sum(reads.lengths) <= formats.MAX_BYTES
     return reads
 

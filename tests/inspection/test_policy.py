@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from handler.inspection import filetypes
 from handler.inspection import policy as inspection
-from handler.problems import FileTooLarge, TypeNotAllowed
+from handler.problems import EmptyFile, FileTooLarge, TypeNotAllowed
+
+from ..support.policies import make_policy
 
 
 def inspect_name(name: str) -> inspection.FileName:
-    return inspection.inspect_name(name, file_types=filetypes.KNOWN)
+    return make_policy().inspect_name(name)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,26 @@ def test_names_without_an_allowed_extension_are_refused(client_name: str) -> Non
 
 
 def test_a_file_may_be_as_large_as_the_limit_and_no_larger() -> None:
-    name = inspect_name("a.txt")
-    inspection.inspect_size(name, size=1000, max_file_bytes=1000)
+    name, policy = inspect_name("a.txt"), make_policy(max_file_bytes=1000)
+    for inspect in (policy.inspect_size, policy.inspect_growing_size):
+        inspect(name, 1000)
+        with pytest.raises(FileTooLarge, match="1,000 bytes"):
+            inspect(name, 1001)
     with pytest.raises(FileTooLarge, match="1,000 bytes"):
-        inspection.inspect_size(name, size=1001, max_file_bytes=1000)
+        policy.inspect_content(name, size=1001, read=lambda _offset, _length: b"")
+
+
+def test_empty_file_is_rejected_only_when_it_is_whole() -> None:
+    name, policy = inspect_name("a.txt"), make_policy()
+    policy.inspect_growing_size(name, 0)
+    with pytest.raises(EmptyFile):
+        policy.inspect_size(name, 0)
+    replace(policy, allow_empty_files=True).inspect_size(name, 0)
+
+
+def test_further_limits_never_widen_a_policy() -> None:
+    policy = make_policy(max_file_bytes=1000).narrowed(max_bytes=2000, extensions=("png", "exe"))
+    assert policy.max_file_bytes == 1000
+    assert list(policy.file_types) == ["png"]
+    assert policy.narrowed() == policy
+    assert policy.narrowed(max_bytes=0).max_file_bytes == 0

@@ -297,7 +297,7 @@ def test_parts_out_of_order(direct: DirectClient) -> None:
 
 @pytest.mark.parametrize("kind", ["s3"])
 def test_more_parts_than_s3_lists_at_once(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = direct.client.application.extensions["storage"].client
+    client = direct.client.application.extensions["services"].storage.client
     call, asked = client._make_api_call, []
 
     def three_at_once(operation: str, arguments: dict[str, Any]) -> Any:
@@ -411,7 +411,7 @@ def test_status_during_completion_is_stored(direct: DirectClient, monkeypatch: p
     """It had not come in when that was looked at, and is not under way any more when that is."""
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
-    uploads = direct.client.application.extensions["direct_uploads"]
+    uploads = direct.client.application.extensions["services"].direct_uploads
     begun = uploads.has_multipart_upload
 
     def complete_and_look(file_id: str, upload_id: str) -> bool:
@@ -511,7 +511,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def nothing_is_stored(client: Any) -> bool:
-    folder: Path = client.application.extensions["storage"].folder
+    folder: Path = client.application.extensions["services"].storage.folder
     return not list((folder / "files").iterdir())
 
 

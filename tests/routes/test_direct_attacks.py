@@ -548,7 +548,9 @@ def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status:
     upload = direct.begun("a.txt")
     known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
     with earlier(age):
-        url = direct.client.application.extensions["direct_uploads"].part_url(known.id, known.upload, 1, size=None)
+        url = direct.client.application.extensions["services"].direct_uploads.part_url(
+            known.id, known.upload, 1, size=None
+        )
     url = url if "://" in url else f"http://localhost/{url}"
     assert direct.put_to(url, b"bytes").status == status
     assert len(direct.parts(upload).json or []) == (1 if status == 200 else 0)
@@ -559,7 +561,7 @@ def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status:
 def test_a_form_is_good_for_an_hour(
     direct: DirectClient, age: int, status: int, incoming: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct.client.application.extensions["promotion"], "promote", lambda _: None)
+    monkeypatch.setattr(direct.client.application.extensions["services"].promotion, "promote", lambda _: None)
     with earlier(age):
         form = formed(direct, "a.txt")
     assert direct.post(form, b"bytes").status == status
@@ -567,7 +569,7 @@ def test_a_form_is_good_for_an_hour(
 
 
 def secret_of(direct: DirectClient) -> bytes:
-    secret: bytes = direct.client.application.extensions["direct_uploads"].secret()
+    secret: bytes = direct.client.application.extensions["services"].direct_uploads.secret()
     return secret
 
 

@@ -141,7 +141,7 @@ def test_every_operation_is_described(name: str) -> None:
 
 def test_overhead_of_a_form_is_documented() -> None:
     way = CONTRACT["components"]["schemas"]["Way"]["properties"]["max_bytes"]["description"]
-    assert f"With a form {forms.AROUND_FILE_BYTES:,} bytes of the request" in way
+    assert f"With a form {forms.ONE_FILE_OVERHEAD_BYTES:,} bytes of the request" in way
 
 
 def test_every_component_is_referred_to() -> None:

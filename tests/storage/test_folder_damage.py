@@ -132,7 +132,7 @@ def test_a_damaged_refusal_is_missing_and_can_be_written_again(
     assert direct.complete(upload).status_code == 404
     assert direct.status(upload["id"]).status_code == 404
     assert_logged(capsys, refusal)
-    direct.client.application.extensions["direct_uploads"].refuse(
+    direct.client.application.extensions["services"].direct_uploads.refuse(
         upload["id"], {"type": "urn:problem-type:upload:content-mismatch", "detail": "It is a page."}
     )
     problem(direct.complete(upload), 422, "content-mismatch")
@@ -536,8 +536,8 @@ def test_ten_completions_at_once_copy_each_part_once(
     monkeypatch.setattr(LocalWriter, "append", counted_append)
     monkeypatch.setattr(LocalIncoming, "copy_to_files", publish_together)
     app = direct.client.application
-    app.extensions["direct_uploads"].complete(
-        upload["id"], upload["id"], app.extensions["direct_uploads"].parts(upload["id"], "")
+    app.extensions["services"].direct_uploads.complete(
+        upload["id"], upload["id"], app.extensions["services"].direct_uploads.parts(upload["id"], "")
     )
     answers: list[Any] = []
     threads = [

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
-from handler.inspection import filetypes, formats, policy
+from handler.inspection import formats
 from handler.problems import ContentMismatch
 from handler.settings import DEFAULT_MAX_IMAGE_PIXELS
+
+from .policies import make_policy
 
 
 class Reader:
@@ -34,12 +36,9 @@ def inspect(extension: str, content: bytes, *, max_image_pixels: int = DEFAULT_M
 
     :raises Problem: the content is refused.
     """
-    name = policy.inspect_name(f"a.{extension}", file_types=filetypes.KNOWN)
+    policy = make_policy(max_image_pixels=max_image_pixels)
     reader = Reader(content)
-    policy.run(
-        policy.inspect_content(name, size=len(content), max_image_pixels=max_image_pixels),
-        reader,
-    )
+    policy.inspect_content(policy.inspect_name(f"a.{extension}"), size=len(content), read=reader)
     return reader
 
 

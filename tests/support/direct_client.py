@@ -137,7 +137,7 @@ SCRIPT = b"<script>alert(1)</script>"
 
 def judge(direct: DirectClient, file_id: str) -> Any:
     """Promote an upload, as the event of S3 does."""
-    return direct.client.application.extensions["promotion"].promote(file_id)
+    return direct.client.application.extensions["services"].promotion.promote(file_id)
 
 
 def formed(direct: DirectClient, filename: str, **query: Any) -> dict[str, Any]:

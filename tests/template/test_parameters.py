@@ -30,6 +30,12 @@ def test_invalid_secret_is_rejected_by_template_and_function(secret: str, good: 
 LISTS = [
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", " ".join(KNOWN), True),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdf, stl=model/stl step=model/step", True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+docx +mp4", True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+mp4,+stl=model/a+b", True),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+mp4 mov", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "png, +mp4", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "++mp4", False),
+    ("AllowedExtensions", "ALLOWED_EXTENSIONS", "+stl", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdf stl", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "pdfx", False),
     ("AllowedExtensions", "ALLOWED_EXTENSIONS", "stl=model", False),

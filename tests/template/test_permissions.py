@@ -43,7 +43,7 @@ def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client
     url = client.put("/upload/a.txt", data=samples.TEXT).json["url"]  # type: ignore[index]
     assert fetch(client.get(url).headers["Location"]) == samples.TEXT
     assert client.delete(url).status_code == 204
-    app.extensions["storage"].delete_best_effort([file()])
+    app.extensions["services"].storage.delete_best_effort([file()])
 
     stored = send_form(direct, "a.txt", samples.TEXT)
     assert direct.status(stored["id"]).json["status"] == "stored"  # type: ignore[index]
@@ -57,7 +57,7 @@ def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client
     assert direct.abort(begun).status_code == 200
     assert direct.send("a.txt", samples.TEXT, sha256=hashlib.sha256(samples.TEXT).hexdigest()).status_code == 200
     lost = send_form(direct, "a.txt", samples.TEXT)
-    lose_a_race(app.extensions["direct_uploads"], lost["id"])
+    lose_a_race(app.extensions["services"].direct_uploads, lost["id"])
 
     assert app.extensions["recorder"].permissions == documented("upload")
     assert allowed("upload") == documented("upload")
@@ -75,7 +75,7 @@ def test_promote_function_has_exactly_the_permissions_it_needs(
         assert direct.status(form["id"]).json["status"] == status  # type: ignore[index]
     lost = send_form(direct, "a.txt", samples.TEXT)
     module = sys.modules["handler.lambda_function"]
-    lose_a_race(module._app.extensions["direct_uploads"], lost["id"])
+    lose_a_race(module._app.extensions["services"].direct_uploads, lost["id"])
     promote(lost["id"])
 
     assert recorder.permissions == documented("promote")

@@ -433,7 +433,7 @@ def test_token_is_in_no_log_line(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("handler.routes.uploads.Intake.begin", broken)
+    monkeypatch.setattr("handler.intake.Intake.begin", broken)
     assert put(folder_client, token).status_code == 500
     entries = log()
     assert [entry["status"] for entry in entries if entry["event"] == "request"] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -279,3 +280,72 @@ def test_a_file_that_is_fetched(client: FlaskClient) -> None:
     assert response.status_code in (200, 302)
     assert response.headers["Access-Control-Allow-Origin"] == APP
     assert cors_fields(client.get(path, headers={"Origin": "https://evil.example"})) == {}
+
+
+# The log names a refused origin and the setting, because the script that was refused cannot show a reason.
+
+
+def logged_reason(capsys: pytest.CaptureFixture[str]) -> str | None:
+    (line,) = capsys.readouterr().out.splitlines()
+    reason: str | None = json.loads(line)["reason"]
+    return reason
+
+
+@pytest.mark.parametrize("allowed_origins", ["", APP])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
+def test_refused_origin_is_logged_with_the_setting_that_allows_it(
+    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], allowed_origins: str, method: str
+) -> None:
+    client = make_app(ACCESS="public", ALLOWED_ORIGINS=allowed_origins).test_client()
+    client.open("/upload", method=method, headers={"Origin": "https://b.example", **PREFLIGHT})
+    assert logged_reason(capsys) == "the origin 'https://b.example' is not in ALLOWED_ORIGINS"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": APP},
+        {"Origin": "http://localhost"},
+        {"Origin": "https://www.example", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+def test_request_that_needs_no_cors_or_may_have_it_is_not_logged_as_refused(
+    client: FlaskClient, capsys: pytest.CaptureFixture[str], headers: dict[str, str]
+) -> None:
+    client.get("/upload", headers=headers)
+    assert logged_reason(capsys) is None
+
+
+def test_refused_origin_is_cut_and_escaped_in_the_log(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+    client.get("/upload", headers={"Origin": "https://" + "x" * 5000})
+    reason = logged_reason(capsys) or ""
+    assert reason.startswith("the origin 'https://xxx")
+    assert len(reason) < 300
+    client.get("/upload", headers={"Origin": "https://\xe9"})
+    assert (logged_reason(capsys) or "").isascii()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://b.example"},
+        {"Sec-Fetch-Site": "cross-site", "Referer": "https://b.example/page?secret=1"},
+    ],
+)
+def test_web_site_that_the_local_server_refuses_is_named_in_the_log(
+    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], headers: dict[str, str]
+) -> None:
+    response = make_app().test_client().put("/upload/a.txt", data=b"hello", headers=headers)
+    assert response.status_code == 403
+    assert "ALLOWED_ORIGINS" in (response.json or {})["detail"]
+    assert logged_reason(capsys) == "the origin 'https://b.example' is not in ALLOWED_ORIGINS"
+
+
+def test_refused_type_and_refused_origin_are_both_logged(
+    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.put("/upload/a.exe", data=b"MZ", headers={"Origin": "https://b.example"})
+    assert logged_reason(capsys) == (
+        "415: .exe is not in ALLOWED_EXTENSIONS; the origin 'https://b.example' is not in ALLOWED_ORIGINS"
+    )

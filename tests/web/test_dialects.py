@@ -159,7 +159,7 @@ def test_a_failure_of_the_server_keeps_its_status(
     def fail(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(app.extensions["intake"].storage, "open_writer", fail)
+    monkeypatch.setattr(app.extensions["services"].intake.storage, "open_writer", fail)
     client = app.test_client()
     sentence = json_of(post(client, (samples.png(), "a.png")))["detail"]
     response, body = send(client, name, samples.png())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...problems import StorageUnavailable
+
+OWNER_ERRORS = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR))
+"""The errors that only the owner can repair: the process may not write to the folder, or it is not a folder."""
 
 
 @contextmanager
@@ -15,4 +19,4 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageUnavailable(repr(error)) from None
+        raise StorageUnavailable(repr(error), is_misconfigured=error.errno in OWNER_ERRORS) from None

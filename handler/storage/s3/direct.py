@@ -226,7 +226,9 @@ class S3DirectUploads:
         if oldest == NO_VERSIONING and "-" not in etag:
             # It came with a form, which can be sent again at any time: what is checked may not be what is copied. What
             # was put together from parts has a hyphen in its ETag, and no client can write it again.
-            raise StorageUnavailable(f"the bucket {self._bucket} has no versioning, so {key} cannot be pinned")
+            raise StorageUnavailable(
+                f"the bucket {self._bucket} has no versioning, so {key} cannot be pinned", is_misconfigured=True
+            )
         try:
             declaration = Declaration.from_metadata(metadata)
         except (KeyError, ValueError):

@@ -32,6 +32,7 @@ from ...problems import AlreadyExists, StorageUnavailable
 from .. import StoredFile, deadline, is_id, is_key
 from ..deadline import CLEANUP_SECONDS, REQUEST_SECONDS, nothing_new_after
 from ..folder.errors import disk_errors
+from .misconfiguration import is_misconfiguration, is_misconfigured
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -309,7 +310,7 @@ class S3Refused(StorageUnavailable):
     """
 
     def __init__(self, reason: str, *, s3_status: int, s3_code: str) -> None:
-        super().__init__(reason)
+        super().__init__(reason, is_misconfigured=is_misconfigured(status=s3_status, code=s3_code))
         self.s3_status = s3_status
         self.s3_code = s3_code
 
@@ -324,7 +325,7 @@ def s3_errors() -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "")
         raise S3Refused(str(error), s3_status=status, s3_code=code) from None
     except (BotoCoreError, ResponseParserError, KeyError) as error:  # KeyError: a response without what S3 sends
-        raise StorageUnavailable(repr(error)) from None
+        raise StorageUnavailable(repr(error), is_misconfigured=is_misconfiguration(error)) from None
 
 
 def require_s3(response: _Response, *member: str) -> _Response:

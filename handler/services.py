@@ -1,0 +1,54 @@
+"""The objects that serve the requests of one app. :func:`handler.app.create_app` makes them once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .direct.promotion import Promotion
+    from .inspection.policy import Policy
+    from .intake import Intake
+    from .settings import Settings
+    from .storage import Storage
+    from .storage.direct import DirectUploads
+    from .web.access import Access
+
+EXTENSION = "services"
+"""The key of the services in ``app.extensions``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """Everything that the routes and the request hooks work with.
+
+    :param settings: the settings that the app was made with.
+    :param access: decides about the rights of a client.
+    :param policy: decides which files may be uploaded, before a token narrows it.
+    :param storage: keeps the checked files.
+    :param intake: checks files and writes them to the storage.
+    :param direct_uploads: receives bytes that do not pass through the app.
+    :param promotion: checks these bytes and moves them into the storage.
+    """
+
+    settings: Settings
+    access: Access
+    policy: Policy
+    storage: Storage
+    intake: Intake
+    direct_uploads: DirectUploads
+    promotion: Promotion
+
+    def attach(self, app: Flask) -> None:
+        """Make :func:`current_services` return these services while the app handles a request."""
+        app.extensions[EXTENSION] = self
+
+
+def current_services() -> Services:
+    """Return the services of the app that handles the current request."""
+    services: Services = current_app.extensions[EXTENSION]
+    return services

@@ -1,0 +1,35 @@
+"""The limits for the client of the current request: the policy of the endpoint, narrowed by the client's token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import request
+
+from ..services import current_services
+from . import forms
+from .access import bearer_token, current_grant
+
+if TYPE_CHECKING:
+    from ..inspection.policy import Policy
+    from .access import Grant
+
+
+def current_policy() -> Policy:
+    """Return the policy for the token in ``Authorization``; without one, the policy of the endpoint.
+
+    :raises Problem: the token is not valid.
+    """
+    token = bearer_token(request)
+    return current_services().policy if token is None else policy_of(current_grant(token))
+
+
+def policy_of(grant: Grant) -> Policy:
+    """Return the policy for a client with this grant."""
+    return current_services().policy.narrowed(max_bytes=grant.max_bytes, extensions=grant.extensions)
+
+
+def max_form_bytes(policy: Policy) -> int:
+    """Return the largest file that fits into a form, in bytes: the request also has to hold the rest of the form."""
+    room = current_services().settings.max_content_length - forms.ONE_FILE_OVERHEAD_BYTES
+    return max(0, min(policy.max_file_bytes, room))
