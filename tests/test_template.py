@@ -344,7 +344,7 @@ def test_no_route_is_a_wildcard_and_all_are_the_functions() -> None:
     assert integrations[0]["httpMethod"] == "POST"
     assert integrations[0]["uri"]["Sub"].endswith("/functions/${UploadFunction.Arn}:live/invocations")
     assert RESOURCES["UploadAlias"]["Properties"]["Name"] == "live"
-    assert RESOURCES["ApiMayCall"]["Properties"] == {
+    assert RESOURCES["ApiInvokePermission"]["Properties"] == {
         "Action": "lambda:InvokeFunction",
         "FunctionName": {"Ref": "UploadAlias"},
         "Principal": "apigateway.amazonaws.com",
@@ -497,7 +497,7 @@ def test_what_has_to_be_asked_is_asked_first() -> None:
     is_public = {"Equals": [{"Ref": "Access"}, "public"]}
     has_a_secret = {"Not": [{"Equals": [{"Ref": "TokenSecret"}, ""]}]}
     assert assertion["Assert"] == {"Or": [is_public, has_a_secret]}
-    assert assertion["AssertDescription"].startswith("Say who may upload")
+    assert assertion["AssertDescription"].startswith("Set TokenSecret")
 
 
 def test_what_not_every_account_can_have_is_off() -> None:
@@ -511,7 +511,7 @@ def test_a_condition_is_what_its_name_says() -> None:
         return {"Equals": [{"Ref": parameter}, value]}
 
     assert TEMPLATE["Conditions"] == {
-        "ForEveryone": equals("Access", "public"),
+        "IsPublic": equals("Access", "public"),
         "CapConcurrency": {"Not": [equals("ReservedConcurrency", 0)]},
         "LogAccess": equals("AccessLogs", "on"),
         "SendAlarms": {"Not": [equals("AlarmEmail", "")]},
@@ -555,17 +555,17 @@ def test_what_came_in_and_what_was_deleted_is_swept() -> None:
     rules = {rule["Id"]: rule for rule in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]}
     assert all(rule["Status"] == "Enabled" for rule in rules.values())
     assert {name: rule.get("Prefix") for name, rule in rules.items()} == {
-        "ForgetUnfinishedUploads": None,
-        "SweepIncoming": "incoming/",
-        "ForgetRefusals": "refused/",
-        "ForgetDeletedFiles": None,
+        "AbortUnfinishedUploads": None,
+        "ExpireIncoming": "incoming/",
+        "ExpireRefusals": "refused/",
+        "ExpireDeletedFiles": None,
     }
-    assert rules["ForgetUnfinishedUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
-    assert rules["SweepIncoming"]["ExpirationInDays"] == 1
-    assert rules["SweepIncoming"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
-    assert rules["ForgetRefusals"]["ExpirationInDays"] == 7
-    assert rules["ForgetDeletedFiles"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
-    assert rules["ForgetDeletedFiles"]["ExpiredObjectDeleteMarker"] is True
+    assert rules["AbortUnfinishedUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert rules["ExpireIncoming"]["ExpirationInDays"] == 1
+    assert rules["ExpireIncoming"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert rules["ExpireRefusals"]["ExpirationInDays"] == 7
+    assert rules["ExpireDeletedFiles"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
+    assert rules["ExpireDeletedFiles"]["ExpiredObjectDeleteMarker"] is True
     # Files themselves and the key of the upload ids stay.
     assert not [rule for rule in rules.values() if "ExpirationInDays" in rule and "Prefix" not in rule]
 
