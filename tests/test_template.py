@@ -490,6 +490,31 @@ def test_a_parameter_takes_no_nonsense_and_its_default_is_good(name: str) -> Non
     assert parameter.get("NoEcho", False) == (name == "TokenSecret")
 
 
+def test_every_parameter_is_in_one_group_with_a_label() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert all(group["Label"]["default"] for group in groups)
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(TEMPLATE["Parameters"])
+
+
+@pytest.mark.parametrize("name", TEMPLATE["Parameters"])
+def test_description_of_a_parameter_is_an_imperative(name: str) -> None:
+    description = TEMPLATE["Parameters"][name]["Description"]
+    assert description.split()[0] in ("Set", "Limit", "List", "Paste")
+    assert not description.endswith(".")
+
+
+def test_description_of_the_secret_names_the_command_that_makes_one() -> None:
+    parameter = TEMPLATE["Parameters"]["TokenSecret"]
+    command = "openssl rand -hex 32"
+    assert command in parameter["Description"]
+    assert command in parameter["ConstraintDescription"]  # CloudFormation's answer to a value that does not match
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl")
+    secret = subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout.strip()
+    assert re.fullmatch(parameter["AllowedPattern"], secret)
+
+
 def test_what_has_to_be_asked_is_asked_first() -> None:
     assert list(TEMPLATE["Parameters"])[:2] == ["Access", "TokenSecret"]
     (rule,) = TEMPLATE["Rules"].values()
