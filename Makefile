@@ -113,3 +113,10 @@ $(venv): pyproject.toml handler/requirements.txt
 
 clean:  ## forget everything that was made here
 	rm -rf .npm .venv .venv-bench .venv-browser .venv-checkov .venv-contract .venv-sam .aws-sam .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+
+.PHONY: coverage
+coverage: .venv/.installed  ## measure which lines of handler/ the tests run
+	.venv/bin/python -m coverage erase
+	.venv/bin/python -m coverage run -m pytest
+	.venv/bin/python -m coverage combine --quiet
+	.venv/bin/python -m coverage report --skip-covered

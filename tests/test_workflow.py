@@ -8,19 +8,34 @@ from typing import Any
 
 import yaml
 
-from .support.documentation import DOCUMENTS, ROOT
+from .support.documentation import ROOT
 
 WORKFLOW: dict[str, Any] = yaml.load((ROOT / ".github/workflows/ci.yml").read_text(), Loader=yaml.BaseLoader)
 
 
-def test_every_push_is_tested_and_main_is_deployed_by_a_role_without_a_stored_key() -> None:
+def run_lines(job: str) -> list[str]:
+    """The commands of a job."""
+    return [step["run"] for step in WORKFLOW["jobs"][job]["steps"] if "run" in step]
+
+
+def test_every_push_is_tested_on_each_python_and_checked_once() -> None:
     assert set(WORKFLOW["on"]) == {"push", "pull_request"}
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    test, deploy = WORKFLOW["jobs"]["test"], WORKFLOW["jobs"]["deploy"]
-    assert [step["run"] for step in test["steps"] if "run" in step] == [".ci/run"]
-    assert deploy["needs"] == "test"
-    assert "github.event_name == 'push' && github.ref == 'refs/heads/main'" in deploy["if"]
-    assert deploy["permissions"] == {"contents": "read", "id-token": "write"}
+    jobs = WORKFLOW["jobs"]
+    assert jobs["test"]["strategy"]["matrix"] == {"python": ["3.11", "3.12", "3.13"]}
+    assert run_lines("test") == ["make test"]
+    assert run_lines("check") == [".ci/run"]
+    assert run_lines("coverage")[0] == "make coverage"
+    assert run_lines("coverage")[-1].endswith('>> "$GITHUB_STEP_SUMMARY"')
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">={jobs['test']['strategy']['matrix']['python'][0]}"
+    assert TEMPLATE["Globals"]["Function"]["Runtime"] == f"python{jobs['test']['strategy']['matrix']['python'][-1]}"
+
+
+def test_main_is_deployed_by_a_role_without_a_stored_key() -> None:
+    build, deploy = WORKFLOW["jobs"]["build"], WORKFLOW["jobs"]["deploy"]
+    assert build["needs"] == ["test", "check"]
+    assert "github.event_name == 'push' && github.ref == 'refs/heads/main'" in build["if"]
+    assert deploy["needs"] == "build"  # a job is skipped where the job that it needs is
     secrets = re.findall(r"secrets\.(\w+)", repr(WORKFLOW))
     assert secrets == ["TOKEN_SECRET"]
     given = re.findall(r'"(\w+)=', deploy["steps"][-1]["run"])
@@ -29,39 +44,14 @@ def test_every_push_is_tested_and_main_is_deployed_by_a_role_without_a_stored_ke
     assert '${TOKEN_SECRET:+"TokenSecret=$TOKEN_SECRET"}' in deploy["steps"][-1]["run"]
 
 
-def test_everything_is_built_before_the_role_is_assumed() -> None:
-    """Packages that a build brings could otherwise use the credentials of the role."""
-    steps = [str(step) for step in WORKFLOW["jobs"]["deploy"]["steps"]]
-    install, build, role, deploy = (
-        next(number for number, step in enumerate(steps) if text in step)
-        for text in ("make .venv-sam", "sam build", "configure-aws-credentials", "sam deploy")
-    )
-    assert (install, build, role, deploy) == tuple(range(install, len(steps)))
-    assert "sam build" not in steps[deploy]
-    assert [number for number, step in enumerate(steps) if "secrets." in step] == [deploy]
-
-
-def test_documents_limit_the_environment_that_may_assume_the_role() -> None:
-    environment = WORKFLOW["jobs"]["deploy"]["environment"]
-    assert f"environment:{environment}`" in DOCUMENTS
-    assert f"Limit the environment `{environment}` to the branch `main`" in DOCUMENTS
-
-
-def test_actions_are_pinned_to_commits() -> None:
-    steps = [step for job in WORKFLOW["jobs"].values() for step in job["steps"] if "uses" in step]
-    assert steps
-    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]) for step in steps)
-
-
-def test_stacks_to_try_and_for_production_differ() -> None:
-    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    stages = [config[name]["deploy"]["parameters"] for name in ("default", "dev", "prod")]
-    stacks = [stages[0].get("stack_name", config["default"]["global"]["parameters"]["stack_name"])]
-    stacks += [stage["stack_name"] for stage in stages[1:]]
-    assert len(set(stacks)) == 3
-    for stage in stages:
-        assert stage["capabilities"] == "CAPABILITY_IAM"
-        assert stage["resolve_s3"] is True
-        # The command line says who may upload.
-        assert "parameter_overrides" not in stage
-    assert config["prod"]["deploy"]["parameters"]["confirm_changeset"] is True
+def test_only_the_deployment_may_ask_for_an_oidc_token_and_it_installs_and_builds_nothing() -> None:
+    """A package that a build installs could otherwise use the permissions of the role."""
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    permitted = {name: job["permissions"] for name, job in WORKFLOW["jobs"].items() if "permissions" in job}
+    assert permitted == {"deploy": {"contents": "read", "id-token": "write"}}
+    builds = [job for job in WORKFLOW["jobs"] if any("sam build" in line for line in run_lines(job))]
+    assert builds == ["build"]
+    (command,) = run_lines("deploy")
+    assert command.startswith("sam deploy ")
+    used = [step["uses"].partition("@")[0] for step in WORKFLOW["jobs"]["deploy"]["steps"] if "uses" in step]
+    assert used == ["actions/checkout", "actions/download-artifact", "aws-actions/configure-aws-credentials"]

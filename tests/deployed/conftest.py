@@ -1,4 +1,4 @@
-"""The stack as it was deployed, here to the emulated AWS that ``.ci/emulated-aws`` starts."""
+"""Fixtures: the deployed stack, in the emulated AWS that ``.ci/emulated-aws`` starts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 STACK = "upload"
 SECONDS = 120
-"""How long a test waits for something that must happen. It ends as soon as it has happened."""
+"""The longest time that a test waits for an event. It stops waiting when the event happens."""
 ENVIRONMENT = dict(os.environ)
-"""The environment before tests/conftest.py empties it. ``emulated-aws env`` prints the variables that are needed."""
+"""The environment before tests/conftest.py empties it for each test. ``emulated-aws env`` prints the variables."""
 
 _Found = TypeVar("_Found")
 
@@ -31,8 +31,8 @@ class Deployed:
     """A deployed stack, and a client that has an upload token.
 
     :param resources: the physical ids, by the names in template.yaml.
-    :param port: of the emulated AWS, which is behind every host name of AWS.
-    :param token: with the scope ``upload``.
+    :param port: the port of the emulated AWS, which stands in for every host name of AWS.
+    :param token: an upload token with the scope ``upload``.
     """
 
     resources: Mapping[str, str]
@@ -48,7 +48,7 @@ class Deployed:
         return boto3.client(service)  # type: ignore[call-overload]
 
     def send(self, method: str, url: str, **more: Any) -> requests.Response:
-        """Send a request to a host of AWS; to the API with the token."""
+        """Send a request to a host of AWS. A request to the API has the token."""
         parts = urlsplit(url)
         headers = {"Host": parts.netloc}
         if url.startswith(self.endpoint):
@@ -73,7 +73,7 @@ def deployed(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -
 
 
 def eventually(find: Callable[[], _Found | None]) -> _Found:
-    """Ask again and again until something is found."""
+    """Call a function again and again until it returns a result."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         if found := find():

@@ -1,4 +1,4 @@
-"""Through the deployed stack: the checks that ``.ci/emulated-aws`` expects to fail, as they hold today."""
+"""Today's behavior of the deployed stack, for the tool's checks that ``.ci/emulated-aws`` expects to fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stored(deployed: Deployed, file_id: str) -> list[Any]:
 
 
 def send_form(deployed: Deployed, name: str, content: bytes) -> str:
-    """Send a file with a presigned form, and return its id. Only the event can judge it."""
+    """Send a file with a presigned POST, and return its id. Only the event can promote it."""
     response = deployed.send("GET", f"{deployed.endpoint}/s3/params", params={"filename": name})
     form = response.json()
     assert deployed.send("POST", form["url"], data=form["fields"], files={"file": content}).status_code == 204
@@ -32,7 +32,7 @@ def send_form(deployed: Deployed, name: str, content: bytes) -> str:
 
 @pytest.fixture
 def start_promotions(deployed: Deployed) -> Iterator[Callable[[], None]]:
-    """Nothing takes events from the queue until the returned function is called, or the test ends."""
+    """Stop the promotions, and return a function that starts them again. The end of the test does, too."""
     functions = deployed.aws("lambda")
     name = deployed.resources["PromoteFunction"]
     (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
@@ -49,7 +49,7 @@ def start_promotions(deployed: Deployed) -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def quick_retries(deployed: Deployed) -> Iterator[int]:
-    """A failed event is tried again after 3 s. The number of tries is as it was deployed."""
+    """Let a failed event return after 3 seconds, and return the deployed number of tries."""
     sqs, url = deployed.aws("sqs"), deployed.resources["IncomingFiles"]
     names = ["VisibilityTimeout", "RedrivePolicy"]
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]

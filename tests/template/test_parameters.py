@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -128,3 +130,28 @@ def test_every_option_is_off_by_default_and_switches_one_condition() -> None:
 def test_new_revision_changes_the_function() -> None:
     # Lambda publishes a version only if the function has changed.
     assert "${Revision}" in RESOURCES["UploadFunction"]["Properties"]["Description"]["Sub"]
+
+
+def test_every_parameter_is_in_one_group_with_a_label() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert all(group["Label"]["default"] for group in groups)
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(TEMPLATE["Parameters"])
+
+
+@pytest.mark.parametrize("name", TEMPLATE["Parameters"])
+def test_description_of_a_parameter_is_an_imperative(name: str) -> None:
+    description = TEMPLATE["Parameters"][name]["Description"]
+    assert description.split()[0] in ("Set", "Limit", "List", "Paste")
+    assert not description.endswith(".")
+
+
+def test_description_of_the_secret_names_the_command_that_makes_one() -> None:
+    parameter = TEMPLATE["Parameters"]["TokenSecret"]
+    command = "openssl rand -hex 32"
+    assert command in parameter["Description"]
+    assert command in parameter["ConstraintDescription"]  # CloudFormation's answer to a value that does not match
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl")
+    secret = subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout.strip()
+    assert re.fullmatch(parameter["AllowedPattern"], secret)
