@@ -60,7 +60,7 @@ class PageServer(PageHandler):
     def answer(self, path: str) -> None:
         name = path.removeprefix("/files/")
         if path == "/":
-            self.send("text/html", (ROOT / "tests" / "uppy.html").read_bytes())
+            self.send("text/html", Path(__file__).with_name("uppy.html").read_bytes())
         elif path == "/uppy.min.mjs":
             self.send("text/javascript", UPPY.read_bytes())
         elif name in FILES:
