@@ -167,7 +167,7 @@ def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
         ({"MAX_FILE_BYTES": "٣"}, "MAX_FILE_BYTES", "a whole number"),
         ({"MAX_IMAGE_PIXELS": "100MP"}, "MAX_IMAGE_PIXELS", "a whole number of pixels from 1"),
         ({"MAX_IMAGE_PIXELS": "0"}, "MAX_IMAGE_PIXELS", "from 1"),
-        ({"ALLOWED_EXTENSIONS": "foo=text/html"}, "ALLOWED_EXTENSIONS", "run or rendered"),
+        ({"ALLOWED_EXTENSIONS": "foo=text/html"}, "ALLOWED_EXTENSIONS", "run or render it"),
         ({"MAX_CONTENT_LENGTH": "1e6"}, "MAX_CONTENT_LENGTH", "a whole number of bytes"),
         (ON_LAMBDA | {"MAX_CONTENT_LENGTH": "4194305"}, "MAX_CONTENT_LENGTH", "to 4194304"),
         ({"UPLOAD_BUCKET": "My_Bucket"}, "UPLOAD_BUCKET", "3 to 63"),

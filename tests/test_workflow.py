@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from .support.documentation import ROOT
+from .support.template import TEMPLATE
 
 WORKFLOW: dict[str, Any] = yaml.load((ROOT / ".github/workflows/ci.yml").read_text(), Loader=yaml.BaseLoader)
 

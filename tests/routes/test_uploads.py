@@ -165,7 +165,7 @@ def test_type_that_is_not_allowed_is_rejected(
 ) -> None:
     for response in (post(client, (b"<?php", name)), client.put(f"/upload/{name}", data=b"<?php")):
         body = problem(response, 415, "type-not-allowed")
-        assert body["allowed"] == ["txt", "csv", "pdf", "png", "jpg", "jpeg", "gif", "webp"]
+        assert body["allowed"] == ["txt", "csv", "pdf", "docx", "png", "jpg", "jpeg", "gif", "webp", "heic"]
         assert body["errors"][0]["name"] == name
     assert stored_keys() == []
 
@@ -262,7 +262,7 @@ def test_form_of_the_page_can_be_sent(make_app: Callable[..., Flask]) -> None:
     page = make_app(MAX_FILE_BYTES=str(5 * 1024 * 1024)).test_client().get("/").text
     assert 'action="/upload" method="post" enctype="multipart/form-data"' in page
     assert 'name="file"' in page
-    assert 'accept=".txt,.csv,.pdf,.png,.jpg,.jpeg,.gif,.webp"' in page
+    assert 'accept=".txt,.csv,.pdf,.docx,.png,.jpg,.jpeg,.gif,.webp,.heic"' in page
     assert "at most 5.0 MiB at once" in page
 
 
