@@ -123,7 +123,7 @@ class LoopbackAccess:
         host = urlsplit(f"//{request.host}").hostname
         if not (is_loopback(host) and is_loopback(request.remote_addr)):
             raise Forbidden(
-                "Without ACCESS and TOKEN_SECRET this endpoint answers only its own machine. Set one of them."
+                "Without ACCESS and TOKEN_SECRET only this machine may send requests to the endpoint. Set one of them."
             )
         if any(field in request.headers for field in PROXY_FIELDS):
             raise Forbidden(
