@@ -17,8 +17,9 @@ from .storage.deadline import REQUEST_SECONDS, nothing_new_after
 from .storage.direct import Incoming
 
 STORED_AT_ONCE = 4
-"""Files of one request. The function may be killed between the first and the last, so they should lie close together;
-more at once would wait for each other on a slow line, or for the third of a processor that Lambda gives 512 MB."""
+"""How many files of one request are stored at once. Lambda may stop the function between the first and the last file,
+so the time between them should be short. More files would wait for each other on a slow line, or for the processor:
+Lambda gives a third of one to 512 MB."""
 
 
 class Intake:

@@ -203,7 +203,7 @@ def _access(environ: Mapping[str, str], token_secrets: tuple[str, ...]) -> str |
     if token_secrets:
         return "token"
     if _on_lambda(environ):
-        # An error here would stop the function. API Gateway would then answer without a word about the reason.
+        # An error here would stop the function. API Gateway would then respond without the reason.
         return None
     if access == "token":
         raise SettingsError("TOKEN_SECRET", None, f"ACCESS=token needs a secret of at least {MIN_SECRET_BYTES} bytes.")

@@ -123,7 +123,7 @@ class LoopbackAccess:
         host = urlsplit(f"//{request.host}").hostname
         if not (is_loopback(host) and is_loopback(request.remote_addr)):
             raise Forbidden(
-                "Without ACCESS and TOKEN_SECRET this endpoint answers only its own machine. Set one of them."
+                "Without ACCESS and TOKEN_SECRET only this machine may send requests to the endpoint. Set one of them."
             )
         if any(field in request.headers for field in PROXY_FIELDS):
             raise Forbidden(
@@ -190,8 +190,8 @@ def current_grant(token: str | None) -> Grant:
 def current_upload_grant(path_token: str | None) -> Grant:
     """Return the grant of a client that may upload.
 
-    A token in a path must have the scope ``upload`` only and expire within an hour: proxies' logs, histories and copied
-    addresses show a path to more eyes than a header field.
+    A token in a path must have the scope ``upload`` only and expire within an hour. Logs of proxies, histories and
+    copied addresses show a path to more people than a header field.
 
     :param path_token: the token from the path; ``None`` where the route has none. Then ``Authorization`` counts.
     :raises Problem: as :meth:`Access.grant`.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .dialects import Dialect
 
 UPLOAD_ROUTES = "upload"
-"""The name of the blueprint whose routes take a file, and answer in a dialect."""
+"""The name of the blueprint whose routes take a file, and respond in a dialect."""
 
 
 def requested_dialect() -> Dialect | None:

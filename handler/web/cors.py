@@ -1,7 +1,7 @@
 """The web sites whose scripts may read our responses: CORS (WHATWG Fetch, "CORS protocol").
 
-Written by hand because flask-cors (6.0) reads any origin with a special character as a regular expression, sends the
-whole list to requests that name no origin, and allows all origins by default.
+Written by hand because of flask-cors (6.0). It reads any origin with a special character as a regular expression. It
+sends the whole list to requests that name no origin. By default it allows all origins.
 """
 
 from __future__ import annotations

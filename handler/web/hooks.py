@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..storage import StoredFile
 
 REFUSAL = "handler.refusal"
-"""The key in the WSGI environment for the problem with a request that a server could not read. The hooks answer such a
+"""The key in the WSGI environment for the problem with a request that a server could not read. The hooks treat such a
 request like any other. Clients cannot set the key: their header fields are under ``HTTP_…``."""
 
 MAX_LOGGED_REASONS = 5

@@ -144,10 +144,10 @@ def request_too_large(*, max_file_bytes: int) -> Problem:
 
 
 def _accepted_type() -> str:
-    """Return the media type of an error response.
+    """Return the media type of a response, according to ``Accept``.
 
-    JSON is the answer to ``*/*``, to an ``Accept`` without our types, and to one of more than
-    :data:`MAX_ACCEPT_CHARS`, which counts as ``*/*``.
+    ``*/*`` and an ``Accept`` without our types get problem details. An ``Accept`` of more than
+    :data:`MAX_ACCEPT_CHARS` characters counts as ``*/*``.
     """
     field = request.headers.get("Accept", "")
     accept = parse_accept_header(field if len(field) <= MAX_ACCEPT_CHARS else "*/*", MIMEAccept)
