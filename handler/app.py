@@ -12,6 +12,7 @@ from werkzeug.routing import Rule
 
 from . import logs
 from .direct.promotion import Promotion
+from .direct.uploads import UploadService
 from .inspection.policy import Policy
 from .intake import Intake
 from .routes import direct, files, openapi, page, uploads
@@ -37,20 +38,24 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_rule_class = _Rule
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.config["FILE_FIELDS"] = settings.file_fields
+    app.config["GATEWAY_WAITS"] = settings.on_lambda
     app.url_map.strict_slashes = False  # a redirect would make the client send its file twice
     app.url_map.merge_slashes = False
     app.extensions["access"] = _make_access(settings)
     app.extensions["storage"], app.extensions["direct_uploads"] = _make_storage(settings)
     app.extensions["intake"] = Intake(app.extensions["storage"], policy=_make_policy(settings))
     app.extensions["promotion"] = Promotion(app.extensions["direct_uploads"], intake=app.extensions["intake"])
+    app.extensions["upload_service"] = UploadService(
+        app.extensions["direct_uploads"], storage=app.extensions["storage"], promotion=app.extensions["promotion"]
+    )
     app.register_blueprint(page.blueprint)
     app.register_blueprint(uploads.blueprint)
     if settings.takes_direct_uploads:
-        direct.register(app, hurry=settings.on_lambda)
+        app.register_blueprint(direct.blueprint)
     if settings.takes_direct_uploads and not settings.upload_bucket:
         from .routes import s3_stand_in  # noqa: PLC0415  (on AWS S3 takes the bytes, and this module is not there)
 
-        s3_stand_in.register(app)
+        app.register_blueprint(s3_stand_in.blueprint)
     files.register(app, downloads=settings.downloads)
     app.register_blueprint(openapi.blueprint)
     app.add_url_rule("/health", view_func=lambda: {"status": "ok"}, endpoint="health")
@@ -127,7 +132,7 @@ def _make_client(bucket: str) -> S3Client:
     """The client for S3, unless botocore's own variables have values that cannot work."""
     from botocore.exceptions import BotoCoreError, InvalidRegionError, ProfileNotFound  # noqa: PLC0415
 
-    from .storage.s3.files import make_client  # noqa: PLC0415
+    from .storage.s3.client import make_client  # noqa: PLC0415
 
     try:
         client = make_client()

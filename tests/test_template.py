@@ -24,9 +24,10 @@ from handler.app import create_app
 from handler.inspection.filetypes import KNOWN
 from handler.problems import AlreadyExists
 from handler.settings import Settings, SettingsError
+from handler.storage.s3 import copy as s3_copy
 from handler.storage.s3 import direct as s3_direct
 from handler.storage.s3 import files as s3
-from handler.storage.s3.files import make_client
+from handler.storage.s3.client import make_client
 from handler.web.access import SCOPES
 from handler.web.tokens import mint
 
@@ -164,7 +165,7 @@ def record(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Record
 
     def record() -> Recorder:
         recorder = Recorder()
-        monkeypatch.setattr("handler.storage.s3.files.make_client", recorder.make_client)
+        monkeypatch.setattr("handler.storage.s3.client.make_client", recorder.make_client)
         return recorder
 
     return record
@@ -248,7 +249,7 @@ def test_the_function_that_answers_http_may_do_what_it_does_and_no_more(app: Fla
 
     assert app.extensions["recorder"].permissions == documented("upload")
     assert allowed("upload") == documented("upload")
-    assert app.extensions["recorder"].operations == written(s3, s3_direct), "no call was left out above"
+    assert app.extensions["recorder"].operations == written(s3, s3_direct, s3_copy), "no call was left out above"
 
 
 def test_the_function_that_answers_events_may_do_what_it_does_and_no_more(

@@ -1,54 +1,53 @@
-"""The routes at which a local server takes what S3 takes on AWS: parts, and forms with a whole file."""
+"""The routes at which a local server takes the bytes that S3 takes on AWS: parts, and forms with a whole file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask import Flask, Response, current_app, request
+from flask import Blueprint, Response, current_app, request
 
 from ..direct.promotion import Promotion
 from ..logs import logger
 from ..problems import MalformedRequest, NoFile, StorageUnavailable
+from ..settings import FORM_OVERHEAD_BYTES
 from ..storage.direct import MAX_PART_BYTES
 from ..storage.folder.direct import RECEIVER, LocalDirectUploads
 from ..web import forms, responses
 
-READ_BYTES = 256 * 1024
-FORM_ALLOWANCE_BYTES = 1024 * 1024
+blueprint = Blueprint("s3_stand_in", __name__, url_prefix=f"/{RECEIVER}")
 
 
-def register(app: Flask) -> None:
-    """Add the routes to an app whose direct uploads go to a folder."""
-    app.add_url_rule(f"/{RECEIVER}/<ticket>", "direct_local.part", take_part, methods=["PUT"])
-    app.add_url_rule(f"/{RECEIVER}", "direct_local.form", take_form, methods=["POST"])
-
-
+@blueprint.put("/<ticket>")
 def take_part(ticket: str) -> Response:
-    """A part of an upload, at a URL that ``GET …/multipart/<upload_id>/<part_number>`` gave."""
+    """Take a part, at a URL from ``GET …/multipart/<upload_id>/<part_number>``."""
     request.max_content_length = MAX_PART_BYTES
     if request.content_length is None and not request.environ.get("wsgi.input_terminated"):
         raise MalformedRequest("Send a Content-Length.")
-    return _taken(_uploads().take_part(ticket, _chunks()), status=200)
+    uploads, _ = _services()
+    return _taken(uploads.take_part(ticket, _chunks()), status=200)
 
 
-def take_form() -> Response:
-    """A form whose fields ``GET …/params`` gave, with the file last."""
-    request.max_content_length = MAX_PART_BYTES + FORM_ALLOWANCE_BYTES
+@blueprint.post("")
+def take_post() -> Response:
+    """Take a form whose fields are from ``GET …/params``, with the file in its last part."""
+    request.max_content_length = MAX_PART_BYTES + FORM_OVERHEAD_BYTES
     fields: dict[str, str] = {}
     for part, content in forms.parts(request.stream, forms.boundary_of(request.headers.get("Content-Type", ""))):
         if part.file_name is None:
             fields[part.name] = forms.text(content)
         elif part.name == "file":
-            file_id, etag = _uploads().take_form(
-                key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=content
-            )
-            promotion: Promotion = current_app.extensions["promotion"]
-            try:
-                promotion.promote(file_id)  # as S3's event has it done; who sent the form is not told
-            except StorageUnavailable as error:  # it has come in all the same: whoever asks for it has it judged
-                logger.error("storage unavailable", extra={"id": file_id, "reason": error.reason})
-            return _taken(etag, status=204)
-    raise NoFile("The form holds no file: send one in a part called 'file', after the others.")
+            return _take_file(fields, content)
+    raise NoFile("The form holds no file. Send a file in a part called 'file', after the other parts.")
+
+
+def _take_file(fields: dict[str, str], content: Iterator[bytes]) -> Response:
+    uploads, promotion = _services()
+    file_id, etag = uploads.take_post(key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=content)
+    try:
+        promotion.promote(file_id)  # as S3's event causes it on AWS; the response does not report the verdict
+    except StorageUnavailable as error:  # the file has arrived all the same: a request for its status promotes it
+        logger.error("storage unavailable", extra={"id": file_id, "reason": error.reason})
+    return _taken(etag, status=204)
 
 
 def _taken(etag: str, *, status: int) -> Response:
@@ -56,10 +55,9 @@ def _taken(etag: str, *, status: int) -> Response:
 
 
 def _chunks() -> Iterator[bytes]:
-    while data := request.stream.read(READ_BYTES):
+    while data := request.stream.read(forms.READ_BYTES):
         yield data
 
 
-def _uploads() -> LocalDirectUploads:
-    uploads: LocalDirectUploads = current_app.extensions["direct_uploads"]
-    return uploads
+def _services() -> tuple[LocalDirectUploads, Promotion]:
+    return current_app.extensions["direct_uploads"], current_app.extensions["promotion"]

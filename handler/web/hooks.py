@@ -6,6 +6,7 @@ import re
 import string
 import time
 import uuid
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -16,6 +17,7 @@ from ..intake import Intake
 from ..logs import logger
 from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem, StorageUnavailable, TypeNotAllowed
 from ..storage import StoredFile, is_key
+from ..storage.deadline import REQUEST_SECONDS, deadline
 from . import responses
 from .access import Access
 from .security_headers import security_headers
@@ -36,6 +38,8 @@ PAGE_POLICY = (
 
 def register(app: Flask) -> None:
     app.before_request(_begin)
+    app.before_request(_set_deadline)
+    app.teardown_request(_end_deadline)
     app.after_request(_end)
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_exception)
@@ -53,6 +57,18 @@ def _begin() -> None:
         raise request.environ[REFUSAL]
     access: Access = current_app.extensions["access"]
     access.check_request(request)
+
+
+def _set_deadline() -> None:
+    """Set the deadline of the request, where a gateway waits for the response."""
+    if current_app.config["GATEWAY_WAITS"]:
+        g.deadline = ExitStack()
+        g.deadline.enter_context(deadline(seconds=REQUEST_SECONDS))
+
+
+def _end_deadline(_error: BaseException | None) -> None:
+    if "deadline" in g:
+        g.deadline.close()
 
 
 def _problem(problem: Problem) -> Response:

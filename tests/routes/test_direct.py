@@ -337,7 +337,7 @@ def test_aborting_completed_upload_that_is_not_judged_yet_is_rejected(
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     with monkeypatch.context() as patch:
-        patch.setitem(direct.client.application.config, "HURRY", True)
+        patch.setitem(direct.client.application.config, "GATEWAY_WAITS", True)
         patch.setattr("handler.direct.promotion.COPIED_IN_TIME_BYTES", 4)
         assert direct.complete(upload).status_code == 202
     problem(direct.abort(upload), 404, "upload-not-found")
@@ -420,12 +420,12 @@ def test_the_status_of_what_is_completed_at_the_same_moment(
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     uploads = direct.client.application.extensions["direct_uploads"]
-    begun = uploads.has_multipart_upload
+    has_multipart_upload = uploads.has_multipart_upload
 
     def complete_and_look(file_id: str, upload_id: str) -> bool:
         assert direct.complete(upload).status_code == 200
-        found: bool = begun(file_id, upload_id)
-        return found
+        in_progress: bool = has_multipart_upload(file_id, upload_id)
+        return in_progress
 
     with monkeypatch.context() as patch:
         patch.setattr(uploads, "has_multipart_upload", complete_and_look)

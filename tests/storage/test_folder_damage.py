@@ -17,9 +17,10 @@ from handler.problems import StorageUnavailable, UploadIncomplete, UploadNotFoun
 from handler.storage import new_id
 from handler.storage.direct import Declaration, Gone
 from handler.storage.folder import durable
-from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
+from handler.storage.folder.direct import LocalDirectUploads
 from handler.storage.folder.durable import copy_file, make_directory
 from handler.storage.folder.files import LocalStorage, LocalWriter
+from handler.storage.folder.incoming import LocalIncoming
 
 from ..direct.test_promotion import begun, part_ticket
 from ..routes.test_direct import content_of
