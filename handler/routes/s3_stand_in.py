@@ -44,7 +44,7 @@ def _take_file(fields: dict[str, str], content: Iterator[bytes]) -> Response:
     uploads, promotion = _services()
     file_id, etag = uploads.take_post(key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=content)
     try:
-        promotion.promote(file_id)  # as S3's event causes it on AWS; the response does not report the verdict
+        promotion.promote(file_id)  # on AWS, S3's event starts this; the response has no verdict
     except StorageUnavailable as error:  # the file has arrived all the same: a request for its status promotes it
         logger.error("storage unavailable", extra={"id": file_id, "reason": error.reason})
     return _taken(etag, status=204)
