@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import requests
 from contenders import Context
 
-from handler.storage.s3.files import make_client
+from handler.storage.s3.client import make_client
 from handler.web.tokens import mint
 from tests.support import gateway_events, samples
 

@@ -12,6 +12,7 @@ from werkzeug.routing import Rule
 
 from . import logs
 from .direct.promotion import Promotion
+from .direct.uploads import UploadService
 from .inspection.policy import Policy
 from .intake import Intake
 from .routes import direct, files, health, openapi, page, uploads
@@ -39,7 +40,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False  # a redirect would make the client send its file twice
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    app.config["HURRY"] = settings.on_lambda
     _make_services(settings).attach(app)
     for blueprint in _blueprints(settings):
         app.register_blueprint(blueprint)
@@ -84,6 +84,7 @@ def _make_services(settings: Settings) -> Services:
     policy = _make_policy(settings)
     storage, direct_uploads = _make_storage(settings)
     intake = Intake(storage, policy=policy)
+    promotion = Promotion(direct_uploads, intake=intake)
     return Services(
         settings=settings,
         access=_make_access(settings),
@@ -91,7 +92,8 @@ def _make_services(settings: Settings) -> Services:
         storage=storage,
         intake=intake,
         direct_uploads=direct_uploads,
-        promotion=Promotion(direct_uploads, intake=intake),
+        promotion=promotion,
+        uploads=UploadService(direct_uploads, storage=storage, promotion=promotion),
     )
 
 
@@ -146,7 +148,7 @@ def _make_client(bucket: str) -> S3Client:
     """
     from botocore.exceptions import BotoCoreError, InvalidRegionError, ProfileNotFound
 
-    from .storage.s3.files import make_client
+    from .storage.s3.client import make_client
 
     try:
         client = make_client()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from collections.abc import Collection
 from functools import partial
 
 from . import problems
 from .inspection.policy import FileName, Policy
 from .problems import AlreadyExists, DigestMismatch, Problem, StorageUnavailable
-from .settings import LAMBDA_MAX_BODY_BYTES
 from .storage import Storage, StoredFile, Writer, new_id
-from .storage.deadline import REQUEST_SECONDS, nothing_new_after
 from .storage.direct import Incoming
+from .storage.parallel import run_side_by_side
 
 STORED_AT_ONCE = 4
 """How many files of one request are stored at once. Lambda may stop the function between the first and the last file,
@@ -143,35 +140,13 @@ class Batch:
                 del ours[file.id]  # another upload stored that file, so it must not be deleted here
                 raise
 
+        stores = [partial(store, incoming, file) for incoming, file in zip(self._files, files, strict=True)]
         try:
-            with nothing_new_after(_seconds_for(files)):
-                _side_by_side([partial(store, *each) for each in zip(self._files, files, strict=True)])
+            run_side_by_side(stores, at_once=STORED_AT_ONCE)
         except BaseException:
             self._storage.delete_best_effort(list(ours.values()))
             raise
         return files
-
-
-def _seconds_for(files: list[StoredFile]) -> float:
-    """When the last of these is to be begun. Only where no gateway waits more comes in than fits through Lambda: that
-    gets as much time for each 4 MiB."""
-    size = sum(file.size for file in files)
-    return REQUEST_SECONDS * max(1, size / LAMBDA_MAX_BODY_BYTES)
-
-
-def _side_by_side(calls: list[Callable[[], None]]) -> None:
-    """Make these calls, several at once; after a failure no further one is begun, and the first in order is raised."""
-    if len(calls) == 1:
-        calls[0]()
-        return
-    pool = ThreadPoolExecutor(max_workers=STORED_AT_ONCE)
-    try:
-        futures = [pool.submit(copy_context().run, call) for call in calls]  # each thread with the deadline
-        wait(futures, return_when=FIRST_EXCEPTION)
-    finally:
-        pool.shutdown(cancel_futures=True)  # and waits for those that have begun
-    for future in futures:  # they begin in order, so a cancelled one comes after the one that failed
-        future.result()
 
 
 class IncomingFile:

@@ -1,4 +1,4 @@
-"""The Lambda entry points. The app and its S3 client are made when Lambda imports this, once for many events."""
+"""The Lambda entry points. The app and its S3 client are made once, when Lambda imports this module."""
 
 # ruff: noqa: E402
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # what is imported stays: to look for garbage among it takes a twelfth of a cold start
+gc.disable()  # imported objects stay: a search for garbage among them takes a twelfth of a cold start
 
 import json
 import re
@@ -18,6 +18,7 @@ from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
 from .services import Services
+from .storage.direct import Deleted, Refused, Stored, Verdict
 
 _app = create_app()
 gc.enable()
@@ -28,13 +29,13 @@ lambda_handler = make_handler(_app)
 
 
 def promote_handler(event: dict[str, Any], context: object) -> None:
-    """Judge the files that S3 says have come in.
+    """Promote the files that have arrived, as S3's events report them.
 
     An error is for Lambda: the queue keeps the event, sends it again, and at last moves it to the dead-letter queue.
 
     :param event: messages of SQS (AWS: "Using Lambda with Amazon SQS"), whose bodies are ``Object Created`` events of
-        EventBridge (AWS: "EventBridge event message structure"); or such an event itself.
-    :raises ValueError: it is something else.
+        EventBridge (AWS: "EventBridge event message structure"); or one such event itself.
+    :raises ValueError: the event is something else.
     :raises StorageUnavailable: there is no verdict yet.
     """
     for created in _events(event):
@@ -42,7 +43,7 @@ def promote_handler(event: dict[str, Any], context: object) -> None:
 
 
 def _events(event: Any) -> list[Any]:
-    """Return the events of EventBridge in an invocation."""
+    """Return the EventBridge events of an invocation."""
     if not (isinstance(event, dict) and "Records" in event):
         return [event]
     try:
@@ -58,7 +59,7 @@ def _promote(created: Any, context: object) -> None:
     try:
         object_created = created["detail"]["object"]
         key = _INCOMING_KEY.fullmatch(object_created["key"])
-        version = object_created.get("version-id")  # there is none where the bucket has no versioning
+        version = object_created.get("version-id")  # missing if the bucket has no versioning
     except (KeyError, TypeError, AttributeError):
         key = version = None
     if key is None or not isinstance(version, str | None):
@@ -72,14 +73,26 @@ def _promote(created: Any, context: object) -> None:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
         logger.error("promotion failed", extra={"request_id": request_id, "id": key[1], "reason": reason})
         raise
-    file, refusal = (verdict.file, verdict.refusal) if verdict else (None, None)
     logger.info(
         "promotion",
         extra={
             "request_id": request_id,
             "id": key[1],
             "milliseconds": round((time.monotonic() - began) * 1000, 1),
-            "files": [{"id": file.id, "size": file.size, "type": file.media_type}] if file else [],
-            "problem": refusal["type"] if refusal else None,
+            **_verdict_fields(verdict),
         },
     )
+
+
+def _verdict_fields(verdict: Verdict | None) -> dict[str, Any]:
+    """Return the fields of the log line that depend on the verdict."""
+    files: list[dict[str, Any]] = []
+    problem_type: str | None = None
+    match verdict:
+        case Stored(file):
+            files = [{"id": file.id, "size": file.size, "type": file.media_type}]
+        case Refused(problem):
+            problem_type = problem["type"]
+        case Deleted() | None:
+            pass
+    return {"files": files, "problem": problem_type}

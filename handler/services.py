@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from .direct.promotion import Promotion
+    from .direct.uploads import UploadService
     from .inspection.policy import Policy
     from .intake import Intake
     from .settings import Settings
@@ -33,6 +34,7 @@ class Services:
     :param intake: checks files and writes them to the storage.
     :param direct_uploads: receives bytes that do not pass through the app.
     :param promotion: checks these bytes and moves them into the storage.
+    :param uploads: the operations on direct uploads.
     """
 
     settings: Settings
@@ -42,6 +44,7 @@ class Services:
     intake: Intake
     direct_uploads: DirectUploads
     promotion: Promotion
+    uploads: UploadService
 
     def attach(self, app: Flask) -> None:
         """Make :func:`current_services` return these services while the app handles a request."""

@@ -16,7 +16,8 @@ from moto import mock_aws
 from handler.app import create_app
 from handler.settings import Settings
 from handler.storage.folder.files import LocalStorage
-from handler.storage.s3.files import S3Storage, make_client
+from handler.storage.s3.client import make_client
+from handler.storage.s3.files import S3Storage
 
 from .support import chromium, contract, sam
 from .support.lambda_runtime import SECRET

@@ -15,7 +15,7 @@ from handler.app import create_app
 from handler.inspection import filetypes
 from handler.problems import Problem
 from handler.settings import Settings
-from handler.storage.s3 import files as s3
+from handler.storage.s3 import client as s3
 from handler.web import forms
 
 from .support.documentation import README, ROOT, all_problems, section

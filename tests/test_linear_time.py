@@ -356,7 +356,7 @@ TABLE: dict[str, Row | Trusted] = {
     "settings._SIZE.fullmatch": DEPLOYER,
     "storage._ID.fullmatch": on(repeated("a")),
     "storage._NAME.fullmatch": on(repeated("a"), repeated(".")),
-    "storage.folder.direct._PART.fullmatch": Trusted("reads the names of files that we wrote"),
+    "storage.folder.incoming._PART.fullmatch": Trusted("reads the names of files that we wrote"),
     "local.http1._CHUNK_LINE.fullmatch": on(
         repeated(b"1"), repeated(b" ", start=b"1"), repeated(b";", start=b"1"), repeated(b"a", start=b"1;")
     ),
@@ -444,10 +444,10 @@ TABLE: dict[str, Row | Trusted] = {
         ),
         run=POLICY.inspect_name,
     ),
-    "direct.declaration.Announcement.of_query": on(
+    "direct.declaration.read_query": on(
         lambda size: {f"metadata[{number}]": "" for number in range(size // 8)},
         lambda size: {"filename": "a.txt", "type": "x" * size},
-        run=lambda query: declaration.Announcement.of_query(query, policy=POLICY),
+        run=lambda query: declaration.read_query(query, policy=POLICY),
     ),
     "gateway.make_handler": on(
         *(repeated(piece, start="/") for piece in ("/", "a/", "%", "%2F", "{", "{a}")),

@@ -7,7 +7,7 @@ import time
 import pytest
 from itsdangerous import BadSignature, TimestampSigner
 
-from handler.signing import LEEWAY_SECONDS, TimedSigner
+from handler.signing import LEEWAY_SECONDS, TimedSigner, timed_signer
 
 SIGNER = TimedSigner(b"a secret of a test", purpose="a test")
 
@@ -40,3 +40,10 @@ def test_value_for_another_purpose_or_secret_is_rejected() -> None:
 def test_text_that_was_not_signed_is_rejected(text: str) -> None:
     with pytest.raises(BadSignature):
         SIGNER.verify(text, max_seconds=60)
+
+
+def test_signer_is_made_once_for_each_secret_and_purpose() -> None:
+    signer = timed_signer(b"secret", purpose="a")
+    assert timed_signer(b"secret", purpose="a") is signer
+    assert timed_signer(b"secret", purpose="b") is not signer
+    assert timed_signer(b"another", purpose="a") is not signer

@@ -1,32 +1,34 @@
-"""From ``incoming/`` to ``files/`` or ``refused/``: the verdict on what was sent straight to the storage.
+"""Promotion: the step from ``incoming/`` to ``files/`` or ``refused/``.
 
-It may be run again at any time, and several times at once: by the request that completes an upload, by one that asks
-what became of it, and by the event that S3 sends. All of them look at the same bytes, those that came in first, and
-what one has decided the others only repeat.
+A promotion may run at any time, and several may run at once. A request that completes an upload runs one, and so does a
+request for the status of an upload, and so does the event that S3 sends. All of them see the same bytes, the first that
+arrived, and all of them report the first verdict.
 """
 
 from __future__ import annotations
 
 from ..intake import Intake
 from ..problems import AlreadyExists, Problem, StorageUnavailable
-from ..storage.direct import MIB, DirectUploads, Gone, Incoming, SentAgain, Verdict
+from ..storage import deadline
+from ..storage.direct import DirectUploads, Gone, Incoming, Refused, SentAgain, Stored, Verdict
+from ..units import GIB, MIB
 
-COPIED_IN_TIME_BYTES = 2048 * MIB
-"""What is surely copied within the 29 s of API Gateway: S3 copies parts side by side, some 100 MB/s each."""
+COPIED_IN_TIME_BYTES = 2 * GIB
+"""The largest file that is copied within API Gateway's 29 s. S3 copies parts side by side, at about 100 MB/s each."""
 READ_IN_TIME_BYTES = 256 * MIB
-"""What is surely read in that time, at the speed that a function of 512 MB has."""
+"""The largest file that is read for its digest in that time, at the speed of a function of 512 MB."""
 READ_FOR_STATUS_BYTES = 8 * MIB
-"""The largest file that a request for its status reads for its digest. Larger ones wait for their event."""
+"""The largest file that a request for the status reads for its digest. Larger files wait for their event."""
 
 
-class NotInTime(Exception):
-    """The file is too large to be judged within a request: the event will do it."""
+class TooLargeForRequest(Exception):
+    """The file is too large for a promotion within a request. Its event promotes the file."""
 
 
 class Promotion:
-    """Judges what came in.
+    """Checks the bytes that arrived, and stores or refuses the file.
 
-    :param uploads: where it came in.
+    :param uploads: the storage in which the bytes arrived.
     :param intake: the only way into ``files/``.
     """
 
@@ -40,20 +42,20 @@ class Promotion:
         *,
         version: str | None = None,
         undecided: bool = False,
-        max_copy_bytes: int | None = None,
         max_read_bytes: int | None = None,
     ) -> Verdict | None:
-        """Come to a verdict on what was sent under this id, unless there is one, and remove what was sent.
+        """Return the verdict on the bytes that arrived under an id, and discard the bytes.
 
-        The verdict is asked for first, so that a form which is sent again costs next to nothing.
+        If there is no verdict yet, make one. The search for a verdict comes first, so a form that is sent again costs
+        little.
 
-        :param version: the version that the storage's event names, if it names one.
-        :param undecided: whether there was no verdict a moment ago, so that it need not be asked for first.
-        :param max_copy_bytes: the largest file that there is time to copy; ``None`` for any.
-        :param max_read_bytes: the same for a file that is read for its digest.
-        :returns: ``None`` if nothing has been sent, or not all of it, or the version is not the first that was.
-        :raises NotInTime: that would take too long.
-        :raises StorageUnavailable: there is no verdict yet; try again.
+        :param version: the version that the storage's event names, if the event names a version.
+        :param undecided: there was no verdict a moment ago, so the search for a verdict is skipped.
+        :param max_read_bytes: the largest file that may be read for its digest while a gateway waits; by default
+            :data:`READ_IN_TIME_BYTES`.
+        :returns: ``None`` if nothing has arrived, or not all of it, or if the version is not the first that arrived.
+        :raises TooLargeForRequest: a gateway waits, and the promotion would take too long.
+        :raises StorageUnavailable: there is no verdict yet. Try again.
         """
         if not undecided and (verdict := self._uploads.find_verdict(file_id)) is not None:
             self._uploads.discard(file_id, version)
@@ -61,29 +63,37 @@ class Promotion:
         try:
             incoming = self._uploads.open_incoming(file_id, version)
         except SentAgain:
-            self._uploads.discard(file_id, version)  # the event of the first is on its way, or at work
+            self._uploads.discard(file_id, version)  # the event of the first version is on its way, or being handled
             return None
         if incoming is None:
-            return self._uploads.find_verdict(file_id)  # somebody else may have decided, and discarded it, in between
-        limit = max_read_bytes if incoming.declaration.sha256 else max_copy_bytes
-        if limit is not None and incoming.size > limit:
-            raise NotInTime
+            return self._uploads.find_verdict(file_id)  # a concurrent promotion may have discarded the bytes
+        _check_time(incoming, max_read_bytes=READ_IN_TIME_BYTES if max_read_bytes is None else max_read_bytes)
         verdict = self._check_and_copy(file_id, incoming)
         self._uploads.discard(file_id, incoming.version)
-        if verdict.refusal is None:
+        if not isinstance(verdict, Refused):
             self._uploads.end_copies(file_id)
         return verdict
 
     def _check_and_copy(self, file_id: str, incoming: Incoming) -> Verdict:
         try:
-            return Verdict(file=self._intake.accept(file_id, incoming))
+            return Stored(self._intake.accept(file_id, incoming))
         except StorageUnavailable:
-            raise  # that is no word on the file
+            raise  # the file may be good
         except (AlreadyExists, Gone):
-            pass  # somebody else was faster
+            pass  # a concurrent promotion finished first
         except Problem as refusal:
             self._uploads.refuse(file_id, refusal.as_dict())
-        verdict = self._uploads.find_verdict(file_id)  # not what this one would say: the first is final
+        verdict = self._uploads.find_verdict(file_id)  # the first verdict is final, and may differ from this one
         if verdict is None:
             raise StorageUnavailable(f"incoming/{file_id} vanished before there was a verdict")
         return verdict
+
+
+def _check_time(incoming: Incoming, *, max_read_bytes: int) -> None:
+    """Check that a file can be promoted in time, if a gateway waits.
+
+    :raises TooLargeForRequest: the file is too large to be copied, or read for its digest, within the request.
+    """
+    maximum = max_read_bytes if incoming.declaration.sha256 else COPIED_IN_TIME_BYTES
+    if deadline.is_set() and incoming.size > maximum:
+        raise TooLargeForRequest

@@ -1,4 +1,4 @@
-"""Upload ids: what a client holds while it sends a file straight to the storage. Signed, so that nothing is stored."""
+"""Upload ids: signed values that clients hold while they send a file straight to the storage, so nothing is stored."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from dataclasses import asdict, dataclass
 from itsdangerous import BadSignature
 
 from ..problems import UploadNotFound
-from ..signing import TimedSigner
+from ..signing import timed_signer
 
 MAX_SECONDS = 24 * 60 * 60
-"""How long an upload may take. A day later the bucket's lifecycle rules remove what is not complete."""
+"""The longest time that an upload may take. The bucket's lifecycle rules delete unfinished uploads after a day."""
 MAX_CHARS = 4096
+
+_PURPOSE = "upload id"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UploadId:
-    """An upload that was begun.
+    """An upload that has begun.
 
-    :param id: of the file that it is to become.
-    :param upload: what the storage calls it.
-    :param max_bytes: the most that the file may hold; its very size, if the client said so.
-    :param size: in bytes, if the client said so.
-    :param part_bytes: what each part but the last one holds, if the client said so.
-    :param subject: who began it, if its token said so.
+    :param id: the id that the stored file will have.
+    :param multipart_id: the id that the storage gave to an upload in parts; empty for a presigned form.
+    :param max_bytes: the largest size that the file may have, in bytes.
+    :param size: the exact size of the file, in bytes, if the client declared it.
+    :param part_bytes: the size of each part except the last, in bytes, if the client declared it.
+    :param subject: a hash of the token's ``sub``, if the token has one.
     """
 
     id: str
-    upload: str
+    multipart_id: str
     max_bytes: int
     size: int | None = None
     part_bytes: int | None = None
@@ -35,20 +37,17 @@ class UploadId:
 
 
 def sign(upload_id: UploadId, *, secret: bytes) -> str:
-    """Return the upload id as the client holds it."""
-    return _signer(secret).sign(asdict(upload_id))
+    """Return the upload id as text, with a signature, for the client."""
+    return timed_signer(secret, purpose=_PURPOSE).sign(asdict(upload_id))
 
 
 def verify(signed: str, *, secret: bytes) -> UploadId:
-    """The upload that it stands for.
+    """Return the upload id that the client sent.
 
-    :raises UploadNotFound: it is not one of ours, was changed, or has expired.
+    :raises UploadNotFound: the text is not one of our upload ids, was changed, or has expired.
     """
     try:
-        return UploadId(**_signer(secret).verify(signed[:MAX_CHARS], max_seconds=MAX_SECONDS))
+        members = timed_signer(secret, purpose=_PURPOSE).verify(signed[:MAX_CHARS], max_seconds=MAX_SECONDS)
+        return UploadId(**members)
     except (BadSignature, TypeError):
         raise UploadNotFound() from None
-
-
-def _signer(secret: bytes) -> TimedSigner:
-    return TimedSigner(secret, purpose="upload id")

@@ -1,4 +1,4 @@
-"""The routes at which a local server takes what S3 takes on AWS: parts, and forms with a whole file."""
+"""The routes at which a local server takes the bytes that S3 takes on AWS: parts, and forms with a whole file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import Blueprint, Response, request
 
+from ..direct.promotion import Promotion
 from ..logs import logger
 from ..problems import MalformedRequest, NoFile, StorageUnavailable
 from ..services import current_services
@@ -15,39 +16,40 @@ from ..storage.direct import MAX_PART_BYTES
 from ..storage.folder.direct import RECEIVER, LocalDirectUploads
 from ..web import forms, responses
 
-READ_BYTES = 256 * 1024
+blueprint = Blueprint("s3_stand_in", __name__, url_prefix=f"/{RECEIVER}")
 
 
-blueprint = Blueprint("s3_stand_in", __name__)
-
-
-@blueprint.put(f"/{RECEIVER}/<ticket>")
+@blueprint.put("/<ticket>")
 def take_part(ticket: str) -> Response:
-    """A part of an upload, at a URL that ``GET …/multipart/<upload_id>/<part_number>`` gave."""
+    """Take a part, at a URL from ``GET …/multipart/<upload_id>/<part_number>``."""
     request.max_content_length = MAX_PART_BYTES
     if request.content_length is None and not request.environ.get("wsgi.input_terminated"):
         raise MalformedRequest("Send a Content-Length.")
-    return _taken(_uploads().take_part(ticket, _chunks()), status=200)
+    uploads, _ = _services()
+    return _taken(uploads.take_part(ticket, _chunks()), status=200)
 
 
-@blueprint.post(f"/{RECEIVER}")
-def take_form() -> Response:
-    """A form whose fields ``GET …/params`` gave, with the file last."""
+@blueprint.post("")
+def take_post() -> Response:
+    """Take a form whose fields are from ``GET …/params``, with the file in its last part."""
     request.max_content_length = MAX_PART_BYTES + FORM_OVERHEAD_BYTES
     fields: dict[str, str] = {}
     for part, content in forms.parts(request.stream, forms.boundary_of(request.headers.get("Content-Type", ""))):
         if part.file_name is None:
             fields[part.name] = forms.text(content)
         elif part.name == "file":
-            file_id, etag = _uploads().take_form(
-                key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=content
-            )
-            try:
-                current_services().promotion.promote(file_id)  # S3's event does that on AWS
-            except StorageUnavailable as error:  # it has come in all the same: whoever asks for it has it judged
-                logger.error("storage unavailable", extra={"id": file_id, "reason": error.reason})
-            return _taken(etag, status=204)
-    raise NoFile("The form holds no file: send one in a part called 'file', after the others.")
+            return _take_file(fields, content)
+    raise NoFile("The form holds no file. Send a file in a part called 'file', after the other parts.")
+
+
+def _take_file(fields: dict[str, str], content: Iterator[bytes]) -> Response:
+    uploads, promotion = _services()
+    file_id, etag = uploads.take_post(key=fields.get("key", ""), policy=fields.get("policy", ""), chunks=content)
+    try:
+        promotion.promote(file_id)  # on AWS, S3's event starts this; the response has no verdict
+    except StorageUnavailable as error:  # the file has arrived all the same: a request for its status promotes it
+        logger.error("storage unavailable", extra={"id": file_id, "reason": error.reason})
+    return _taken(etag, status=204)
 
 
 def _taken(etag: str, *, status: int) -> Response:
@@ -55,9 +57,10 @@ def _taken(etag: str, *, status: int) -> Response:
 
 
 def _chunks() -> Iterator[bytes]:
-    while data := request.stream.read(READ_BYTES):
+    while data := request.stream.read(forms.READ_BYTES):
         yield data
 
 
-def _uploads() -> LocalDirectUploads:
-    return cast("LocalDirectUploads", current_services().direct_uploads)
+def _services() -> tuple[LocalDirectUploads, Promotion]:
+    services = current_services()
+    return cast("LocalDirectUploads", services.direct_uploads), services.promotion

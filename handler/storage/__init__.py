@@ -1,4 +1,4 @@
-"""Where files are kept: what every storage can do, in the words that the rest of the code uses."""
+"""The storage of files: the interface that every storage has, in the terms that the rest of the code uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
 def new_id() -> str:
-    """A fresh id: 128 random bits, in lower-case hexadecimal since some file systems ignore case."""
+    """Return a fresh file id: 128 random bits in lower-case hexadecimal, because some file systems ignore case."""
     return secrets.token_hex(16)
 
 
@@ -27,9 +27,9 @@ class StoredFile:
     :param name: the safe name.
     :param original_name: the client's name, for people.
     :param size: in bytes.
-    :param media_type: what it is served as.
-    :param sha256: of its bytes, in hexadecimal; ``None`` where nobody has read all of them, which is so for a file that
-        was sent straight to the storage without a digest to verify.
+    :param media_type: the ``Content-Type`` that the file is served with.
+    :param sha256: the digest of the content, in hexadecimal; ``None`` if the endpoint has not read the whole file. A
+        file that a client sent straight to the storage, without a digest to verify, is not read as a whole.
     """
 
     id: str
@@ -41,13 +41,16 @@ class StoredFile:
 
     @property
     def key(self) -> str:
-        """The object key, and the path below the upload folder."""
+        """The key of the object in a bucket, and the path below the upload folder."""
         return f"files/{self.id}/{self.name}"
 
     @property
     def content_disposition(self) -> str:
-        """Always an attachment, under the original name: ``filename`` in ASCII for old clients (RFC 6266, appendix D),
-        ``filename*`` in UTF-8 where that says more (RFC 8187)."""
+        """The header field of a download: always an attachment, under the original name.
+
+        ``filename`` is in ASCII, for old clients (RFC 6266, appendix D). ``filename*`` is in UTF-8 (RFC 8187), and is
+        only there if the two names differ.
+        """
         disposition = f'attachment; filename="{self.name}"'
         if self.original_name != self.name:
             disposition += f"; filename*=UTF-8''{quote(self.original_name, safe='!#$&+-.^_`|~')}"
@@ -55,57 +58,57 @@ class StoredFile:
 
 
 def is_id(text: str) -> bool:
-    """Whether this could be an id: what comes from outside is asked this before it is used."""
+    """Return whether a text has the form of a file id. Every id from a client is checked before it is used."""
     return bool(_ID.fullmatch(text))
 
 
 def is_key(file_id: str, name: str) -> bool:
-    """Whether a file could be stored under this id and name: what comes from a URL is asked this before it is used."""
+    """Return whether a file could have this id and name. Every pair from a URL is checked before it is used."""
     return is_id(file_id) and bool(_NAME.fullmatch(name))
 
 
 class Writer(Protocol):
-    """Bytes on their way in: nobody can read them before :meth:`commit`, and without it nothing is left of them.
+    """A file that is being written. Nobody can read it before :meth:`commit`. Without a commit, nothing of it stays.
 
     Every method may raise :class:`~handler.problems.StorageUnavailable`.
     """
 
     def write(self, data: bytes, /) -> None:
-        """Take the next bytes."""
+        """Append the next bytes."""
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Up to so many of the bytes written so far, for the checks that come before :meth:`commit`."""
+        """Return up to ``length`` of the bytes written so far, for the checks before :meth:`commit`."""
 
     def commit(self, file: StoredFile, /) -> None:
-        """Make all the bytes readable at once, as this file.
+        """Make all bytes readable at once, as this file.
 
-        :raises AlreadyExists: there is a file with this id; it is left as it is.
+        :raises AlreadyExists: there is a file with this id. That file stays as it is.
         """
 
     def abort(self) -> None:
-        """Forget the bytes. Does nothing after :meth:`commit` or a second time, and never raises."""
+        """Discard the bytes. After :meth:`commit`, or a second time, this does nothing. This method never raises."""
 
 
 class Storage(Protocol):
-    """A place for files. Every method may raise :class:`~handler.problems.StorageUnavailable`."""
+    """A storage of checked files. Every method may raise :class:`~handler.problems.StorageUnavailable`."""
 
     def open_writer(self) -> Writer:
-        """Begin a file."""
+        """Begin a new file."""
 
     def find(self, file_id: str, name: str) -> StoredFile | None:
-        """The file of that id and name, if it is there."""
+        """Return the file with this id and name; ``None`` if there is no such file."""
 
     def contains(self, file_id: str) -> bool:
-        """Whether a file of that id is there, by whatever name. On S3 this costs one call."""
+        """Return whether there is a file with this id, under any name. On S3 this takes one call."""
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path | str:
-        """Where its bytes are: a path on this machine, or a URL that anyone may read for a few minutes.
+        """Return the location of the content: a path on this machine, or a URL that anyone can read for a few minutes.
 
-        :param head: the URL is for a HEAD request (a signature covers the method).
+        :param head: the URL is for a HEAD request. A signature covers the method.
         """
 
     def delete(self, file_id: str, name: str) -> bool:
-        """Remove it; ``False`` if it was not there."""
+        """Delete a file. Return ``False`` if there is no such file."""
 
     def delete_best_effort(self, files: Sequence[StoredFile]) -> None:
-        """Remove these, of whom nobody was told and some may not be there: now, without asking twice. Never raises."""
+        """Best-effort delete of files that were never reported to a client. Some may not exist. Never raises."""

@@ -1,8 +1,8 @@
-"""Sending bytes straight to the storage: what a storage does that takes them without the app in between.
+"""Direct uploads: the interface of a storage to which clients send bytes without the app in between.
 
-The bytes come in under ``incoming/<id>``, where nobody can read them. There they are pinned, checked by
-:mod:`handler.direct.promotion`, and copied to ``files/<id>/<name>`` or refused. An id has one verdict, and the first
-is final.
+The bytes arrive under ``incoming/<id>``, where nobody can read them. :mod:`handler.direct.promotion` pins and checks
+the bytes, and copies them to ``files/<id>/<name>`` or refuses them. Each id has one verdict, and the first verdict is
+final.
 """
 
 from __future__ import annotations
@@ -13,43 +13,54 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
+from ..units import GIB, MIB, ceil_div
 from . import StoredFile
-
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
 
 MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
 MAX_PARTS = 10_000
 """AWS: "Amazon S3 multipart upload limits". The last part may be smaller."""
 MAX_FORM_BYTES = 5 * GIB
-"""What one POST with a form may carry (AWS: "Uploading objects")."""
+"""The largest file that one presigned POST may send (AWS: "Uploading objects")."""
 PART_BYTES = 64 * MIB
-"""What is advised: small enough to send again, large enough for few requests."""
+"""The recommended size of a part: small enough to send again, large enough for few requests."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
-    """What was agreed about a file before it was sent. It travels with the bytes, where no client can write it.
+    """A client's description of a file, given before the client sends the file, and checked against the policy.
 
-    :param original_name: the client's name.
-    :param max_bytes: the most that the file may hold.
-    :param sha256: of its bytes, in hexadecimal, if the client said so: then it is verified.
+    The declaration travels with the bytes, where no client can change it. This class is here and not in
+    :mod:`handler.direct`, because both storages keep declarations, and no storage imports :mod:`handler.direct`.
+
+    :param original_name: the client's name for the file.
+    :param max_bytes: the largest size that the file may have: its declared size, or the limit of the policy.
+    :param sha256: the declared digest of the content, in hexadecimal. The promotion verifies it.
+    :param size: the exact size of the file, in bytes. ``None`` if the client did not declare a size, or declared no
+        part size where the file may have several parts.
+    :param part_bytes: the size of each part except the last, in bytes, if the client declared it.
     """
 
     original_name: str
     max_bytes: int
     sha256: str | None = None
+    size: int | None = None
+    part_bytes: int | None = None
 
     def as_metadata(self) -> dict[str, str]:
-        """As object metadata: ASCII, and far from the 2 KB that S3 keeps."""
+        """Return the declaration as object metadata: ASCII, and far below the 2 KB that S3 keeps.
+
+        ``size`` and ``part_bytes`` are left out. They matter only while parts arrive, and the upload id holds them.
+        """
         metadata = {"original-name": quote(self.original_name), "max-bytes": str(self.max_bytes)}
         return metadata | ({"sha256": self.sha256} if self.sha256 else {})
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Declaration:
-        """:raises KeyError, ValueError: it is not what :meth:`as_metadata` made."""
+        """Return the declaration that :meth:`as_metadata` wrote.
+
+        :raises KeyError, ValueError: something else wrote the metadata.
+        """
         return cls(
             original_name=unquote(metadata["original-name"]),
             max_bytes=int(metadata["max-bytes"]),
@@ -73,7 +84,7 @@ class UploadedPart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PresignedPost:
-    """Where to POST a form, and the fields that come before its ``file``.
+    """The address for a POST of a form, and the fields that come before the form's ``file`` field.
 
     :param url: absolute, or relative to the root of this endpoint.
     """
@@ -82,138 +93,160 @@ class PresignedPost:
     fields: Mapping[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What became of the bytes: stored, refused, or stored and then deleted (when both are ``None``).
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A verdict: the file passed the checks, and is stored."""
 
-    :param file: the file, if it is stored.
-    :param refusal: the problem object (RFC 9457) that says why it is not.
+    file: StoredFile
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A verdict: the file did not pass.
+
+    :param problem: the problem object (RFC 9457) with the reason.
     """
 
-    file: StoredFile | None = None
-    refusal: Mapping[str, Any] | None = None
+    problem: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A verdict: the file was stored, and then deleted."""
+
+
+Verdict = Stored | Refused | Deleted
 
 
 class Incoming(Protocol):
-    """Bytes that have come in and cannot change any more, whatever else comes in under their id.
+    """Bytes that have arrived and cannot change, even if other bytes arrive under their id.
 
     Every method may raise :class:`~handler.problems.StorageUnavailable`, or :class:`Gone`.
     """
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size, in bytes."""
 
     @property
     def version(self) -> str:
-        """The storage's name for them, where other bytes can come in under the same id."""
+        """The storage's name for these bytes. Other bytes can arrive under the same id."""
 
     @property
     def declaration(self) -> Declaration:
-        """What was agreed about them."""
+        """The declaration that was made before the bytes arrived."""
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Up to so many of the bytes."""
+        """Return up to ``length`` of the bytes, from ``offset`` on."""
 
     def chunks(self) -> Iterator[bytes]:
-        """All of the bytes."""
+        """Return all bytes, piece by piece."""
 
     def copy_to_files(self, file: StoredFile, /) -> None:
-        """Copy them to where they can be read, as this file.
+        """Copy the bytes to ``files/``, where they can be read as this file.
 
-        :raises AlreadyExists: there is, or was, a file with this id; it is left as it is, and a deleted one deleted.
+        :raises AlreadyExists: there is, or was, a file with this id. The file stays as it is, and a deleted file stays
+            deleted.
         """
 
 
 class Gone(Exception):
-    """The bytes are not there any more: somebody else has come to a verdict, or they are too old."""
+    """The bytes have been deleted: another process has reached a verdict, or the bytes were too old."""
 
 
 class SentAgain(Exception):
-    """Other bytes came in under this id before these, and only the first have a verdict."""
+    """Other bytes arrived under this id before these. Only the first bytes get a verdict."""
 
 
 class DirectUploads(Protocol):
-    """A storage that bytes can be sent to directly. Every method may raise
-    :class:`~handler.problems.StorageUnavailable`."""
+    """A storage that takes bytes directly from clients. Every method may raise
+    :class:`~handler.problems.StorageUnavailable`.
+
+    ``multipart_id`` is the id that the storage itself gave to an upload in parts.
+    """
 
     def secret(self) -> bytes:
-        """The key to sign upload ids with: 32 random bytes, made once and the same for all who use this storage."""
+        """Return the key that signs upload ids: 32 random bytes, made once, and the same for all processes."""
 
     def origins(self) -> list[str]:
-        """Where clients send bytes other than to this endpoint, such as ``https://bucket.s3.…``: a page's
-        Content-Security-Policy has to name it."""
+        """Return the origins, other than this endpoint's, to which clients send bytes: ``https://bucket.s3.…``.
 
-    def begin(self, file_id: str, declaration: Declaration) -> str:
+        A page must name them in its Content-Security-Policy.
+        """
+
+    def begin(self, file_id: str, declaration: Declaration, /) -> str:
         """Begin an upload in parts.
 
-        :returns: what the storage calls it.
+        :returns: the multipart id.
         """
 
-    def has_multipart_upload(self, file_id: str, upload: str) -> bool:
-        """Whether this upload in parts is under way: neither completed nor aborted."""
+    def has_multipart_upload(self, file_id: str, multipart_id: str, /) -> bool:
+        """Return whether an upload in parts is in progress: neither completed nor aborted."""
 
-    def arrived(self, file_id: str) -> bool:
-        """Whether bytes have come in as a whole under this id, and were not discarded."""
+    def arrived(self, file_id: str, /) -> bool:
+        """Return whether a whole file has arrived under this id, and is not discarded yet."""
 
-    def part_url(self, file_id: str, upload: str, number: int, *, size: int | None) -> str:
-        """Where to PUT a part for an hour: absolute, or relative to the root of this endpoint.
+    def part_url(self, file_id: str, multipart_id: str, number: int, /, *, size: int | None) -> str:
+        """Return a URL that takes a PUT of a part for an hour: absolute, or relative to the root of this endpoint.
 
-        :param size: what it has to hold, if that is known.
+        :param size: the exact size of the part, in bytes, if it is known.
         """
 
-    def parts(self, file_id: str, upload: str) -> list[UploadedPart]:
-        """What has arrived, by number.
+    def parts(self, file_id: str, multipart_id: str, /) -> list[UploadedPart]:
+        """Return the parts that have arrived, sorted by number.
 
-        :raises UploadNotFound: it was completed or aborted, or never begun.
+        :raises UploadNotFound: the upload was completed or aborted, or never begun.
         """
 
-    def complete(self, file_id: str, upload: str, parts: Sequence[UploadedPart]) -> None:
-        """Make one of them. From here on nothing can be added.
+    def complete(self, file_id: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
+        """Join the parts to one file. Afterwards nothing can be added.
 
-        :raises UploadNotFound: as :meth:`parts`.
-        :raises UploadIncomplete: these are not the parts that arrived, or one is too small.
+        :raises UploadNotFound: the upload was completed or aborted, or never begun.
+        :raises UploadIncomplete: other parts have arrived, or a part is too small.
         """
 
-    def abort(self, file_id: str, upload: str) -> None:
-        """Forget the parts. Nothing happens if there are none."""
+    def abort(self, file_id: str, multipart_id: str, /) -> None:
+        """Delete the parts. Without parts, this does nothing."""
 
-    def presigned_post(self, file_id: str, declaration: Declaration) -> PresignedPost:
-        """A form that can send the whole file for an hour."""
+    def presigned_post(self, file_id: str, declaration: Declaration, /) -> PresignedPost:
+        """Return a form that can send the whole file for an hour."""
 
-    def open_incoming(self, file_id: str, version: str | None = None) -> Incoming | None:
-        """Pin the bytes that came in first under this id.
+    def open_incoming(self, file_id: str, version: str | None = None, /) -> Incoming | None:
+        """Pin the bytes that arrived first under this id.
 
-        :param version: the version that the storage's event names, if it names one.
-        :returns: ``None`` if nothing has come in, or it was discarded after a verdict. That can happen between two
-            calls, so a caller that had asked for the verdict before asks again.
-        :raises SentAgain: the version is there, and is not the first that came in.
+        :param version: the version that the storage's event names, if the event names a version.
+        :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
+            between two calls, so the caller then looks for a verdict again.
+        :raises SentAgain: the version exists, and is not the first that arrived.
         """
 
-    def discard(self, file_id: str, version: str | None = None) -> None:
-        """Remove what came in under this id, of which there is a verdict or never will be one.
+    def discard(self, file_id: str, version: str | None = None, /) -> None:
+        """Delete the bytes that arrived under this id. They have a verdict, or will never get one.
 
-        :param version: only this one; otherwise all of them, on S3 up to a thousand.
+        :param version: delete only this version. ``None`` deletes all versions, on S3 up to a thousand.
         """
 
-    def end_copies(self, file_id: str) -> None:
-        """End the copies of a file that others have begun, since there is a verdict: they stop at their next part."""
+    def end_copies(self, file_id: str, /) -> None:
+        """Abort the copies that other processes have begun of a file with a verdict. A copy stops at its next part."""
 
-    def find_verdict(self, file_id: str) -> Verdict | None:
-        """Return the verdict on what came in under this id, if there is one."""
+    def find_verdict(self, file_id: str, /) -> Verdict | None:
+        """Return the verdict on the bytes that arrived under this id; ``None`` if there is no verdict yet."""
 
-    def refusal(self, file_id: str) -> Mapping[str, Any] | None:
-        """Return the reason why it was refused, if it was: the problem as :meth:`refuse` took it."""
+    def refusal(self, file_id: str, /) -> Mapping[str, Any] | None:
+        """Return the problem object that :meth:`refuse` wrote for this id; ``None`` if there is no such object."""
 
-    def refuse(self, file_id: str, refusal: Mapping[str, Any]) -> None:
-        """Write down why it is refused, unless that is written already."""
+    def refuse(self, file_id: str, problem: Mapping[str, Any], /) -> None:
+        """Write the reason of a refusal. A reason that is already written stays."""
 
 
 def part_bytes(size: int) -> int:
-    """How large parts should be for a file of that size, so that :data:`MAX_PARTS` suffice."""
-    needed = -(-size // MAX_PARTS)
-    return max(PART_BYTES, -(-needed // MIB) * MIB)
+    """Return the recommended size of a part, in bytes, so that :data:`MAX_PARTS` parts are enough.
+
+    :param size: of the whole file, in bytes.
+    """
+    return max(PART_BYTES, ceil_div(ceil_div(size, MAX_PARTS), MIB) * MIB)
 
 
-def dump_refusal(refusal: Mapping[str, Any]) -> bytes:
-    return json.dumps(refusal, ensure_ascii=False).encode()
+def dump_refusal(problem: Mapping[str, Any]) -> bytes:
+    """Return a problem object as JSON in UTF-8."""
+    return json.dumps(problem, ensure_ascii=False).encode()

@@ -6,6 +6,7 @@ import re
 import string
 import time
 import uuid
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
@@ -16,6 +17,7 @@ from ..logs import logger
 from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem, StorageUnavailable, TypeNotAllowed
 from ..services import current_services
 from ..storage import is_key
+from ..storage.deadline import REQUEST_SECONDS, deadline
 from . import responses
 from .security_headers import security_headers
 
@@ -44,6 +46,8 @@ PAGE_POLICY = (
 def register(app: Flask) -> None:
     """Add the hooks to an app."""
     app.before_request(_begin)
+    app.before_request(_set_deadline)
+    app.teardown_request(_end_deadline)
     app.after_request(_end)
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_exception)
@@ -69,6 +73,18 @@ def _encode_query() -> None:
     are not UTF-8."""
     if not request.query_string.isascii():
         request.query_string = quote_from_bytes(request.query_string, safe=string.punctuation).encode()
+
+
+def _set_deadline() -> None:
+    """Set the deadline of the request, where a gateway waits for the response."""
+    if current_services().settings.on_lambda:
+        g.deadline = ExitStack()
+        g.deadline.enter_context(deadline(seconds=REQUEST_SECONDS))
+
+
+def _end_deadline(_error: BaseException | None) -> None:
+    if "deadline" in g:
+        g.deadline.close()
 
 
 def _problem(problem: Problem) -> Response:

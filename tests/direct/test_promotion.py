@@ -25,12 +25,14 @@ from handler.intake import Intake
 from handler.problems import Forbidden, InternalError, StorageUnavailable, UploadIncomplete, UploadNotFound
 from handler.storage import direct as direct_module
 from handler.storage import new_id
-from handler.storage.direct import Declaration, Gone, PresignedPost, UploadedPart
-from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
+from handler.storage.direct import Declaration, Deleted, Gone, PresignedPost, Refused, Stored, UploadedPart
+from handler.storage.folder.direct import LocalDirectUploads
 from handler.storage.folder.durable import locked
 from handler.storage.folder.files import LocalStorage
-from handler.storage.s3 import direct as s3_direct_module
-from handler.storage.s3.direct import SECRET_SECONDS, S3Incoming
+from handler.storage.folder.incoming import LocalIncoming
+from handler.storage.s3 import copy as s3_copy_module
+from handler.storage.s3.copy import S3Incoming
+from handler.storage.s3.direct import SECRET_SECONDS
 
 from ..conftest import BUCKET
 from ..support import samples
@@ -168,7 +170,7 @@ def test_a_second_judge_that_was_held_up(
         assert verdict.file.id == file_id
         assert stored(direct, file_id) == b"good"
     else:
-        assert (verdict.file, verdict.refusal) == (None, None)
+        assert verdict == Deleted()
         assert visible(stored_keys) == []
 
 
@@ -177,7 +179,7 @@ def before_the_file_is_there(
 ) -> None:
     """Do something once: when a file is copied, and just before it could be found."""
     if kind == "folder":
-        where = "handler.storage.folder.direct.locked"
+        where = "handler.storage.folder.incoming.locked"
 
         def late(directory: Path) -> Any:
             monkeypatch.setattr(where, locked)
@@ -215,7 +217,7 @@ def test_a_file_deleted_while_a_second_judge_has_copied_it_already(
 
     before_the_file_is_there(direct, monkeypatch, kind, store_and_delete)
     verdict = judge(direct, file_id)
-    assert (verdict.file, verdict.refusal) == (None, None)
+    assert verdict == Deleted()
     assert visible(stored_keys) == []
 
 
@@ -257,7 +259,7 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
                 judge(direct, form["id"])
     monkeypatch.setattr(storage.client, "_make_api_call", call if killed else late)
     verdict = judge(direct, form["id"])  # when it was killed, its event comes again
-    assert (verdict.file, verdict.refusal) == (None, None)
+    assert verdict == Deleted()
     assert visible(stored_keys) == []
     problem(direct.status(form["id"]), 404, "not-found")
 
@@ -405,7 +407,7 @@ def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
     assert versions_of(s3, destination, file_id) == [one, three, four]
     verdict = promotion.promote(file_id, version=one)
     assert verdict is not None
-    assert verdict.file is not None
+    assert isinstance(verdict, Stored)
     assert versions_of(s3, destination, file_id) == [three, four]
 
 
@@ -449,7 +451,7 @@ def test_hashing_stops_when_somebody_else_has_decided(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, *, discards: bool
 ) -> None:
     """The other function removes what came in; or it is killed before that, and the file is there."""
-    monkeypatch.setattr(s3_direct_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(s3_copy_module, "CHUNK_BYTES", 1)
     data = b"x" * 100
     file_id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})
     uploads = direct.client.application.extensions["services"].direct_uploads
@@ -469,13 +471,13 @@ def test_hashing_stops_when_somebody_else_has_decided(
     with monkeypatch.context() as patch:
         patch.setattr(S3Incoming, "read", overtaken)
         assert judge(direct, file_id).file.sha256 == hashlib.sha256(data).hexdigest()
-    assert reads == (10 if discards else s3_direct_module.CHUNKS_PER_LOOK)
+    assert reads == (10 if discards else s3_copy_module.CHUNKS_PER_LOOK)
 
 
 @ON_S3
 def test_slower_copy_stops_at_its_next_part(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
-    monkeypatch.setattr(s3_direct_module, "COPIES_AT_ONCE", 1)
+    monkeypatch.setattr(s3_copy_module, "COPIES_AT_ONCE", 1)
     large = samples.png(26 * MIB)
     upload = direct.begun("a.png", size=len(large), partSize=26 * MIB)
     direct.put(upload, 1, large)
@@ -589,7 +591,7 @@ def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
 def test_what_takes_too_long_is_judged_by_the_event(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setitem(direct.client.application.config, "HURRY", True)
+    monkeypatch.setitem(direct.client.application.config, "GATEWAY_WAITS", True)
     monkeypatch.setattr("handler.direct.promotion.COPIED_IN_TIME_BYTES", 4)
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
@@ -606,7 +608,7 @@ def test_what_takes_too_long_is_judged_by_the_event(
 
 
 def test_what_has_to_be_read_takes_longer(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(direct.client.application.config, "HURRY", True)
+    monkeypatch.setitem(direct.client.application.config, "GATEWAY_WAITS", True)
     monkeypatch.setattr("handler.direct.promotion.READ_IN_TIME_BYTES", 4)
     assert direct.send("a.txt", b"bytes").status_code == 200
     assert direct.send("a.txt", b"bytes", sha256=hashlib.sha256(b"bytes").hexdigest()).status_code == 202
@@ -668,7 +670,7 @@ def test_a_key_that_is_deleted_is_soon_good_nowhere(
     s3.delete_object(Bucket=destination["UPLOAD_BUCKET"], Key="secrets/upload-ids")
     now = time.time() + SECRET_SECONDS
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(s3_direct_module, "time", SimpleNamespace(time=lambda: now))
+        patch.setattr("handler.storage.s3.direct.time", SimpleNamespace(time=lambda: now))
         for function in (one, other):
             problem(function.parts(upload), 404, "upload-not-found")
         assert other.parts(one.begun("a.txt")).status_code == 200
@@ -791,7 +793,7 @@ def test_s3_fails_at_any_call(
             assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"good"
         verdict = judge(direct, file_id)
         if data == SCRIPT:
-            assert verdict.refusal["type"].endswith("content-mismatch")
+            assert verdict.problem["type"].endswith("content-mismatch")
         else:
             assert verdict.file.id == file_id
             assert stored(direct, file_id) == b"good"
@@ -1088,9 +1090,9 @@ def test_the_disk_or_the_process_fails_at_any_step(
         verdict = promotion.promote(file_id)
         assert verdict is not None
         if data == SCRIPT:
-            assert verdict.refusal is not None
+            assert isinstance(verdict, Refused)
         else:
-            assert verdict.file is not None
+            assert isinstance(verdict, Stored)
             assert (root / verdict.file.key).read_bytes() == b"good"
         assert not (root / "incoming" / f"{file_id}.complete").exists()
         if steps.steps <= at:
@@ -1248,7 +1250,7 @@ def test_parts_left_by_a_killed_completion_count_no_more(
 def sent_form(folder: LocalDirectUploads, form: PresignedPost, data: bytes) -> bool:
     """Send a form; ``False`` if it was sent before."""
     try:
-        folder.take_form(key=form.fields["key"], policy=form.fields["policy"], chunks=[data])
+        folder.take_post(key=form.fields["key"], policy=form.fields["policy"], chunks=[data])
     except Forbidden:
         return False
     return True

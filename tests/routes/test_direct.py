@@ -331,7 +331,7 @@ def test_aborting_completed_upload_without_a_verdict_is_rejected(
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     with monkeypatch.context() as patch:
-        patch.setitem(direct.client.application.config, "HURRY", True)
+        patch.setitem(direct.client.application.config, "GATEWAY_WAITS", True)
         patch.setattr("handler.direct.promotion.COPIED_IN_TIME_BYTES", 4)
         assert direct.complete(upload).status_code == 202
     problem(direct.abort(upload), 404, "upload-not-found")
@@ -412,12 +412,12 @@ def test_status_during_completion_is_stored(direct: DirectClient, monkeypatch: p
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     uploads = direct.client.application.extensions["services"].direct_uploads
-    begun = uploads.has_multipart_upload
+    has_multipart_upload = uploads.has_multipart_upload
 
     def complete_and_look(file_id: str, upload_id: str) -> bool:
         assert direct.complete(upload).status_code == 200
-        found: bool = begun(file_id, upload_id)
-        return found
+        in_progress: bool = has_multipart_upload(file_id, upload_id)
+        return in_progress
 
     with monkeypatch.context() as patch:
         patch.setattr(uploads, "has_multipart_upload", complete_and_look)

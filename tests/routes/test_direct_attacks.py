@@ -17,8 +17,9 @@ import requests
 
 from handler.direct import upload_ids
 from handler.direct.upload_ids import UploadId
-from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
-from handler.storage.s3.direct import S3Incoming
+from handler.storage.folder.direct import LocalDirectUploads
+from handler.storage.folder.incoming import LocalIncoming
+from handler.storage.s3.copy import S3Incoming
 from handler.web.access import SCOPES
 from handler.web.tokens import mint
 
@@ -492,7 +493,7 @@ def test_upload_id_of_a_form_only_opens_the_status(direct: DirectClient) -> None
 
 def test_an_upload_id_of_another_storage(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
-    signed = upload_ids.sign(UploadId(id=upload["id"], upload="x", max_bytes=10**9), secret=bytes(32))
+    signed = upload_ids.sign(UploadId(id=upload["id"], multipart_id="x", max_bytes=10**9), secret=bytes(32))
     for response in every_call(direct, changed(upload, uploadId=signed)):
         problem(response, 404, "upload-not-found")
 
@@ -549,7 +550,7 @@ def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status:
     known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
     with earlier(age):
         url = direct.client.application.extensions["services"].direct_uploads.part_url(
-            known.id, known.upload, 1, size=None
+            known.id, known.multipart_id, 1, size=None
         )
     url = url if "://" in url else f"http://localhost/{url}"
     assert direct.put_to(url, b"bytes").status == status

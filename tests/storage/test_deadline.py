@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,10 @@ from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, Read
 from handler import intake
 from handler.app import create_app
 from handler.direct.upload_ids import UploadId, sign
-from handler.settings import LAMBDA_MAX_BODY_BYTES, Settings
+from handler.settings import Settings
 from handler.storage import deadline
+from handler.storage.s3.client import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
 from handler.storage.s3.direct import SECRET_BYTES
-from handler.storage.s3.files import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
 
 from ..conftest import BUCKET
 from ..support import samples
@@ -137,12 +138,15 @@ def s3(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> S3:
     return s3
 
 
-def client(**environ: str) -> FlaskClient:
-    return create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, **environ})).test_client()
+def client(*, gateway_waits: bool = True, **environ: str) -> FlaskClient:
+    settings = Settings.from_environ({"UPLOAD_BUCKET": BUCKET, **environ})
+    return create_app(replace(settings, on_lambda=gateway_waits)).test_client()
 
 
-def upload(count: int = 1) -> TestResponse:
-    return client().post("/upload", data={"file": [(io.BytesIO(samples.TEXT), "a.txt") for _ in range(count)]})
+def upload(count: int = 1, *, gateway_waits: bool = True) -> TestResponse:
+    return client(gateway_waits=gateway_waits).post(
+        "/upload", data={"file": [(io.BytesIO(samples.TEXT), "a.txt") for _ in range(count)]}
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 100])
@@ -200,7 +204,7 @@ def test_download_has_a_deadline(s3: S3, clock: Clock, head: str) -> None:
     assert clock.now() < GATEWAY_SECONDS - 2
 
 
-UPLOAD_ID = sign(UploadId(id=ID, upload="u", max_bytes=10**9), secret=bytes(SECRET_BYTES))
+UPLOAD_ID = sign(UploadId(id=ID, multipart_id="u", max_bytes=10**9), secret=bytes(SECRET_BYTES))
 UPLOADS = "/upload/s3/multipart"
 
 
@@ -238,23 +242,46 @@ def test_direct_upload_has_a_deadline(
     assert clock.now() < GATEWAY_SECONDS - 2
 
 
-def test_file_over_the_limit_of_lambda_has_more_time(s3: S3, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "LAMBDA_MAX_BODY_BYTES", LAMBDA_MAX_BODY_BYTES // 2**20)
+def test_without_a_gateway_there_is_no_deadline(s3: S3, clock: Clock) -> None:
     s3.behaviours = {"PUT": s3.is_slow}
-    assert upload(100).status_code == 201
+    assert upload(100, gateway_waits=False).status_code == 201
     assert clock.now() > GATEWAY_SECONDS
 
 
+def test_clean_up_without_a_gateway_has_a_deadline(s3: S3) -> None:
+    s3.behaviours = {"PUT": s3.hangs, "POST": s3.takes_no_connection}
+    assert upload(gateway_waits=False).status_code == 503
+    assert s3.began == ["PUT"] * ATTEMPTS + ["POST"]
+
+
+def test_deadline_ends_with_its_request(s3: S3, clock: Clock) -> None:
+    s3.behaviours = {"HEAD": s3.has_something_there}
+    client().get(f"/files/{ID}/a.txt")
+    clock.wait(1_000_000)
+    assert not deadline.is_set()
+    assert not deadline.expired()
+
+
+def test_extra_time_replaces_an_expired_deadline(clock: Clock) -> None:
+    with deadline.deadline(seconds=5):
+        clock.wait(6)
+        with deadline.extra_time(seconds=1):
+            assert not deadline.expired()
+            clock.wait(1)
+            assert deadline.expired()
+        assert deadline.expired()
+
+
 def test_an_earlier_deadline_stays(clock: Clock) -> None:
-    with deadline.nothing_new_after(5):
-        with deadline.nothing_new_after(9):
+    with deadline.deadline(seconds=5):
+        with deadline.deadline(seconds=9):
             clock.wait(5)
-            assert deadline.is_over()
-        with deadline.nothing_new_after(1):
-            assert deadline.is_over()
-    assert not deadline.is_over()
+            assert deadline.expired()
+        with deadline.deadline(seconds=1):
+            assert deadline.expired()
+    assert not deadline.expired()
 
 
 def test_outside_a_request_there_is_no_deadline(clock: Clock) -> None:
     clock.wait(1_000_000)
-    assert not deadline.is_over()
+    assert not deadline.expired()

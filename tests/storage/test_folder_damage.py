@@ -17,9 +17,10 @@ from handler.problems import StorageUnavailable, UploadIncomplete, UploadNotFoun
 from handler.storage import new_id
 from handler.storage.direct import Declaration, Gone
 from handler.storage.folder import durable
-from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
+from handler.storage.folder.direct import LocalDirectUploads
 from handler.storage.folder.durable import copy_file, make_directory
 from handler.storage.folder.files import LocalStorage, LocalWriter
+from handler.storage.folder.incoming import LocalIncoming
 
 from ..support.direct_client import MIB, SCRIPT, DirectClient, content_of, earlier, formed, stored
 from ..support.folder_uploads import begun, part_ticket

@@ -14,7 +14,7 @@ from handler.app import create_app
 from handler.problems import StorageUnavailable
 from handler.settings import Settings
 from handler.storage.folder.errors import disk_errors
-from handler.storage.s3.files import s3_errors
+from handler.storage.s3.client import s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -15,7 +15,7 @@ import pytest
 from handler.app import create_app
 from handler.problems import StorageUnavailable
 from handler.settings import Settings
-from handler.storage.folder.direct import LocalIncoming
+from handler.storage.folder.incoming import LocalIncoming
 
 from ..conftest import BufferedClient
 from ..support.direct_client import DirectClient, formed

@@ -20,7 +20,8 @@ from handler.app import create_app
 from handler.problems import StorageUnavailable
 from handler.settings import Settings
 from handler.storage.s3 import files as s3_module
-from handler.storage.s3.files import MEMORY_BYTES, S3Storage, make_client, require_s3, s3_errors
+from handler.storage.s3.client import make_client, require_s3, s3_errors
+from handler.storage.s3.files import MEMORY_BYTES, S3Storage
 
 from ..conftest import BUCKET
 from ..support import fake_s3, samples
@@ -212,7 +213,7 @@ def test_response_that_s3_did_not_send_is_rejected(
             require_s3(response, *member)
 
 
-@pytest.mark.parametrize("module", ["files", "direct"])
+@pytest.mark.parametrize("module", ["files", "direct", "copy"])
 def test_every_response_of_s3_is_checked(module: str) -> None:
     """In each function that calls S3, apart from signing, there is a ``require_s3`` for each call."""
     path = Path(s3_module.__file__).with_name(f"{module}.py")

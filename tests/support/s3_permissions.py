@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from handler.storage.s3 import direct as s3_direct
 from handler.storage.s3 import files as s3
-from handler.storage.s3.files import make_client
+from handler.storage.s3.client import make_client
 
 from .template import RESOURCES
 

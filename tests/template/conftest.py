@@ -31,7 +31,7 @@ def record(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Record
 
     def record() -> Recorder:
         recorder = Recorder()
-        monkeypatch.setattr("handler.storage.s3.files.make_client", recorder.make_client)
+        monkeypatch.setattr("handler.storage.s3.client.make_client", recorder.make_client)
         return recorder
 
     return record

@@ -1,92 +1,87 @@
-"""Bytes that clients send straight to a folder: what S3 does for a bucket, done here.
+"""Direct uploads to a folder. This module does the work of S3 for a folder.
 
 ::
 
-    incoming/<id>/              an upload in parts: declaration.json, and <number>.<etag>.<size> for each part
-    incoming/<id>.complete/     the same after it was completed: nothing can be added
-    refused/<id>.json           why an upload was refused
-    judged/<id>                 there was a verdict: this outlives a deleted file, as a bucket's delete marker does
-    secret                      the key that upload ids and URLs are signed with
+    incoming/<id>/              an upload in parts (``incoming.py``)
+    incoming/<id>.complete/     the same upload after its completion: nothing can be added
+    refused/<id>.json           the reason of a refusal
+    judged/<id>                 marks a verdict, and outlives a deleted file, as a delete marker in a bucket does
+    secret                      the key that signs upload ids and URLs
 
-Parts are written in ``tmp/`` and renamed into the upload's directory; nothing is ever written twice. Completing an
-upload links its parts into another directory, where no late part can take their places.
+Parts are written in ``tmp/`` and renamed into the directory of the upload. Nothing is ever written twice. A completion
+links the parts into another directory, where a late part cannot replace them.
 
-Every file and every directory entry is synced before the request is answered, so a power loss takes nothing back. A
-part whose size is not the one in its name has not arrived: the disk is damaged, or an earlier version stored the part.
+Every file and every directory entry is synced before the request gets its response, so a power loss reverts nothing.
 
-An upload exists while its declaration is there. Removing an upload begins with the declaration, and only removes: that
-works on a full disk. The declaration is therefore looked for *after* its parts are listed, because a list that was made
-while they were being removed is not whole.
+An upload exists while its declaration is there. To remove an upload, the declaration is deleted first, and nothing is
+written: that works on a full disk. So the declaration is read *after* the parts are listed. A list that was made during
+a removal may be incomplete.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
-import re
 import secrets
 import shutil
 import tempfile
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from itertools import accumulate
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from itsdangerous import BadSignature
 
-from ...problems import AlreadyExists, FileTooLarge, Forbidden, UploadIncomplete, UploadNotFound, from_dict
-from ...signing import TimedSigner
-from .. import StoredFile
+from ...problems import Forbidden, UploadIncomplete, UploadNotFound, from_dict
+from ...signing import TimedSigner, timed_signer
 from ..direct import (
     MAX_PART_BYTES,
-    MIB,
     MIN_PART_BYTES,
     Declaration,
+    Deleted,
     Gone,
     PresignedPost,
+    Refused,
+    Stored,
     UploadedPart,
     Verdict,
     dump_refusal,
 )
-from .durable import (
-    locked,
-    log_damaged,
-    make_directory,
-    read_object,
-    read_record,
-    sync_directory,
-    sync_file,
-    write_new,
-)
+from .durable import locked, log_damaged, make_directory, read_object, sync_directory, write_new
 from .errors import disk_errors
-from .files import LocalStorage, LocalWriter, entries, last_written
+from .files import LocalStorage, entries, last_written
+from .incoming import (
+    DECLARATION,
+    ArrivedParts,
+    LocalIncoming,
+    arrived_parts,
+    gone_if_missing,
+    mark_judged,
+    part_name,
+    read_declaration,
+    write_chunks,
+    write_declaration,
+)
 
 RECEIVER = "upload/s3/incoming"
-"""Where this endpoint itself takes the bytes, relative to its root."""
+"""The path at which this endpoint itself takes the bytes, relative to its root."""
 URL_SECONDS = 60 * 60
+"""How long a URL or a form is valid."""
 INCOMING_STALE_SECONDS = 24 * 60 * 60
+"""The age at which an unfinished upload is deleted."""
 REFUSED_STALE_SECONDS = 7 * 24 * 60 * 60
+"""The age at which the reason of a refusal is deleted."""
 SWEEP_SECONDS = 60 * 60
-CHUNK_BYTES = MIB
-DECLARATION = "declaration.json"
+"""The time between two sweeps."""
 SECRET_BYTES = 32
-
-_PART = re.compile(r"([0-9]{1,5})\.([0-9a-f]{32})(?:\.([0-9]{1,20}))?")
-"""The name of a part. Earlier versions wrote no size."""
-_CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
-"""Errors of ``link(2)`` on file systems without hard links, or for a file with too many."""
 
 
 class LocalDirectUploads:
-    """Bytes that clients send to a folder by way of this endpoint's own URLs.
+    """Direct uploads to a folder, through this endpoint's own URLs.
 
-    :param storage: where the files that passed are kept.
+    :param storage: the storage of the checked files, in the same folder.
     """
 
     def __init__(self, storage: LocalStorage) -> None:
@@ -102,12 +97,12 @@ class LocalDirectUploads:
         with disk_errors():
             secret = self._read_secret()
             if secret is None:
-                with locked(self._folder):  # of two servers one makes it
+                with locked(self._folder):  # only one of two servers makes a secret
                     secret = self._read_secret() or self._make_secret()
             return secret
 
     def _read_secret(self) -> bytes | None:
-        """The key, unless it is missing or damaged: an empty one would let anyone sign."""
+        """Return the key; ``None`` if it is missing or damaged. With an empty key anyone could sign."""
         try:
             secret = (self._folder / "secret").read_bytes()
         except FileNotFoundError:
@@ -121,55 +116,57 @@ class LocalDirectUploads:
         secret = secrets.token_bytes(SECRET_BYTES)
         with self._new_directory() as directory:
             write_new(directory / "secret", secret, mode=0o600)
-            (directory / "secret").replace(self._folder / "secret")  # all of it at once
+            (directory / "secret").replace(self._folder / "secret")  # the whole file at once
         sync_directory(self._folder)
         return secret
 
     def origins(self) -> list[str]:
-        return []  # the endpoint itself takes them
+        return []  # the endpoint itself takes the bytes
 
-    def begin(self, file_id: str, declaration: Declaration) -> str:
+    def begin(self, file_id: str, declaration: Declaration, /) -> str:
         with disk_errors(), self._new_directory() as directory:
             self._sweep()
-            _write_declaration(directory, declaration)
+            write_declaration(directory, declaration)
             sync_directory(directory)
             directory.rename(self._open(file_id))
             sync_directory(self._folder / "incoming")
         return file_id
 
-    def has_multipart_upload(self, file_id: str, upload: str) -> bool:  # noqa: ARG002
+    def has_multipart_upload(self, file_id: str, _multipart_id: str, /) -> bool:
         with disk_errors():
             return self._takes_parts(file_id)
 
     def _takes_parts(self, file_id: str) -> bool:
-        """Whether an upload is under way. A killed process may have completed it and left its parts, which count no
-        more."""
-        return _declaration(self._open(file_id)) is not None and not self.arrived(file_id)
+        """Return whether an upload is in progress. A killed process may have completed the upload and left its parts.
+        Such parts no longer count."""
+        return read_declaration(self._open(file_id)) is not None and not self.arrived(file_id)
 
-    def arrived(self, file_id: str) -> bool:
+    def arrived(self, file_id: str, /) -> bool:
         return self.open_incoming(file_id) is not None
 
-    def part_url(self, file_id: str, upload: str, number: int, *, size: int | None) -> str:  # noqa: ARG002
+    def part_url(self, file_id: str, _multipart_id: str, number: int, /, *, size: int | None) -> str:
         return f"{RECEIVER}/{self._tickets().sign(['part', file_id, number, size])}"
 
-    def parts(self, file_id: str, upload: str) -> list[UploadedPart]:  # noqa: ARG002
-        return self._arrived(file_id).whole
+    def parts(self, file_id: str, _multipart_id: str, /) -> list[UploadedPart]:
+        return self._arrived_parts(file_id).whole
 
-    def _arrived(self, file_id: str) -> _Arrived:
+    def _arrived_parts(self, file_id: str) -> ArrivedParts:
         """:raises UploadNotFound: there is no such upload, or it is being removed."""
         with disk_errors(), _not_found_if_missing():
-            arrived = _arrived(self._open(file_id))
+            arrived = arrived_parts(self._open(file_id))
             if not self._takes_parts(file_id):
                 raise UploadNotFound()
             return arrived
 
-    def complete(self, file_id: str, upload: str, parts: Sequence[UploadedPart]) -> None:  # noqa: ARG002
+    def complete(self, file_id: str, _multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
         if any(part.size < MIN_PART_BYTES for part in parts[:-1]):
-            raise UploadIncomplete(f"A part is smaller than {MIN_PART_BYTES:,} bytes, and only the last one may be.")
-        if damaged := self._arrived(file_id).damaged:
+            raise UploadIncomplete(
+                f"A part is smaller than {MIN_PART_BYTES:,} bytes. Only the last part may be smaller."
+            )
+        if damaged := self._arrived_parts(file_id).damaged:
             numbers = ", ".join(map(str, damaged[:10]))
             raise UploadIncomplete(f"Some parts are damaged on the disk. Send them again: {numbers}.")
-        # The lock lets either this or an abort take the upload, so that an aborted one is never stored.
+        # The lock lets either this completion or an abort take the upload, so an aborted upload is never stored.
         with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(file_id)):
             os.link(self._open(file_id) / DECLARATION, directory / DECLARATION)
             for part in parts:
@@ -178,16 +175,18 @@ class LocalDirectUploads:
             self._remove(self._open(file_id))
 
     def _close(self, file_id: str, directory: Path) -> None:
-        """Make a directory the completed upload of that id, durably, unless there is one already, which is whole. The
-        caller holds a lock that keeps others from doing the same."""
+        """Make a directory the completed upload of an id, durably. A whole completed upload that exists stays.
+
+        The caller holds a lock, so that no other thread or server does the same.
+        """
         sync_directory(directory)
-        if self.open_incoming(file_id) is None:  # nothing has come in, or it is damaged
+        if self.open_incoming(file_id) is None:  # nothing has arrived, or it is damaged
             self._remove(self._closed(file_id))
         _rename_unless_taken(directory, self._closed(file_id))
         sync_directory(self._folder / "incoming")
 
     def _link_part(self, file_id: str, part: UploadedPart, directory: Path) -> None:
-        name = _name(part)
+        name = part_name(part)
         try:
             os.link(self._open(file_id) / name, directory / name)
         except FileNotFoundError:
@@ -195,11 +194,11 @@ class LocalDirectUploads:
                 raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
             raise
 
-    def abort(self, file_id: str, upload: str) -> None:  # noqa: ARG002
+    def abort(self, file_id: str, _multipart_id: str, /) -> None:
         with disk_errors(), suppress(FileNotFoundError), locked(self._open(file_id)):
             self._remove(self._open(file_id))
 
-    def presigned_post(self, file_id: str, declaration: Declaration) -> PresignedPost:
+    def presigned_post(self, file_id: str, declaration: Declaration, /) -> PresignedPost:
         with disk_errors():
             self._sweep()
         return PresignedPost(
@@ -210,12 +209,12 @@ class LocalDirectUploads:
             },
         )
 
-    def open_incoming(self, file_id: str, version: str | None = None) -> LocalIncoming | None:  # noqa: ARG002
+    def open_incoming(self, file_id: str, _version: str | None = None, /) -> LocalIncoming | None:
         directory = self._closed(file_id)
         try:
-            with disk_errors(), _gone_if_missing():
-                arrived = _arrived(directory)
-                declaration = _declaration(directory)
+            with disk_errors(), gone_if_missing():
+                arrived = arrived_parts(directory)
+                declaration = read_declaration(directory)
         except Gone:
             return None
         if declaration is None:
@@ -231,107 +230,115 @@ class LocalDirectUploads:
             judged=self._judged(file_id),
         )
 
-    def discard(self, file_id: str, version: str | None = None) -> None:  # noqa: ARG002
+    def discard(self, file_id: str, _version: str | None = None, /) -> None:
         with disk_errors():
             if self._closed(file_id).exists():
-                _mark_judged(self._judged(file_id))  # a verdict that was interrupted may have left this out
-                self._remove(self._open(file_id))  # a completion that was interrupted may have left it
+                mark_judged(self._judged(file_id))  # an interrupted verdict may have left no mark
+                self._remove(self._open(file_id))  # an interrupted completion may have left it
                 self._remove(self._closed(file_id))
 
-    def end_copies(self, file_id: str) -> None:
-        pass  # they take turns, and the next one finds the verdict
+    def end_copies(self, _file_id: str, /) -> None:
+        pass  # copies take turns, and the next copy finds the verdict
 
-    def find_verdict(self, file_id: str) -> Verdict | None:
+    def find_verdict(self, file_id: str, /) -> Verdict | None:
         with disk_errors():
             for path in entries(self._folder / "files" / file_id):
                 if file := self._storage.find(file_id, path.name):
-                    return Verdict(file=file)
-            if refusal := _read_refusal(self._refusal_path(file_id)):
-                return Verdict(refusal=refusal)
-            return Verdict() if self._judged(file_id).exists() else None
+                    return Stored(file)
+            if problem := _read_refusal(self._refusal_path(file_id)):
+                return Refused(problem)
+            return Deleted() if self._judged(file_id).exists() else None
 
-    def refusal(self, file_id: str) -> Mapping[str, Any] | None:
+    def refusal(self, file_id: str, /) -> Mapping[str, Any] | None:
         with disk_errors():
             return _read_refusal(self._refusal_path(file_id))
 
-    def refuse(self, file_id: str, refusal: Mapping[str, Any]) -> None:
+    def refuse(self, file_id: str, problem: Mapping[str, Any], /) -> None:
         with disk_errors(), self._new_directory() as directory:
             written = directory / "refusal"
-            write_new(written, dump_refusal(refusal))
+            write_new(written, dump_refusal(problem))
             try:
                 os.link(written, self._refusal_path(file_id))
             except FileExistsError:
-                if _read_refusal(self._refusal_path(file_id)) is None:  # a damaged one is no verdict
+                if _read_refusal(self._refusal_path(file_id)) is None:  # a damaged refusal does not count
                     written.replace(self._refusal_path(file_id))
             sync_directory(self._folder / "refused")
-            _mark_judged(self._judged(file_id))
+            mark_judged(self._judged(file_id))
 
-    # What S3 does at the URLs that it is asked for.
+    # The methods below do the work of S3 at its presigned URLs.
 
     def take_part(self, ticket: str, chunks: Iterable[bytes]) -> str:
-        """Take what was sent to the URL of a part.
+        """Take a part that was sent to its URL.
 
-        :returns: its ETag.
-        :raises Forbidden: the URL is not one of ours, or has expired, or it is for a part of another length.
-        :raises FileTooLarge: no part may be that large.
+        :param ticket: the signed end of the URL.
+        :returns: the ETag of the part.
+        :raises Forbidden: the URL is not ours, or has expired, or is for a part of another length.
+        :raises FileTooLarge: the part is larger than a part may be.
         :raises UploadNotFound: the upload has ended.
         """
         file_id, number, size = self._read_ticket(ticket, "part")
         if not self.has_multipart_upload(file_id, file_id):
             raise UploadNotFound()
         with disk_errors(), self._new_directory() as directory:
-            etag, arrived = _write(directory / "data", chunks, most=MAX_PART_BYTES if size is None else size)
+            etag, arrived = write_chunks(directory / "data", chunks, maximum=MAX_PART_BYTES if size is None else size)
             if size is not None and arrived != size:
                 raise Forbidden(f"This URL is for a part of {size:,} bytes.")
-            name = _name(UploadedPart(number=number, etag=etag, size=arrived))
+            name = part_name(UploadedPart(number=number, etag=etag, size=arrived))
             with _not_found_if_missing():
-                # Those from before, and not one that comes in at the same moment: each would remove the other.
+                # Only earlier parts. Two parts that arrive at the same moment would otherwise remove each other.
                 others = [path for path in self._open(file_id).glob(f"{number}.*") if path.name != name]
                 (directory / "data").rename(self._open(file_id) / name)
                 for other in others:
                     other.unlink(missing_ok=True)
                 sync_directory(self._open(file_id))
-            if not self.has_multipart_upload(file_id, file_id):  # it was removed meanwhile, and this part would be left
+            if not self.has_multipart_upload(file_id, file_id):  # removed meanwhile, so this part would stay
                 self._remove(self._open(file_id))
                 raise UploadNotFound()
         return etag
 
-    def take_form(self, *, key: str, policy: str, chunks: Iterable[bytes]) -> tuple[str, str]:
-        """Take what was sent with a form.
+    def take_post(self, *, key: str, policy: str, chunks: Iterable[bytes]) -> tuple[str, str]:
+        """Take a file that was sent with a presigned form.
 
-        :returns: the id of the file that it is to become, and the ETag.
-        :raises Forbidden: the form is not one of ours, was changed or sent before, or has expired.
-        :raises FileTooLarge: the file is larger than was agreed.
+        :param key: the form's ``key`` field.
+        :param policy: the form's ``policy`` field, which is signed.
+        :returns: the id of the file, and its ETag.
+        :raises Forbidden: the form is not ours, was changed or sent before, or has expired.
+        :raises FileTooLarge: the file is larger than declared.
         """
-        file_id, declared = self._read_ticket(policy, "form")
-        declaration = Declaration(**declared)
+        file_id, members = self._read_ticket(policy, "form")
+        declaration = Declaration(**members)
         if key != f"incoming/{file_id}":
-            raise Forbidden("The form was changed: it is for another key.")
+            raise Forbidden("The form was changed: its 'policy' is for another key.")
         with disk_errors(), self._new_directory() as directory:
-            etag, size = _write(directory / "data", chunks, most=declaration.max_bytes)
-            (directory / "data").rename(directory / _name(UploadedPart(number=1, etag=etag, size=size)))
-            _write_declaration(directory, declaration)
-            with locked(self._folder / "incoming"):  # of two that are sent at once only one is taken
-                # In this order: a verdict is noted before the file that was judged is removed.
+            etag, size = write_chunks(directory / "data", chunks, maximum=declaration.max_bytes)
+            (directory / "data").rename(directory / part_name(UploadedPart(number=1, etag=etag, size=size)))
+            write_declaration(directory, declaration)
+            with locked(self._folder / "incoming"):  # of two concurrent forms only one is accepted
+                # In this order: a verdict is recorded before the bytes are removed.
                 if self.open_incoming(file_id) is not None or self._judged(file_id).exists():
-                    raise Forbidden("This form was sent before. Ask for another one.")
+                    raise Forbidden("This form was sent before. Request a new one.")
                 self._close(file_id, directory)
         return file_id, etag
 
     def _read_ticket(self, ticket: str, kind: str) -> list[Any]:
+        """Return the values of a ticket that :meth:`part_url` or :meth:`presigned_post` signed.
+
+        :param kind: ``part`` or ``form``.
+        :raises Forbidden: the ticket is not ours, has expired, or is of another kind.
+        """
+        signed_kind: object
+        values: list[Any]
         try:
-            found: object
-            rest: list[Any]
-            found, *rest = self._tickets().verify(ticket, max_seconds=URL_SECONDS)
+            signed_kind, *values = self._tickets().verify(ticket, max_seconds=URL_SECONDS)
         except (BadSignature, TypeError, ValueError):
-            found, rest = None, []
-        if found != kind:
-            raise Forbidden("This URL or form is not one of ours, or it has expired. Ask for a new one.")
-        return rest
+            signed_kind, values = None, []
+        if signed_kind != kind:
+            raise Forbidden("This URL or form is invalid, or it has expired. Request a new one.")
+        return values
 
     @contextmanager
     def _new_directory(self) -> Iterator[Path]:
-        """A directory in ``tmp/``. It may be renamed to elsewhere; what is left of it goes."""
+        """Make a directory in ``tmp/``. The caller may rename it. The rest of it is removed in the end."""
         directory = Path(tempfile.mkdtemp(dir=self._folder / "tmp"))
         try:
             yield directory
@@ -351,202 +358,64 @@ class LocalDirectUploads:
         return self._folder / "judged" / file_id
 
     def _remove(self, upload: Path) -> None:
-        """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed: a
-        full disk must not prevent it."""
+        """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed, so
+        this works on a full disk."""
         try:
             (upload / DECLARATION).unlink(missing_ok=True)
             sync_directory(upload)
         except FileNotFoundError:
             return
-        shutil.rmtree(upload, ignore_errors=True)  # a part may come in at this moment; the next sweep removes it
+        shutil.rmtree(upload, ignore_errors=True)  # a part may arrive now; the next sweep removes it
 
     def _tickets(self) -> TimedSigner:
-        return TimedSigner(self.secret(), purpose="url")
+        return timed_signer(self.secret(), purpose="url")
 
     def _sweep(self) -> None:
-        """Remove what was never completed, and old refusals: now and then, as a bucket's lifecycle rules do."""
+        """Remove unfinished uploads and old refusals, at most once an hour, as the lifecycle rules of a bucket do."""
         now = time.time()
         if now < self._swept + SWEEP_SECONDS:
             return
         self._swept = now
-        self._storage.sweep()  # what it found at its start may have been too young
-        for place, seconds in (
+        self._storage.sweep()  # at its start the remains may have been too young
+        for name, seconds in (
             ("incoming", INCOMING_STALE_SECONDS),
             ("judged", INCOMING_STALE_SECONDS),
             ("refused", REFUSED_STALE_SECONDS),
         ):
-            for path in (self._folder / place).iterdir():
+            for path in (self._folder / name).iterdir():
                 with suppress(FileNotFoundError):  # another server on this folder was faster
                     if last_written(path) < now - seconds:
                         self._remove(path) if path.is_dir() else path.unlink()
 
     def _finish_interrupted_removals(self) -> None:
-        """Remove uploads that a killed process was removing, and those whose file it had stored: otherwise that file
-        would come back after it is deleted."""
+        """Remove uploads that a killed process was removing, and uploads whose file the process had stored. Otherwise
+        such a file would come back after it is deleted."""
         for path in (self._folder / "incoming").iterdir():
             if not path.is_dir():
                 continue
             is_stored = path.suffix == ".complete" and (self._folder / "files" / path.stem).exists()
             if is_stored:
-                with suppress(OSError):  # a full disk has room for no mark, and must not prevent a start
-                    _mark_judged(self._judged(path.stem))
+                with suppress(OSError):  # a full disk has no room for the mark, and must not prevent a start
+                    mark_judged(self._judged(path.stem))
             if is_stored or not (path / DECLARATION).exists():
                 self._remove(path)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocalIncoming:
-    """The parts of a completed upload, one after the other.
-
-    :param directory: where they are.
-    :param judged: the file that says that there is a verdict.
-    """
-
-    directory: Path
-    declaration: Declaration
-    parts: list[UploadedPart]
-    storage: LocalStorage
-    judged: Path
-    version: str = ""  # a form is taken once, so there is only one
-
-    @property
-    def size(self) -> int:
-        return sum(part.size for part in self.parts)
-
-    def read(self, offset: int, length: int, /) -> bytes:
-        ends = list(accumulate(part.size for part in self.parts))
-        index = bisect_right(ends, offset)
-        skipped = offset - (ends[index - 1] if index else 0)
-        found = b""
-        for part in self.parts[index:]:
-            with disk_errors(), _gone_if_missing(), self._path(part).open("rb") as file:
-                file.seek(skipped)
-                found += file.read(length - len(found))
-            if len(found) >= length:
-                break
-            skipped = 0
-        return found
-
-    def chunks(self) -> Iterator[bytes]:
-        for part in self.parts:
-            with disk_errors(), _gone_if_missing(), self._path(part).open("rb") as file:
-                while data := file.read(CHUNK_BYTES):
-                    if self.judged.exists():  # nobody needs the rest
-                        raise Gone
-                    yield data
-
-    def copy_to_files(self, file: StoredFile, /) -> None:
-        # The lock comes before the copy: of several completions at once only the first copies anything.
-        with disk_errors(), _gone_if_missing(), locked(self.directory):
-            if self.judged.exists():
-                raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
-            self.storage.release(file.id)
-            writer = self._copied()
-            try:
-                writer.commit(file)
-                _mark_judged(self.judged)
-            finally:
-                writer.abort()
-
-    def _copied(self) -> LocalWriter:
-        """Return a writer that holds all bytes. Parts never change, so a single one only gets a second name."""
-        if len(self.parts) == 1:
-            try:
-                return self.storage.open_writer(linked_to=self._path(self.parts[0]))
-            except OSError as error:
-                if error.errno not in _CANNOT_LINK:
-                    raise
-        writer = self.storage.open_writer()
-        try:
-            for part in self.parts:
-                writer.append(self._path(part), size=part.size)
-        except BaseException:
-            writer.abort()
-            raise
-        return writer
-
-    def _path(self, part: UploadedPart) -> Path:
-        return self.directory / _name(part)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Arrived:
-    """The parts in a directory.
-
-    :param whole: by number.
-    :param damaged: numbers of parts of another size than their names say, or of an earlier version, which gave no size.
-    """
-
-    whole: list[UploadedPart]
-    damaged: list[int]
-
-
-def _arrived(directory: Path) -> _Arrived:
-    """Look at each part. If two requests left two parts with one number, the later one counts."""
-    whole: dict[int, UploadedPart] = {}
-    entries = []
-    for path in directory.iterdir():
-        if match := _PART.fullmatch(path.name):
-            with suppress(FileNotFoundError):  # another one has just taken its place
-                entries.append((path.stat(), match))
-    for stat, match in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
-        if match[3] is not None and int(match[3]) == stat.st_size:
-            whole[int(match[1])] = UploadedPart(number=int(match[1]), etag=match[2], size=stat.st_size)
-    damaged = {int(match[1]) for _, match in entries} - whole.keys()
-    return _Arrived(whole=[whole[number] for number in sorted(whole)], damaged=sorted(damaged))
-
-
-def _name(part: UploadedPart) -> str:
-    return f"{part.number}.{part.etag}.{part.size}"
-
-
-def _write(path: Path, chunks: Iterable[bytes], *, most: int) -> tuple[str, int]:
-    """Write a new file, and sync its bytes.
-
-    :returns: the ETag, an MD5 as S3's is, and the size.
-    """
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    with path.open("xb") as file:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > most:
-                raise FileTooLarge(f"No more than {most:,} bytes may be sent here.", max_bytes=most)
-            digest.update(chunk)
-            file.write(chunk)
-        sync_file(file)
-    return digest.hexdigest(), size
-
-
-def _write_declaration(directory: Path, declaration: Declaration) -> None:
-    write_new(directory / DECLARATION, json.dumps(asdict(declaration)).encode())
-
-
-def _declaration(directory: Path) -> Declaration | None:
-    return read_record(directory / DECLARATION, Declaration)
-
-
 def _read_refusal(path: Path) -> Mapping[str, Any] | None:
-    """The problem object that a file holds; ``None`` if the file is missing, or damaged, which is logged."""
-    refusal = read_object(path)
-    if refusal is None:
+    """Return the problem object that a file holds; ``None`` if the file is missing, or damaged, which is logged."""
+    problem = read_object(path)
+    if problem is None:
         return None
     try:
-        from_dict(refusal)
+        from_dict(problem)
     except (LookupError, TypeError, ValueError, AttributeError):
         log_damaged(path)
         return None
-    return refusal
-
-
-def _mark_judged(judged: Path) -> None:
-    """Note durably that there is a verdict."""
-    if not judged.exists():
-        judged.touch()
-    sync_directory(judged.parent)
+    return problem
 
 
 def _rename_unless_taken(directory: Path, target: Path) -> None:
-    """Rename a directory that holds something, unless there is such a one already."""
+    """Rename a directory that is not empty, unless the target exists and is not empty."""
     try:
         directory.rename(target)
     except OSError as error:
@@ -560,11 +429,3 @@ def _not_found_if_missing() -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UploadNotFound() from None
-
-
-@contextmanager
-def _gone_if_missing() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise Gone from None

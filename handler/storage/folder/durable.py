@@ -1,8 +1,8 @@
 """Files that survive a power loss, and records that are checked when they are read.
 
-The system may keep a written file, and a change of a directory's entries, in memory for a minute. Only ``fsync`` brings
+The system may keep a written file, and a change of a directory's entries, in memory for a minute. Only ``fsync`` writes
 each to the disk (POSIX.1-2024, ``fsync()``; Linux ``fsync(2)``: syncing a file does not sync its directory's entry). So
-nothing is answered before the bytes *and* the directories that lead to them are synced.
+no request gets its response before the bytes *and* the directories on their path are synced.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, get_type_hints
 
 from ...logs import logger
+from ...units import MIB
 
 Record = TypeVar("Record")
 
 _CANNOT_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
-"""Errors of ``copy_file_range(2)`` that say only that this kernel, file system or container cannot do it."""
+"""Errors of ``copy_file_range(2)`` on a kernel, file system or container that does not support the call."""
 
 
 def sync_directory(directory: Path) -> None:
     """Make the entries of a directory durable: the files created, renamed or removed in it.
 
-    :raises OSError: the disk failed. A file system that cannot sync directories (EINVAL, EBADF) is not an error:
-        nothing more can be done there.
+    :raises OSError: the disk failed. A file system that cannot sync directories (EINVAL, EBADF) causes no error,
+        because there is no other way to sync.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -42,9 +43,9 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory, and its parents, durably. Nothing happens to those that exist.
+    """Make a directory and its missing parents, durably.
 
-    :raises OSError: one cannot be made.
+    :raises OSError: a directory cannot be made.
     """
     missing = []
     while not directory.is_dir():
@@ -52,17 +53,17 @@ def make_directory(directory: Path) -> None:
         directory = directory.parent
     for made in reversed(missing):
         made.mkdir(exist_ok=True)  # another server may be starting on this folder
-        with suppress(PermissionError):  # a parent can be writable and not readable
+        with suppress(PermissionError):  # a parent may be writable and not readable
             sync_directory(made.parent)
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a file that does not exist yet, and sync its bytes, but not its directory.
+    """Write a new file, and sync its bytes, but not its directory.
 
-    :param mode: its permissions, before the umask.
-    :raises OSError: it exists, or cannot be written.
+    :param mode: the permissions of the file, before the umask.
+    :raises OSError: the file exists, or cannot be written.
     """
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)
         sync_file(file)
 
@@ -89,10 +90,10 @@ def read_record(path: Path, record: type[Record]) -> Record | None:
         return None
     types = get_type_hints(record)
     try:
-        found = record(**values)
-        if all(isinstance(getattr(found, name), type_) for name, type_ in types.items()):
-            return found
-    except TypeError:  # members of other names
+        value = record(**values)
+        if all(isinstance(getattr(value, name), type_) for name, type_ in types.items()):
+            return value
+    except TypeError:  # the members have other names
         pass
     log_damaged(path)
     return None
@@ -116,7 +117,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 
 def log_damaged(path: Path, **more: Any) -> None:
-    """Log that a file or directory is damaged, so that somebody looks at the disk.
+    """Log a damaged file or directory, so that an operator checks the disk.
 
     :param more: further members of the log line.
     """
@@ -125,7 +126,7 @@ def log_damaged(path: Path, **more: Any) -> None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of a directory, among all threads and all servers. The system releases it when a process ends.
+    """Hold the lock of a directory, across all threads and all servers. The system releases it when a process ends.
 
     :raises FileNotFoundError: there is no such directory.
     """
@@ -138,19 +139,19 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def copy_file(source: Path, target: IO[bytes], *, size: int) -> None:
-    """Append a whole file to an open one. The kernel copies where it can: the bytes do not pass through this process,
-    and file systems that can share blocks copy nothing.
+    """Append a whole file to an open file. If possible, the kernel copies: then the bytes do not pass through this
+    process, and a file system that can share blocks copies nothing.
 
-    :param target: flushed, and at its end.
+    :param target: an open file, flushed, and at its end.
     :param size: of the source, in bytes.
     :raises OSError: the source is missing or has another size, or the disk failed.
     """
     with source.open("rb", buffering=0) as file:
         _check_length(source, os.fstat(file.fileno()).st_size, size)
         copied = _copy_in_kernel(file, target, size=size)
-        target.seek(0, os.SEEK_END)  # the kernel moved the position behind Python's back
+        target.seek(0, os.SEEK_END)  # Python does not know that the kernel moved the position
         if copied < size:
-            shutil.copyfileobj(file, target, 1024 * 1024)
+            shutil.copyfileobj(file, target, MIB)
             target.flush()
         _check_length(source, file.tell(), size)
 
@@ -161,7 +162,7 @@ def _check_length(path: Path, length: int, expected: int) -> None:
 
 
 def _copy_in_kernel(source: IO[bytes], target: IO[bytes], *, size: int) -> int:
-    """Copy by ``copy_file_range(2)``, as far as that goes.
+    """Copy as many bytes as possible with ``copy_file_range(2)``.
 
     :returns: the number of bytes copied.
     """
@@ -173,7 +174,7 @@ def _copy_in_kernel(source: IO[bytes], target: IO[bytes], *, size: int) -> int:
             if error.errno not in _CANNOT_COPY:
                 raise
             break
-        if not count:  # the file has ended, or the file system only says so (FUSE, /proc)
+        if not count:  # the end of the file, or a file system that only reports one (FUSE, /proc)
             break
         copied += count
     return copied

@@ -1,4 +1,4 @@
-"""Turns what the disk says into our own error."""
+"""Turns errors of the disk into our own error."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ OWNER_ERRORS = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Raise :class:`~handler.problems.StorageUnavailable` for an ``OSError``: its text holds paths, so it is for the
-    log."""
+    """Raise :class:`~handler.problems.StorageUnavailable` for an ``OSError``.
+
+    The text of an ``OSError`` holds paths, so it is for the log.
+    """
     try:
         yield
     except OSError as error:

@@ -3,12 +3,13 @@
 ::
 
     files/<id>/<name>       checked files
-    metadata/<id>.json      what an object in a bucket carries itself: original name, media type, SHA-256
-    tmp/                    files on their way in
+    metadata/<id>.json      the metadata of a file: original name, media type, SHA-256
+    tmp/                    files that are being written
 
-A file appears under ``files/`` by the rename of a whole directory, with its bytes and its metadata already on disk. So
-it is there completely or not at all, also after a power loss. The system refuses to rename onto a directory that is not
-empty, so a file never replaces another one. Deleting begins with the file itself, which needs no room on the disk.
+A file appears under ``files/`` by the rename of a whole directory, after its bytes and its metadata are on the disk. So
+the file is there completely or not at all, even after a power loss. The system refuses to rename onto a directory that
+is not empty, so a file never replaces another file. A delete begins with the file itself, and needs no room on the
+disk.
 """
 
 from __future__ import annotations
@@ -32,25 +33,25 @@ from .durable import copy_file, make_directory, read_record, sync_directory, syn
 from .errors import disk_errors
 
 STALE_SECONDS = 24 * 60 * 60
-"""When something under ``tmp/`` cannot be an upload in progress any more."""
+"""The age at which a directory under ``tmp/`` can no longer be an upload in progress."""
 
 
 class LocalStorage:
     """Files below a folder.
 
-    :param folder: made if it is missing.
-    :raises OSError: it cannot be made or written.
+    :param folder: is made if it is missing.
+    :raises OSError: the folder cannot be made or written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         for name in ("files", "metadata", "tmp"):
             make_directory(self.folder / name)
-        self._check_that_it_takes_files()
+        self._check_writable()
         self.sweep()
 
-    def _check_that_it_takes_files(self) -> None:
-        """Fail now, and not at the first upload. A full disk is no reason to fail: files can still be deleted."""
+    def _check_writable(self) -> None:
+        """Fail now, and not at the first upload. A full disk does not fail: files can still be deleted."""
         try:
             tempfile.TemporaryFile(dir=self.folder / "tmp").close()
         except OSError as error:
@@ -61,9 +62,9 @@ class LocalStorage:
     def open_writer(self, *, linked_to: Path | None = None) -> LocalWriter:
         """Begin a file.
 
-        :param linked_to: a file on this disk that holds all the bytes and never changes. It gets a second name, and
+        :param linked_to: a file on this disk that holds all bytes and never changes. The file gets a second name, and
             nothing is copied.
-        :raises FileNotFoundError: it is not there.
+        :raises FileNotFoundError: that file is missing.
         """
         if linked_to is not None:
             return LocalWriter(self.folder, linked_to=linked_to)
@@ -74,18 +75,18 @@ class LocalStorage:
         if not is_key(file_id, name):
             return None
         with disk_errors():
-            # The file first: metadata without one may be half written.
+            # The file first: metadata without a file may be half written.
             if not (self.folder / "files" / file_id / name).is_file():
                 return None
-            file = read_record(self._metadata(file_id), StoredFile)  # None if it was deleted between the two looks
+            file = read_record(self._metadata(file_id), StoredFile)  # None if deleted in between
         return file if file and (file.id, file.name) == (file_id, name) else None
 
     def contains(self, file_id: str) -> bool:
         with disk_errors():
-            # An empty directory is the rest of a delete.
+            # An interrupted delete leaves an empty directory.
             return is_id(file_id) and bool(entries(self.folder / "files" / file_id))
 
-    def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (one path serves both)
+    def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (GET and HEAD use the same path)
         return self._path(file)
 
     def delete(self, file_id: str, name: str) -> bool:
@@ -93,15 +94,15 @@ class LocalStorage:
             return False
         path = self.folder / "files" / file_id / name
         with disk_errors():
-            # Nothing is created, renamed or read here: a full disk, or damaged metadata, must not prevent it.
+            # Nothing is created, renamed or read here, so a full disk or damaged metadata does not prevent a delete.
             try:
                 path.unlink()
             except FileNotFoundError:
                 return False
-            with suppress(OSError):  # a sweep was faster
+            with suppress(OSError):  # a sweep has removed the directory
                 path.parent.rmdir()
             sync_directory(self.folder / "files")
-            self._metadata(file_id).unlink(missing_ok=True)  # if a power loss brings this back, a sweep removes it
+            self._metadata(file_id).unlink(missing_ok=True)  # a sweep removes it if a power loss brings it back
         return True
 
     def delete_best_effort(self, files: Sequence[StoredFile]) -> None:
@@ -110,8 +111,8 @@ class LocalStorage:
                 self.delete(file.id, file.name)
 
     def release(self, file_id: str) -> None:
-        """Make an id free again if no whole file has it: a process was killed while it stored one, or the metadata is
-        damaged. No other thread and no other server may be storing a file under this id."""
+        """Make an id free again if no whole file has it: a process was killed while it stored the file, or the metadata
+        is damaged. No other thread and no other server may be storing a file under this id."""
         directory = self.folder / "files" / file_id
         if any(self.find(file_id, path.name) for path in entries(directory)):
             return
@@ -125,20 +126,20 @@ class LocalStorage:
         return self.folder / "metadata" / f"{file_id}.json"
 
     def sweep(self) -> None:
-        """Remove the remains of killed processes. None of these files could be read."""
+        """Remove the files that killed processes left. Nobody could read these files."""
         stale = time.time() - STALE_SECONDS
         for path in (self.folder / "tmp").iterdir():
-            with suppress(FileNotFoundError):  # another server on this folder was faster
+            with suppress(FileNotFoundError):  # another server on this folder has removed it
                 if last_written(path) < stale:
                     shutil.rmtree(path, ignore_errors=True)
         for metadata in (self.folder / "metadata").iterdir():
             with suppress(FileNotFoundError):
-                if metadata.stat().st_mtime < stale and not _holds_something(self.folder / "files" / metadata.stem):
+                if metadata.stat().st_mtime < stale and not _is_occupied(self.folder / "files" / metadata.stem):
                     metadata.unlink()
 
 
 class LocalWriter:
-    """A file in the making: a directory of its own below ``tmp/`` that moves to ``files/`` as a whole.
+    """A file that is being written, in its own directory below ``tmp/``. The directory moves to ``files/`` as a whole.
 
     :param linked_to: see :meth:`LocalStorage.open_writer`.
     """
@@ -151,7 +152,7 @@ class LocalWriter:
             if linked_to is not None:
                 os.link(linked_to, self._path)
             self._file = self._path.open("x+b" if linked_to is None else "rb")
-        except BaseException:  # such as no file descriptor left
+        except BaseException:  # such as an OSError, when no file descriptor is left
             _remove(self._path)
             raise
 
@@ -160,10 +161,10 @@ class LocalWriter:
             self._file.write(data)
 
     def append(self, path: Path, *, size: int) -> None:
-        """Add all bytes of another file.
+        """Append all bytes of another file.
 
-        :param size: of that file, in bytes.
-        :raises OSError: it is missing or has another size, or the disk failed.
+        :param size: of the other file, in bytes.
+        :raises OSError: the other file is missing or has another size, or the disk failed.
         """
         self._file.flush()
         copy_file(path, self._file, size=size)
@@ -185,20 +186,23 @@ class LocalWriter:
                 json.dump(asdict(file), metadata, ensure_ascii=False)
                 sync_file(metadata)
                 sync_directory(self.folder / "metadata")
-                # The metadata is durable by now: after a power loss there is no file without it.
+                # The metadata is durable now, so no power loss leaves a file without metadata.
                 self._path.parent.rename(self.folder / "files" / file.id)
             self._committed = True
             sync_directory(self.folder / "files")
 
     def abort(self) -> None:
         if not self._committed:
-            with suppress(OSError):  # closing writes what is buffered, which a full disk refuses again
+            with suppress(OSError):  # closing writes the buffer, and fails again on a full disk
                 self._file.close()
             _remove(self._path)
 
     @contextmanager
     def _claim(self, file_id: str) -> Iterator[IO[str]]:
-        """The metadata file of that id, new and empty: whoever makes it has the id. It goes again if the rest fails."""
+        """Make the metadata file of an id, new and empty. The writer that makes the file gets the id.
+
+        If the body of the ``with`` statement fails, the file is removed.
+        """
         path = self.folder / "metadata" / f"{file_id}.json"
         try:
             metadata = path.open("x", encoding="utf-8")
@@ -213,15 +217,15 @@ class LocalWriter:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, if it is there, and the directory that was made for it alone. ``shutil.rmtree`` needs file
-    descriptors for that, and to have none left is one of the reasons to clean up."""
+    """Remove a file, if it exists, and its own directory. ``shutil.rmtree`` would need file descriptors, and a lack of
+    file descriptors is one reason for this clean-up."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
         path.parent.rmdir()
 
 
-def _holds_something(directory: Path) -> bool:
-    """Whether there is a file in it. An empty directory, which a killed delete left, is removed."""
+def _is_occupied(directory: Path) -> bool:
+    """Return whether a directory holds a file. An empty directory is the rest of a killed delete, and is removed."""
     try:
         directory.rmdir()
     except FileNotFoundError:
@@ -232,8 +236,9 @@ def _holds_something(directory: Path) -> bool:
 
 
 def entries(directory: Path) -> list[Path]:
-    """Return all that is in a directory; nothing if the directory is missing, or is removed at this moment, where
-    ``Path.glob()`` of Python 3.11 and 3.12 fails.
+    """Return the entries of a directory; an empty list if the directory is missing.
+
+    ``Path.glob()`` of Python 3.11 and 3.12 fails if the directory is removed at the same moment.
 
     :raises OSError: the directory cannot be read.
     """
@@ -244,6 +249,8 @@ def entries(directory: Path) -> list[Path]:
 
 
 def last_written(path: Path) -> float:
-    """Return the time of the last write to a file, or to anything below a directory: a directory's own time stands
-    still while a file in it grows."""
-    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    """Return the time of the last write to a file, or to anything below a directory.
+
+    The time of a directory itself does not change while a file in the directory grows.
+    """
+    return max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))

@@ -1,0 +1,397 @@
+"""The service for direct uploads: a file goes straight to the storage, in parts or with a presigned form. No Flask.
+
+An upload id is followed once through each module: this service verifies it (:mod:`.upload_ids`), joins the parts in the
+storage (:mod:`handler.storage`), and promotes the file (:mod:`.promotion`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import problems
+from ..inspection.policy import Policy
+from ..problems import FileTooLarge, Forbidden, MalformedRequest, NotFound, UploadIncomplete, UploadNotFound
+from ..storage import Storage, new_id
+from ..storage.direct import (
+    MAX_FORM_BYTES,
+    MAX_PARTS,
+    MIN_PART_BYTES,
+    Deleted,
+    DirectUploads,
+    PresignedPost,
+    Refused,
+    Stored,
+    UploadedPart,
+    Verdict,
+    part_bytes,
+)
+from ..units import ceil_div
+from . import declaration, promotion, upload_ids
+from .promotion import Promotion, TooLargeForRequest
+from .upload_ids import UploadId
+
+PARTS_AHEAD = 100
+"""The maximum number of missing parts before a part whose length is not signed. Each such part could hold 5 GiB, and
+its size is known only after it has arrived."""
+MAX_SHOWN_PARTS = 10
+"""The maximum number of part numbers in an error."""
+DELETED = "The file was stored, and then deleted."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UploadReference:
+    """A client's reference to its upload in parts.
+
+    :param upload_id: the signed upload id, as :meth:`UploadService.begin` returned it.
+    :param subject: the ``sub`` of the client's token, if the token has one.
+    :param key: the key ``incoming/<id>``, if the client sent it. It must match the upload id.
+    """
+
+    upload_id: str
+    subject: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BegunUpload:
+    """An upload in parts that has begun.
+
+    :param file_id: the id that the stored file will have.
+    :param upload_id: signed, for the client.
+    :param part_bytes: the size of each part except the last, in bytes: the declared or the recommended size.
+    """
+
+    file_id: str
+    upload_id: str
+    part_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PostUpload:
+    """An upload with a presigned form.
+
+    :param file_id: the id that the stored file will have.
+    :param upload_id: signed, for the client. It is only good for :meth:`UploadService.status`.
+    """
+
+    file_id: str
+    upload_id: str
+    post: PresignedPost
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The upload has no verdict yet.
+
+    :param file_id: the id that the stored file will have.
+    """
+
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadStatus:
+    """The status of an upload.
+
+    :param file_id: the id that the stored file has, or will have.
+    """
+
+    file_id: str
+    state: Stored | Refused | Pending
+
+
+class UploadService:
+    """The operations on direct uploads.
+
+    Every method may raise :class:`~handler.problems.StorageUnavailable`. Methods that take an upload id raise
+    :class:`~handler.problems.UploadNotFound` if the upload id is invalid or has expired. Methods that take a reference
+    also raise :class:`~handler.problems.Forbidden` if the upload was begun with another ``sub``.
+
+    :param uploads: the storage in which the bytes arrive.
+    :param storage: the storage of checked files.
+    """
+
+    def __init__(self, uploads: DirectUploads, *, storage: Storage, promotion: Promotion) -> None:
+        self._uploads = uploads
+        self._storage = storage
+        self._promotion = promotion
+
+    def begin(self, body: Mapping[str, Any], *, policy: Policy, subject: str | None = None) -> BegunUpload:
+        """Begin an upload in parts.
+
+        :param body: the declaration, as a client's JSON object.
+        :param policy: the policy for this client.
+        :param subject: the ``sub`` of the client's token, if the token has one.
+        :raises Problem: the declaration is malformed, or the policy refuses the declared file.
+        """
+        declared = declaration.read(body, policy=policy)
+        file_id = new_id()
+        upload_id = UploadId(
+            id=file_id,
+            multipart_id=self._uploads.begin(file_id, declared),
+            max_bytes=declared.max_bytes,
+            size=declared.size,
+            part_bytes=declared.part_bytes,
+            subject=_subject_hash(subject),
+        )
+        return BegunUpload(
+            file_id=file_id,
+            upload_id=self._sign(upload_id),
+            part_bytes=declared.part_bytes or part_bytes(declared.max_bytes),
+        )
+
+    def presigned_post(self, arguments: Mapping[str, str], *, policy: Policy) -> PostUpload:
+        """Return a form that sends a whole file. The storage's event starts the promotion after the file has arrived.
+
+        :param arguments: the declaration, as the arguments of a query.
+        :param policy: the policy for this client.
+        :raises Problem: the declaration is malformed, or the policy refuses the declared file.
+        :raises FileTooLarge: the file is too large for one POST.
+        """
+        declared = declaration.read_query(arguments, policy=policy)
+        if declared.size is not None and declared.size > MAX_FORM_BYTES:
+            raise FileTooLarge(
+                f"'{declared.original_name}' is too large for a form, which holds at most {MAX_FORM_BYTES:,} bytes. "
+                "Send the file in parts.",
+                file_name=declared.original_name,
+                max_bytes=MAX_FORM_BYTES,
+            )
+        file_id = new_id()
+        post = self._uploads.presigned_post(file_id, declared)
+        upload_id = UploadId(id=file_id, multipart_id="", max_bytes=declared.max_bytes)
+        return PostUpload(file_id=file_id, upload_id=self._sign(upload_id), post=post)
+
+    def part_url(self, reference: UploadReference, number: int) -> str:
+        """Return the URL for a PUT of a part: absolute, or relative to the root of this endpoint.
+
+        :param number: from 1 to :data:`~handler.storage.direct.MAX_PARTS`.
+        :raises MalformedRequest: the upload cannot have this part, or its size must be declared.
+        :raises FileTooLarge: the parts that have arrived hold more than the file may. They have been deleted.
+        """
+        upload = self._verify(reference)
+        if not 1 <= number <= MAX_PARTS:
+            raise MalformedRequest(f"The number of a part must be from 1 to {MAX_PARTS:,}.")
+        size = None if upload.size is None else _part_size(number, size=upload.size, part_bytes=upload.part_bytes)
+        if size is None:
+            self._check_room(upload, number)
+        return self._uploads.part_url(upload.id, upload.multipart_id, number, size=size)
+
+    def parts(self, reference: UploadReference) -> list[UploadedPart]:
+        """Return the parts that have arrived, for a client that resumes an upload."""
+        upload = self._verify(reference)
+        return self._uploads.parts(upload.id, upload.multipart_id)
+
+    def complete(self, reference: UploadReference, listed_parts: object = None) -> Stored | Pending:
+        """Join the parts to one file, and promote the file. A client may repeat this: the result stays the same.
+
+        :param listed_parts: the client's list of parts, as JSON; ``None`` if the client sent no list.
+        :raises UploadIncomplete: parts are missing, or differ from the client's list. Nothing is lost.
+        :raises Problem: the file is refused.
+        :raises NotFound: the file was stored, and then deleted.
+        """
+        upload = self._verify(reference)
+        is_joined_now = self._join_parts(upload, listed_parts)
+        try:
+            verdict = self._promotion.promote(
+                upload.id, undecided=is_joined_now, max_read_bytes=promotion.READ_IN_TIME_BYTES
+            )
+        except TooLargeForRequest:
+            return Pending(upload.id)
+        match verdict:
+            case Stored():
+                return verdict
+            case Refused(problem):
+                raise problems.from_dict(problem)
+            case Deleted():
+                raise NotFound(DELETED)
+            case None:
+                raise UploadNotFound()
+
+    def abort(self, reference: UploadReference) -> None:
+        """Delete the parts.
+
+        :raises UploadNotFound: the upload is completed.
+        """
+        upload = self._verify(reference)
+        self._uploads.abort(upload.id, upload.multipart_id)
+        # S3 may respond to an abort after the completion as it responds to an abort before the completion.
+        if self._uploads.arrived(upload.id) or self._storage.contains(upload.id):
+            raise UploadNotFound("The upload is already completed, so it has no parts. Delete the file instead.")
+
+    def status(self, upload_id: str) -> UploadStatus:
+        """Return the status of an upload. If the file has arrived and can be promoted quickly, promote it.
+
+        :param upload_id: signed, from :meth:`begin` or :meth:`presigned_post`. Anyone who has it may ask.
+        :raises NotFound: nothing has arrived, or the file was deleted.
+        """
+        upload = upload_ids.verify(upload_id, secret=self._uploads.secret())
+        state = self._find_state(upload)
+        match state:
+            case Stored() | Refused() | Pending():
+                return UploadStatus(upload.id, state)
+            case Deleted():
+                raise NotFound(DELETED)
+            case None:
+                raise NotFound("No file has arrived under this upload id, or the file was removed.")
+
+    def status_of_file(self, file_id: str, *, with_token: bool) -> str:
+        """Return ``stored`` or ``refused`` for a client that knows only the file's id, which may be from the log.
+
+        On S3 this takes one call, and one more with a token for a file that is not stored.
+
+        :param with_token: the client sent a valid token with the scope ``upload``.
+        :raises NotFound: no file is stored under this id.
+        """
+        if self._storage.contains(file_id):
+            return "stored"
+        if with_token and self._uploads.refusal(file_id) is not None:
+            return "refused"
+        raise NotFound(
+            "No file is stored under this id. Use the upload's 'status' URL, or its upload id, to see a pending upload "
+            "or the reason of a refusal."
+        )
+
+    def _sign(self, upload_id: UploadId) -> str:
+        return upload_ids.sign(upload_id, secret=self._uploads.secret())
+
+    def _verify(self, reference: UploadReference) -> UploadId:
+        """Return the upload id of an upload in parts, if the client may continue the upload.
+
+        :raises UploadNotFound: the upload id is invalid, or has expired, or is the id of a presigned form.
+        :raises Forbidden: the upload was begun with another ``sub``.
+        """
+        upload = upload_ids.verify(reference.upload_id, secret=self._uploads.secret())
+        if not upload.multipart_id:
+            raise UploadNotFound()
+        if upload.subject != _subject_hash(reference.subject):
+            raise Forbidden("This upload was begun with another token. Use a token with the same 'sub'.")
+        if reference.key not in (None, f"incoming/{upload.id}"):
+            raise UploadNotFound("This upload id and this key do not belong together.")
+        return upload
+
+    def _find_state(self, upload: UploadId) -> Verdict | Pending | None:
+        """Return the verdict on an upload, after a promotion if necessary; ``None`` if nothing has arrived.
+
+        An upload is pending while parts may still arrive, while the form was not sent, and while the file is too large
+        for a promotion within this request.
+        """
+        if upload.multipart_id and self._uploads.has_multipart_upload(upload.id, upload.multipart_id):
+            return Pending(upload.id)
+        verdict = self._uploads.find_verdict(upload.id)
+        if verdict is not None:
+            return verdict
+        if not upload.multipart_id and not self._uploads.arrived(upload.id):
+            return Pending(upload.id)  # the client may still send the form
+        try:
+            return self._promotion.promote(upload.id, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
+        except TooLargeForRequest:
+            return Pending(upload.id)
+
+    def _join_parts(self, upload: UploadId, listed_parts: object) -> bool:
+        """Join the parts to one file, if this has not happened before.
+
+        :returns: whether the parts were joined now. If not, the upload was completed before, or aborted.
+        :raises UploadIncomplete: parts are missing, or differ from the client's list.
+        """
+        try:
+            parts = self._uploads.parts(upload.id, upload.multipart_id)
+            self._check_complete(upload, parts, listed_parts)
+            self._uploads.complete(upload.id, upload.multipart_id, parts)
+        except UploadNotFound:
+            return False
+        return True
+
+    def _check_room(self, upload: UploadId, number: int) -> None:
+        """Check that there may be a part whose length is not signed, and that not too much has arrived.
+
+        :raises MalformedRequest: too many parts before this part are missing.
+        :raises FileTooLarge: the file is larger than it may be.
+        """
+        if number > max(1, ceil_div(upload.max_bytes, MIN_PART_BYTES)):
+            raise _too_large(upload)
+        parts = self._uploads.parts(upload.id, upload.multipart_id)
+        self._check_sum(upload, parts)
+        if number > len(parts) + PARTS_AHEAD:
+            raise MalformedRequest(
+                f"Only {len(parts):,} parts have arrived, too few for part {number:,}. Send the parts in order, or "
+                "begin the upload with 'size' and 'partSize'."
+            )
+
+    def _check_complete(self, upload: UploadId, parts: Sequence[UploadedPart], listed_parts: object) -> None:
+        """Check that the parts are the whole file.
+
+        :raises FileTooLarge: the file is larger than it may be.
+        :raises UploadIncomplete: parts are missing, or differ from the client's list.
+        """
+        self._check_sum(upload, parts)
+        if not parts:
+            raise UploadIncomplete("No part has arrived. Send the parts first.")
+        arrived = _total_bytes(parts)
+        if upload.size is not None and arrived < upload.size:
+            raise UploadIncomplete(f"{arrived:,} of {upload.size:,} bytes have arrived. Send the missing parts.")
+        if listed_parts is not None:
+            _check_list(listed_parts, parts)
+
+    def _check_sum(self, upload: UploadId, parts: Iterable[UploadedPart]) -> None:
+        """Check that the parts do not hold more than the file may.
+
+        :raises FileTooLarge: they hold more. All parts have been deleted.
+        """
+        if _total_bytes(parts) > upload.max_bytes:
+            refusal = _too_large(upload)
+            self._uploads.refuse(upload.id, refusal.as_dict())  # for the status: Uppy shows no reason
+            self._uploads.abort(upload.id, upload.multipart_id)
+            raise refusal
+
+
+def _part_size(number: int, *, size: int, part_bytes: int | None) -> int:
+    """Return the length of a part, in bytes, of a file whose size is known.
+
+    :param size: of the whole file, in bytes.
+    :param part_bytes: the size of each part except the last, in bytes, if the client declared it.
+    :raises MalformedRequest: there is no such part, or its length is unknown. A URL for any length would take 5 GiB.
+    """
+    if part_bytes is None:
+        if size > MIN_PART_BYTES:
+            raise MalformedRequest(
+                f"A file of {size:,} bytes may have several parts, and each URL is signed for the length of its part. "
+                "Begin the upload with 'partSize' too."
+            )
+        part_bytes = MIN_PART_BYTES  # S3 accepts a smaller part only as the last part, so the file has one part
+    count = max(1, ceil_div(size, part_bytes))
+    if number > count:
+        raise MalformedRequest(f"There is no part {number}. The last part of a file of {size:,} bytes is {count:,}.")
+    return min(part_bytes, size - (number - 1) * part_bytes)
+
+
+def _check_list(listed_parts: Any, parts: Iterable[UploadedPart]) -> None:
+    """Check that the client's list names the parts that have arrived.
+
+    :raises MalformedRequest: it is not a list of parts.
+    :raises UploadIncomplete: the list names other parts.
+    """
+    try:
+        listed = {int(part["PartNumber"]): str(part["ETag"]).strip('"') for part in listed_parts}
+    except (TypeError, KeyError, ValueError, OverflowError):  # OverflowError: JSON's 1e999
+        raise MalformedRequest("'parts' is not a list of objects with PartNumber and ETag.") from None
+    arrived = {part.number: part.etag for part in parts}
+    different = sorted(number for number in listed | arrived if listed.get(number) != arrived.get(number))
+    if different:
+        shown = ", ".join(map(str, different[:MAX_SHOWN_PARTS]))
+        raise UploadIncomplete(f"'parts' does not match the uploaded parts. Check these parts: {shown}.")
+
+
+def _total_bytes(parts: Iterable[UploadedPart]) -> int:
+    return sum(part.size for part in parts)
+
+
+def _too_large(upload: UploadId) -> FileTooLarge:
+    return FileTooLarge(f"The file is larger than its limit of {upload.max_bytes:,} bytes.", max_bytes=upload.max_bytes)
+
+
+def _subject_hash(subject: str | None) -> str | None:
+    """Return a hash that recognises a subject. Upload ids are in URLs, so they do not hold the subject itself."""
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest() if subject else None

@@ -1,0 +1,56 @@
+"""Calls that run side by side, in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from threading import Event
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def run_side_by_side(calls: Sequence[Callable[[], T]], *, at_once: int) -> list[T]:
+    """Make calls in threads, in order, and return their results in the same order.
+
+    After a failure, no further call begins. The calls that have begun run to their end.
+
+    Each call runs in a copy of the caller's context, so it has the caller's deadline (``deadline.py``). A single call
+    runs in the caller's own thread.
+
+    :param at_once: the number of threads.
+    :raises Exception: the error of the first call, in order, that failed.
+    """
+    if len(calls) == 1:
+        return [calls[0]()]
+    failed = Event()
+
+    def run_unless_failed(call: Callable[[], T]) -> T:
+        if failed.is_set():
+            raise CancelledError
+        try:
+            return call()
+        except BaseException:
+            failed.set()
+            raise
+
+    pool = ThreadPoolExecutor(max_workers=at_once)
+    try:
+        futures = [pool.submit(copy_context().run, run_unless_failed, call) for call in calls]
+        wait(futures, return_when=FIRST_EXCEPTION)
+    finally:
+        failed.set()  # this thread may have been interrupted while other calls wait for their turn
+        pool.shutdown(cancel_futures=True)
+    for future in futures:
+        if error := _error_of(future):
+            raise error
+    return [future.result() for future in futures]
+
+
+def _error_of(future: Future[T]) -> BaseException | None:
+    """Return the error of a call; ``None`` if the call returned, or did not begin because another call failed."""
+    if future.cancelled():
+        return None
+    error = future.exception()
+    return None if isinstance(error, CancelledError) else error

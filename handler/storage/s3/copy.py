@@ -1,0 +1,194 @@
+"""A pinned version of an object under ``incoming/``, and its copy to ``files/``.
+
+A deleted file stays deleted. ``If-None-Match: *`` succeeds over a delete marker, so after each copy the versions of the
+file are listed. If there is a delete marker, the copy came too late and is deleted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict
+
+from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
+from ...units import MIB, ceil_div
+from .. import StoredFile
+from ..direct import Declaration, Gone, part_bytes
+from ..parallel import run_side_by_side
+from .client import S3Refused, multipart_errors, require_s3, s3_errors
+from .files import S3Storage, object_headers
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+COPIES_AT_ONCE = 10
+"""The number of connections that botocore keeps open by default."""
+CHUNK_BYTES = 8 * MIB
+"""The size of a read, where a file is read as a whole."""
+CHUNKS_PER_LOOK = 16
+"""The number of reads between two looks for another process's verdict: one LIST for 128 MiB."""
+
+
+class _Object(TypedDict):
+    Bucket: str
+    Key: str
+
+
+class _Version(_Object):
+    VersionId: str
+
+
+class _Range(TypedDict, total=False):
+    CopySourceRange: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Incoming:
+    """One version of an object. Only a version id pins bytes: an ETag is an MD5, and two files can share an MD5."""
+
+    size: int
+    declaration: Declaration
+    storage: S3Storage
+    source: _Version
+
+    @property
+    def version(self) -> str:
+        return self.source["VersionId"]
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        if offset >= self.size:
+            return b""
+        with _gone_if_missing(), s3_errors():
+            response = self.storage.client.get_object(**self.source, Range=f"bytes={offset}-{offset + length - 1}")
+            data = require_s3(response, "Metadata", "max-bytes")["Body"].read()
+        if len(data) != min(length, self.size - offset):
+            raise StorageUnavailable(f"S3 sent other bytes of {self.source['Key']} than requested")
+        return data
+
+    def chunks(self) -> Iterator[bytes]:
+        # After a verdict the bytes are deleted, and the next read raises Gone. The look at the versions is for a
+        # process that stored the file and ended before it deleted the bytes.
+        file_id = self.source["Key"].removeprefix("incoming/")
+        for number, offset in enumerate(range(0, self.size, CHUNK_BYTES), start=1):
+            yield self.read(offset, CHUNK_BYTES)
+            if number % CHUNKS_PER_LOOK == 0 and file_history(self.storage, file_id).is_decided:
+                raise Gone
+
+    def copy_to_files(self, file: StoredFile, /) -> None:
+        """Copy this version in the same way for every size: with a multipart copy.
+
+        A bucket policy that requires If-None-Match allows this copy, and no CopyObject (AWS: "Enforce conditional
+        writes on Amazon S3 buckets").
+        """
+        target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
+        if self.size == 0:  # an empty file has no parts
+            with _already_exists(file), s3_errors():
+                require_s3(self.storage.client.put_object(**target, **object_headers(file), IfNoneMatch="*"), "ETag")
+        else:
+            self._copy(target, file)
+        if file_history(self.storage, file.id).deleted:
+            raise AlreadyExists(f"There was a file with the id {file.id}, and it was deleted.")
+
+    def _copy(self, target: _Object, file: StoredFile) -> None:
+        client = self.storage.client
+        with s3_errors():
+            created = client.create_multipart_upload(**target, **object_headers(file))
+            multipart_id = require_s3(created, "UploadId")["UploadId"]
+        try:
+            parts = self._copy_parts(target, multipart_id)
+            with _already_exists(file), s3_errors():
+                completed = client.complete_multipart_upload(
+                    **target,
+                    UploadId=multipart_id,
+                    MultipartUpload={"Parts": parts},
+                    MpuObjectSize=self.size,
+                    IfNoneMatch="*",
+                )
+                require_s3(completed, "ETag")
+        except BaseException:
+            with suppress(StorageUnavailable):  # the bucket's lifecycle rules delete the parts otherwise
+                abort_multipart_upload(self.storage, target["Key"], multipart_id)
+            raise
+
+    def _copy_parts(self, target: _Object, multipart_id: str) -> list[CompletedPartTypeDef]:
+        count = ceil_div(self.size, part_bytes(self.size))
+        # After a failure no further part is copied: up to thousands would be useless.
+        return run_side_by_side(
+            [partial(self._copy_part, target, multipart_id, number, count=count) for number in range(1, count + 1)],
+            at_once=COPIES_AT_ONCE,
+        )
+
+    def _copy_part(self, target: _Object, multipart_id: str, number: int, *, count: int) -> CompletedPartTypeDef:
+        length = part_bytes(self.size)
+        first, last = (number - 1) * length, min(number * length, self.size) - 1
+        # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
+        # UploadPartCopy).
+        part: _Range = {} if count == 1 else {"CopySourceRange": f"bytes={first}-{last}"}
+        with _gone_if_missing(), s3_errors():
+            copied = self.storage.client.upload_part_copy(
+                **target, **part, UploadId=multipart_id, PartNumber=number, CopySource={**self.source}
+            )
+            result = require_s3(copied, "CopyPartResult", "ETag")["CopyPartResult"]
+            return {"PartNumber": number, "ETag": result["ETag"]}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileHistory:
+    """The versions of a file under its id.
+
+    :param name: the name of the file, if it is stored.
+    :param deleted: whether the file was deleted, which is final.
+    """
+
+    name: str | None
+    deleted: bool
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the file was stored, even if it is deleted now."""
+        return self.deleted or self.name is not None
+
+
+def file_history(storage: S3Storage, file_id: str) -> FileHistory:
+    """Return the history of a file. If a copy came after the file's deletion, delete that copy."""
+    prefix = f"files/{file_id}/"
+    with s3_errors():
+        listed = require_s3(storage.client.list_object_versions(Bucket=storage.bucket, Prefix=prefix), "Name")
+    latest = [version["Key"] for version in listed.get("Versions", []) if version["IsLatest"]]
+    deleted = bool(listed.get("DeleteMarkers"))
+    if deleted:
+        for key in latest:
+            with s3_errors():
+                require_s3(storage.client.delete_object(Bucket=storage.bucket, Key=key))
+    return FileHistory(name=latest[0].removeprefix(prefix) if latest else None, deleted=deleted)
+
+
+def abort_multipart_upload(storage: S3Storage, key: str, multipart_id: str) -> None:
+    """Delete the parts of an upload. Do nothing if there is no such upload."""
+    with suppress(UploadNotFound), multipart_errors(), s3_errors():
+        require_s3(storage.client.abort_multipart_upload(Bucket=storage.bucket, Key=key, UploadId=multipart_id))
+
+
+@contextmanager
+def _gone_if_missing() -> Iterator[None]:
+    try:
+        yield
+    except S3Refused as refused:
+        # NoSuchUpload: a concurrent promotion finished first and aborted our copy. 404: a response without a body.
+        if refused.s3_code in ("NoSuchKey", "NoSuchVersion", "NoSuchUpload", "404"):
+            raise Gone from None
+        raise
+
+
+@contextmanager
+def _already_exists(file: StoredFile) -> Iterator[None]:
+    # 412: there is an object. 409: an object is being written. NoSuchUpload: the first attempt succeeded, and its
+    # response got lost.
+    try:
+        yield
+    except S3Refused as refused:
+        if refused.s3_status in (409, 412) or refused.s3_code == "NoSuchUpload":
+            raise AlreadyExists(f"There is a file with the id {file.id} already.") from None
+        raise
