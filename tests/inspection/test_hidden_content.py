@@ -164,6 +164,29 @@ def test_code_in_metadata_is_refused() -> None:
     assert not failures(check, itertools.product(PLACES, CODE))
 
 
+EVENTS = "load error click mouseover mousedown pointerdown pointerover focus focusin focusout toggle begin animationend"
+
+
+def test_every_event_handler_is_found_in_pixels() -> None:
+    """In pixels there is no general pattern, as there is for metadata."""
+
+    def check(event: str) -> None:
+        for end in ("=x>", " =x>", "\n= x>"):
+            assert active.inside_pixels(b"\0" * 9 + f"<b title=x on{event}{end}".encode())
+
+    assert not failures(check, ((event,) for event in EVENTS.split()))
+
+
+def test_code_in_metadata_may_have_line_ends_and_tabs() -> None:
+    def check(_name: str, code: bytes) -> None:
+        assert active.inside(code)
+        assert not active.inside(code.replace(white, b"\x01"))
+
+    for white in (b"\t", b"\n", b"\r"):
+        codes = (b"<html " + white + b"x", b"<?=$a" + white * 4, b"<%=" + white + b"a%>", b"<?= # " + white * 7)
+        assert not failures(check, ((repr(code), code) for code in codes))
+
+
 AROUND = {"nothing": (b"", b""), "NULs": (b"\0" * 5000, b""), "white space": (b" \r\n" * 5000, b" " * 15_000)}
 """The bytes before and behind the code."""
 
