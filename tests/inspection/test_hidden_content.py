@@ -177,6 +177,19 @@ def test_every_event_handler_is_found_in_pixels() -> None:
     assert not failures(check, ((event,) for event in EVENTS.split()))
 
 
+KEYWORDS = "echo print include require return eval exit die if for foreach while function class namespace use"
+
+
+def test_every_keyword_of_php_is_found_in_metadata() -> None:
+    def check(keyword: str) -> None:
+        assert active.inside(f"<? {keyword} xy".encode())
+        assert active.inside(f'<?={keyword.upper()}\t"'.encode())
+        assert not active.inside(f"<? {keyword}_x y".encode()), "another word"
+        assert not active.inside(f"<? {keyword} \x01".encode()), "no text behind it"
+
+    assert not failures(check, ((keyword,) for keyword in KEYWORDS.split()))
+
+
 def test_code_in_metadata_may_have_line_ends_and_tabs() -> None:
     def check(_name: str, code: bytes) -> None:
         assert active.inside(code)
