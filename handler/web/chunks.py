@@ -1,8 +1,8 @@
-"""Pieces of files, as upload widgets send them: recognized, so that no piece is stored as a whole file. Pure.
+"""Recognize the pieces of files that upload widgets send, so that no piece is stored as a whole file.
 
-Each client marks a piece in its own way: with form fields, query parameters or header fields. One table has them all.
-A file that a client sends in a single piece is a whole file. The fields are those of the packages that npm had in
-November 2026.
+Each client marks a piece in its own way: with form fields, query parameters or header fields. One table lists them all.
+A file that a client sends in a single piece is a whole file. The fields are those of the packages on npm in November
+2026.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 MAX_NUMBER_CHARS = 20
-"""2**64 has as many digits."""
+"""The number of digits of 2**64."""
 
 Fields = Mapping[str, str]
 
@@ -39,13 +39,13 @@ class Client(NamedTuple):
 
 
 def _number(text: str) -> int | None:
-    """Return the number that a field holds; ``None`` if it holds none."""
+    """Return the number in a field; ``None`` if the field has no number."""
     text = text.strip()
     return int(text) if len(text) <= MAX_NUMBER_CHARS and text.isascii() and text.isdigit() else None
 
 
 def _is_single(count: str) -> bool:
-    """Whether that number of pieces makes a whole file. Plupload says 0 of an empty file."""
+    """Return whether this number of pieces is a whole file. Plupload sends 0 for an empty file."""
     return _number(count) in (0, 1)
 
 
@@ -167,8 +167,9 @@ def refusal_of_headers(headers: Headers) -> str | None:
 
 
 def is_probe(query: Collection[str]) -> bool:
-    """Whether a client asks which pieces have arrived. Resumable.js and its relatives do so before they send one, and
-    take status 200 for "this one has".
+    """Return whether a client asks which pieces have arrived.
+
+    Resumable.js and its relatives ask before they send a piece. To them, status 200 says that the piece has arrived.
 
     :param query: the names of the query parameters.
     """

@@ -1,7 +1,7 @@
-"""Digests that a client sends along, verified over the body as it is read.
+"""Digests in the request header, verified while the body is read.
 
-``Content-Digest`` and ``Repr-Digest`` (RFC 9530) with sha-256 or sha-512, and the older ``Content-MD5`` (RFC 1864). All
-of them are of the whole body: of the file where that is the body, of the whole form where the file came in one.
+The header fields are ``Content-Digest`` and ``Repr-Digest`` (RFC 9530) with sha-256 or sha-512, and the older
+``Content-MD5`` (RFC 1864). Each digest is of the whole body: of the file, or of the form with the file.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _MEMBER = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):(?:;[^,]*)?
 
 
 class DigestStream:
-    """A stream that is hashed as it is read.
+    """A stream that computes digests while it is read.
 
-    :param stream: the body.
-    :param headers: the request's; see :func:`expected_digests` for what they may hold.
-    :raises MalformedRequest: a digest cannot be read.
+    :param stream: the body of the request.
+    :param headers: the header fields of the request; see :func:`expected_digests`.
+    :raises MalformedRequest: a digest in the header fields cannot be read.
     """
 
     def __init__(self, stream: IO[bytes], headers: Headers) -> None:
@@ -35,48 +35,51 @@ class DigestStream:
 
     def read(self, size: int, /) -> bytes:
         data = self._stream.read(size)
-        for each in self._hashes.values():
-            each.update(data)
+        for digest in self._hashes.values():
+            digest.update(data)
         return data
 
     def verify(self) -> None:
-        """To be called when all has been read, before anything is stored.
+        """Compare the digests. Call this method after the last read, and before the file is stored.
 
-        :raises DigestMismatch: what was read has another digest.
+        :raises DigestMismatch: the body has another digest than the request says.
         """
         for algorithm, expected in self._expected:
             if self._hashes[algorithm].digest() != expected:
                 raise DigestMismatch(
-                    f"The body has another {algorithm} than the request says: it was damaged on the way."
+                    f"The body has another {algorithm} than the request says: it was damaged on the way. Send it again."
                 )
 
 
 def expected_digests(headers: Headers) -> list[tuple[str, bytes]]:
-    """The digests that the header fields name, each with its algorithm by hashlib's name.
+    """Return the digests in the header fields, each with the name of its algorithm in :mod:`hashlib`.
 
-    :raises MalformedRequest: one cannot be read, or none is of an algorithm that is known here. What nobody verifies
-        should not look as if it had been.
+    A field without a digest that can be verified is refused, because the client would believe that it was verified.
+
+    :raises MalformedRequest: a digest cannot be read, or a field has no digest of a known algorithm.
     """
-    found = []
+    digests = []
     for field in ("Content-Digest", "Repr-Digest"):
         if field not in headers:
             continue
         members = [_MEMBER.fullmatch(member.strip()) for member in headers[field].split(",")]
-        known = [(_ALGORITHMS[each[1]], each[2]) for each in members if each and each[1] in _ALGORITHMS]
+        known = [(_ALGORITHMS[member[1]], member[2]) for member in members if member and member[1] in _ALGORITHMS]
         if not (known and all(members)):
-            raise MalformedRequest(f"{field} should be like sha-256=:BASE64:, or sha-512.")
-        found += [(algorithm, _decode(field, algorithm, value)) for algorithm, value in known]
+            raise MalformedRequest(f"{field} is not valid. Write it like sha-256=:BASE64:, or with sha-512.")
+        digests += [(algorithm, _decode(field, algorithm, value)) for algorithm, value in known]
     if "Content-MD5" in headers:
-        found.append(("md5", _decode("Content-MD5", "md5", headers["Content-MD5"])))
-    return found
+        digests.append(("md5", _decode("Content-MD5", "md5", headers["Content-MD5"])))
+    return digests
 
 
 def _decode(field: str, algorithm: str, value: str) -> bytes:
     try:
         digest = base64.b64decode(value, validate=True)
     except ValueError:
-        raise MalformedRequest(f"The digest in {field} is not valid base64.") from None
-    # Hexadecimal, which is what most tools print, is valid base64 too, but longer: nothing was damaged on the way.
+        raise MalformedRequest(f"The digest in {field} is not valid base64. Send it in base64.") from None
+    # Most tools print hexadecimal, which is also valid base64, but longer. The body was not damaged then.
     if len(digest) != hashlib.new(algorithm, usedforsecurity=False).digest_size:
-        raise MalformedRequest(f"The digest in {field} has not the length of {algorithm}. Is it base64, and not hex?")
+        raise MalformedRequest(
+            f"The digest in {field} does not have the length of {algorithm}. Send it in base64, not in hexadecimal."
+        )
     return digest

@@ -1,20 +1,20 @@
-"""The names of the form parts in which files are taken. Pure."""
+"""The names of the form fields whose files are accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 FILE_FIELD = "file"
-"""The name that our own page and every example use."""
+"""The name in our own page and in every example."""
 DEFAULT_NAMES = (FILE_FIELD, "files")
 ANY = "*"
 
 
 def is_taken(field: str, names: Collection[str]) -> bool:
-    """Whether a file is taken from a part of that name.
+    """Return whether files in a form part with this name are accepted.
 
     :param field: the name of the part.
-    :param names: the names that are taken, each in its array forms too; :data:`ANY` among them stands for all.
+    :param names: the accepted names, which include their array forms. :data:`ANY` stands for all names.
     """
     return ANY in names or field in names or without_index(field) in names
 

@@ -1,7 +1,17 @@
-"""multipart/form-data (RFC 7578), read as it arrives: the content of a part is handed on piece by piece.
+"""Read multipart/form-data (RFC 7578) while the body arrives: callers get the content of a part piece by piece.
 
-Written by hand because Werkzeug's decoder takes a bare LF for the end of a line, parses a part's header of any length,
-and decodes only UTF-8.
+This decoder is written by hand. Werkzeug's decoder takes a bare LF for the end of a line, parses a part's header of any
+length, and decodes only UTF-8.
+
+On 2026-11-27 this module was compared with one on top of ``multipart`` 2.0.1 (``PushMultipartParser``), under Python
+3.11. That module has 141 lines instead of 240. It needs 0.91 of the CPU time for a form of 4 MiB, and 1.05 for a form
+of 20 KB (medians of 9 pairs of runs). The import takes as long (0.99), and the forms of real clients pass.
+
+We keep this decoder because ``multipart`` divides two kinds of forms in another way, also in its strict mode:
+
+- A boundary that directly follows the blank line of a header counts as content. RFC 2046 (section 5.1.1) allows this
+  boundary, because the part is empty. A reader that follows the RFC then finds more parts than we have checked.
+- Blanks after a boundary are an error, although the same section allows them.
 """
 
 from __future__ import annotations
@@ -38,8 +48,8 @@ _LINE_END = rb"(?:--|[\t\v\f ]*+\r\n)"
 _UNFINISHED_LINE = re.compile(rb"-|[\t\v\f ]*+\r?")
 """The beginning of that rest, where a read stopped."""
 _AFTER_END = re.compile(rb"[\t\v\f ]*+(?:[\r\n]|\Z)")
-"""What may follow the last boundary. After anything else on its line some parsers take it for the last boundary, and
-others for content."""
+"""The characters that may follow the last boundary on its line. After other characters, some parsers take the line for
+the last boundary, and others take it for content."""
 
 
 class Readable(Protocol):

@@ -1,4 +1,4 @@
-"""The header of a form's part (RFC 7578, section 4), as clients really write it. Pure: no I/O, neither Flask nor AWS.
+"""The header of a form's part (RFC 7578, section 4), as real clients write it. No I/O, neither Flask nor AWS.
 
 Written by hand because ``werkzeug.http.parse_options_header`` takes the last of two equal parameters, drops every
 backslash, and decodes only UTF-8. Each function here reads its text once, from left to right.
@@ -17,9 +17,9 @@ from ..inspection.policy import clean_name
 from ..problems import MalformedRequest
 
 MAX_PARAMETERS = 32
-"""How many parameters a field may have. Clients send two or three."""
+"""The largest number of parameters of a field. Clients send two or three."""
 MAX_ENCODED_WORDS = 32
-"""How many encoded words a name may have. Each one has up to 75 characters (RFC 2047, section 2)."""
+"""The largest number of encoded words of a name. Each word has up to 75 characters (RFC 2047, section 2)."""
 
 _CHARSETS = frozenset({
     "utf-8", "us-ascii", "iso-8859-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
@@ -58,7 +58,7 @@ def parse(block: bytes) -> FormPart:
 
     :param block: the lines between the boundary and the blank line, without the CRLF of the last one. The caller bounds
         its length.
-    :raises MalformedRequest: the lines are no header fields, or two readers could read the header in two ways.
+    :raises MalformedRequest: the lines are not header fields, or two readers could read the header in two ways.
     """
     fields = _fields(block)
     dispositions = fields.get("content-disposition", [])
@@ -108,7 +108,7 @@ def parameters(field: str) -> Iterator[tuple[str, str]]:
         if count > MAX_PARAMETERS:
             raise MalformedRequest(f"A header field has more than {MAX_PARAMETERS} parameters. Send fewer.")
         name, at = found[1].rstrip(" \t").lower(), found.end()
-        if not found[2]:  # without "=" it is no parameter
+        if not found[2]:  # a parameter has "="
             continue
         if not _TOKEN.fullmatch(name):
             raise MalformedRequest(

@@ -105,6 +105,34 @@ def test_page_or_script_is_refused_as_text() -> None:
     assert_all_are_refused(["a.txt", "a.csv", "a.md", "a.json", "a.bin", "a.log"], [*PAGES, svg])
 
 
+DOCUMENT_ELEMENTS = """
+    html head body title base meta link style script noscript template frameset frame iframe object embed applet form
+    svg math xml xsl stylesheet transform cfscript cfexecute cfinclude
+    """
+FRAGMENT_ELEMENTS = """
+    h1 h6 div font table a b br p center span img picture video audio input button details marquee select textarea ul
+    ol pre
+    """
+
+
+def test_element_is_refused_as_text_however_its_name_ends() -> None:
+    def check(name: str, text: str) -> None:
+        with pytest.raises(ContentMismatch):
+            inspect(name, text.encode(), file_types=file_types)
+
+    file_types = declared_types()
+    ends = (">", " x>", "\t", "\n", "/>", "")
+    documents = [*DOCUMENT_ELEMENTS.split(), "jsp:page", "x:html", "svg:svg"]
+    assert not failures(check, ((name, f"<{e}{end}") for name in ("a.txt", "a.md") for e in documents for end in ends))
+    assert not failures(check, (("a.txt", f"<{e}{end}") for e in FRAGMENT_ELEMENTS.split() for end in ends))
+
+
+def test_longer_name_than_that_of_an_element_is_accepted() -> None:
+    file_types = declared_types()
+    for element in (*DOCUMENT_ELEMENTS.split(), *FRAGMENT_ELEMENTS.split()):
+        inspect("a.txt", f"<{element}-x> and more".encode(), file_types=file_types)
+
+
 def test_piece_of_html_is_refused_as_text() -> None:
     assert_all_are_refused(["a.txt", "a.csv", "a.json", "a.bin", "a.log"], FRAGMENTS)
 
@@ -147,7 +175,13 @@ PROGRAMS = {
     "DOS": b"MZ" + struct.pack("<13H", 1, 1, 0, 2, 0, 0xFFFF, 0, 0, 0, 0, 0, 28, 0) + bytes(100),
     "ELF": b"\x7fELF\x02\x01\x01\x00" + bytes(56),
     "Mach-O, 32 bits": b"\xfe\xed\xfa\xce" + bytes(24),
+    "Mach-O, 32 bits, little-endian": b"\xce\xfa\xed\xfe" + bytes(24),
+    "Mach-O, 64 bits, big-endian": b"\xfe\xed\xfa\xcf" + bytes(24),
     "Mach-O, 64 bits": b"\xcf\xfa\xed\xfe\x07\x00\x00\x01" + bytes(24),
+    "Mach-O, universal, 64 bits": b"\xca\xfe\xba\xbf\x00\x00\x00\x02" + bytes(40),
+    "Java pack": b"\xca\xfe\xd0\x0d" + bytes(40),
+    "Flash, not compressed": b"FWS\x0a\x00\x01\x00\x00" + bytes(20),
+    "Flash, LZMA": b"ZWS\x0d\x00\x01\x00\x00" + bytes(20),
     "Mach-O, universal": b"\xca\xfe\xba\xbe\x00\x00\x00\x02" + bytes(40),
     "Java class": b"\xca\xfe\xba\xbe\x00\x00\x00\x41" + bytes(40),
     "WebAssembly": b"\x00asm\x01\x00\x00\x00",

@@ -162,6 +162,42 @@ def test_code_in_metadata_is_refused() -> None:
     assert not failures(check, itertools.product(PLACES, CODE))
 
 
+EVENTS = "load error click mouseover mousedown pointerdown pointerover focus focusin focusout toggle begin animationend"
+
+
+def test_every_event_handler_is_found_in_pixels() -> None:
+    """In pixels there is no general pattern, as there is for metadata."""
+
+    def check(event: str) -> None:
+        for end in ("=x>", " =x>", "\n= x>"):
+            assert active.inside_pixels(b"\0" * 9 + f"<b title=x on{event}{end}".encode())
+
+    assert not failures(check, ((event,) for event in EVENTS.split()))
+
+
+KEYWORDS = "echo print include require return eval exit die if for foreach while function class namespace use"
+
+
+def test_every_keyword_of_php_is_found_in_metadata() -> None:
+    def check(keyword: str) -> None:
+        assert active.inside(f"<? {keyword} xy".encode())
+        assert active.inside(f'<?={keyword.upper()}\t"'.encode())
+        assert not active.inside(f"<? {keyword}_x y".encode()), "another word"
+        assert not active.inside(f"<? {keyword} \x01".encode()), "no text behind it"
+
+    assert not failures(check, ((keyword,) for keyword in KEYWORDS.split()))
+
+
+def test_code_in_metadata_may_have_line_ends_and_tabs() -> None:
+    def check(_name: str, code: bytes) -> None:
+        assert active.inside(code)
+        assert not active.inside(code.replace(white, b"\x01"))
+
+    for white in (b"\t", b"\n", b"\r"):
+        codes = (b"<html " + white + b"x", b"<?=$a" + white * 4, b"<%=" + white + b"a%>", b"<?= # " + white * 7)
+        assert not failures(check, ((repr(code), code) for code in codes))
+
+
 AROUND = {"nothing": (b"", b""), "NULs": (b"\0" * 5000, b""), "white space": (b" \r\n" * 5000, b" " * 15_000)}
 """The bytes before and behind the code."""
 
