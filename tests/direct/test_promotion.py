@@ -39,7 +39,7 @@ from ..support import samples
 from ..support.direct_client import MIB, SCRIPT, DirectClient, content_of, formed, judge, stored
 from ..support.folder_uploads import begun, part_ticket
 from ..support.http_client import problem
-from ..support.lambda_runtime import SECRET, Context
+from ..support.lambda_runtime import SECRET, Context, let_a_gateway_wait
 from ..support.s3_events import object_created, queued
 from ..support.stored_files import file
 
@@ -591,7 +591,7 @@ def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
 def test_what_takes_too_long_is_judged_by_the_event(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setitem(direct.client.application.config, "GATEWAY_WAITS", True)
+    let_a_gateway_wait(monkeypatch, direct.client.application)
     monkeypatch.setattr("handler.direct.promotion.COPIED_IN_TIME_BYTES", 4)
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
@@ -608,7 +608,7 @@ def test_what_takes_too_long_is_judged_by_the_event(
 
 
 def test_what_has_to_be_read_takes_longer(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(direct.client.application.config, "GATEWAY_WAITS", True)
+    let_a_gateway_wait(monkeypatch, direct.client.application)
     monkeypatch.setattr("handler.direct.promotion.READ_IN_TIME_BYTES", 4)
     assert direct.send("a.txt", b"bytes").status_code == 200
     assert direct.send("a.txt", b"bytes", sha256=hashlib.sha256(b"bytes").hexdigest()).status_code == 202

@@ -19,7 +19,7 @@ from handler.web.tokens import mint
 from ..support import samples
 from ..support.direct_client import MIB, DirectClient, content_of
 from ..support.http_client import problem
-from ..support.lambda_runtime import SECRET
+from ..support.lambda_runtime import SECRET, let_a_gateway_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,7 +331,7 @@ def test_aborting_completed_upload_without_a_verdict_is_rejected(
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     with monkeypatch.context() as patch:
-        patch.setitem(direct.client.application.config, "GATEWAY_WAITS", True)
+        let_a_gateway_wait(patch, direct.client.application)
         patch.setattr("handler.direct.promotion.COPIED_IN_TIME_BYTES", 4)
         assert direct.complete(upload).status_code == 202
     problem(direct.abort(upload), 404, "upload-not-found")
