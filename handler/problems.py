@@ -1,4 +1,7 @@
-"""Every error that the endpoint can answer with: its status, its stable type and its title (RFC 9457)."""
+"""Every error that the endpoint can answer with: its status, its stable type and its title (RFC 9457).
+
+The errors of the local server only are in ``local/problems.py``.
+"""
 
 from __future__ import annotations
 
@@ -181,12 +184,6 @@ class TooManyParts(Problem):
     title = "The form has too many parts"
 
 
-class UriTooLong(Problem):
-    status = 414
-    slug = "uri-too-long"
-    title = "The address is too long"
-
-
 class TypeNotAllowed(Problem):
     status = 415
     slug = "type-not-allowed"
@@ -230,12 +227,6 @@ class ImageTooLarge(Problem):
     title = "The image has too many pixels"
 
 
-class HeaderTooLarge(Problem):
-    status = 431
-    slug = "header-too-large"
-    title = "The header is too large"
-
-
 class FilesRefused(Problem):
     """Several files of one request were refused; ``errors`` has the reason for each, and none was stored.
 
@@ -266,12 +257,6 @@ class InternalError(Problem):
         super().__init__("This is a fault on our side. If it stays, report it with the request id.")
 
 
-class TransferCodingNotSupported(Problem):
-    status = 501  # RFC 9112, section 6.1
-    slug = "transfer-coding-not-supported"
-    title = "The transfer coding is not known here"
-
-
 class StorageUnavailable(Problem):
     """The bucket or the disk did not do what it was asked.
 
@@ -286,21 +271,6 @@ class StorageUnavailable(Problem):
     def __init__(self, reason: str) -> None:
         super().__init__("The storage cannot be reached just now, so this was not done. Try again in a moment.")
         self.reason = reason
-
-
-class ServerUnavailable(Problem):
-    """The local server stops, or it has too many connections."""
-
-    status = 503
-    slug = "server-unavailable"
-    title = "The server is not available"
-    headers: Mapping[str, str] = {"Retry-After": "5"}
-
-
-class VersionNotSupported(Problem):
-    status = 505
-    slug = "version-not-supported"
-    title = "This version of HTTP is not spoken here"
 
 
 def from_dict(body: Mapping[str, Any]) -> Problem:

@@ -14,6 +14,7 @@ import yaml
 from handler import problems, settings
 from handler.app import create_app
 from handler.inspection import filetypes
+from handler.local import problems as local_problems
 from handler.problems import Problem
 from handler.settings import Settings
 from handler.storage.s3 import files as s3
@@ -76,8 +77,8 @@ def read_variables() -> set[str]:
 
 
 def all_problems(base: type[Problem] = Problem) -> list[type[Problem]]:
-    found = [each for each in vars(problems).values() if isinstance(each, type) and issubclass(each, base)]
-    return [each for each in found if each is not base]
+    tables = [*vars(problems).values(), *vars(local_problems).values()]
+    return [each for each in tables if isinstance(each, type) and issubclass(each, base) and each is not base]
 
 
 def test_the_two_commands_come_first() -> None:

@@ -13,7 +13,8 @@ from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_from_bytes, urlsplit
 
-from ..problems import HeaderTooLarge, MalformedRequest, TransferCodingNotSupported, UriTooLong, VersionNotSupported
+from ..problems import MalformedRequest
+from .problems import HeaderTooLarge, TransferCodingNotSupported, UriTooLong, VersionNotSupported
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -25,9 +25,10 @@ from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from ..logs import logger
-from ..problems import Problem, ServerUnavailable
+from ..problems import Problem
 from ..web import hooks
 from . import http1
+from .problems import ServerUnavailable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
