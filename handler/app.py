@@ -56,6 +56,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.add_url_rule("/health", view_func=lambda: {"status": "ok"}, endpoint="health")
     hooks.register(app)
     cors.register(app, allowed_origins=settings.allowed_origins)
+    if settings.trusted_proxies:
+        _trust_proxies(app, settings.trusted_proxies)
     return app
 
 
@@ -76,6 +78,19 @@ class _Rule(Rule):
             return url
 
         return build
+
+
+def _trust_proxies(app: Flask, hops: int) -> None:
+    """Take a client's address, scheme, host and prefix from ``X-Forwarded-*``.
+
+    :param hops: the number of proxies that append to these fields. A client's own entries come before theirs, and are
+        not read.
+    """
+    # Imported here: the artifact for Lambda, where no proxy is trusted, does not have it (handler/Makefile).
+    from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: PLC0415
+
+    fixed = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)
+    app.wsgi_app = fixed  # type: ignore[method-assign]
 
 
 def _make_policy(settings: Settings) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,6 +87,8 @@ class Settings:
     """Whether files can be read through the endpoint."""
     on_lambda: bool
     """Whether this runs in a Lambda function, behind something that waits no longer than 29 s."""
+    trusted_proxies: int = 0
+    """The number of proxies in front of the server whose ``X-Forwarded-*`` fields count."""
 
     @property
     def takes_direct_uploads(self) -> bool:
@@ -121,7 +124,21 @@ class Settings:
             allowed_origins=_allowed_origins(environ),
             downloads=_switch(environ, "DOWNLOADS", default=True),
             on_lambda=_on_lambda(environ),
+            trusted_proxies=_trusted_proxies(environ),
         )
+
+    @staticmethod
+    def misspelt(environ: Mapping[str, str]) -> list[str]:
+        """Return a warning for each variable whose name is nearly that of a setting.
+
+        :param environ: the environment, as ``os.environ``.
+        """
+        names = _names()
+        return [
+            f"{variable} is not a setting. Did you mean {name}?"
+            for variable in sorted(environ.keys() - names)
+            for name in difflib.get_close_matches(variable, names, n=1, cutoff=0.86)
+        ]
 
 
 def _destination(environ: Mapping[str, str]) -> tuple[str | None, Path | None]:
@@ -208,6 +225,29 @@ def _switch(environ: Mapping[str, str], variable: str, *, default: bool) -> bool
     if value not in ("", "on", "off"):
         raise SettingsError(variable, value, "say 'on' or 'off'.")
     return value == "on" if value else default
+
+
+def _names() -> set[str]:
+    """The names of all settings: the variables that are read, except AWS's own."""
+    read: set[str] = set()
+
+    class Recorder(dict[str, str]):
+        def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+            read.add(key)
+            return default
+
+    Settings.from_environ(Recorder())
+    return {name for name in read if not name.startswith("AWS_")}
+
+
+def _trusted_proxies(environ: Mapping[str, str]) -> int:
+    """On Lambda the gateway makes the request of the event, and no proxy's field counts."""
+    variable = "TRUSTED_PROXIES"
+    value = environ.get(variable, "").strip() or "0"
+    if not re.fullmatch("[0-9]{1,2}", value):
+        expected = "give the number of proxies in front of the server that set X-Forwarded-For, such as 1."
+        raise SettingsError(variable, value, expected)
+    return 0 if _on_lambda(environ) else int(value)
 
 
 def _on_lambda(environ: Mapping[str, str]) -> bool:

@@ -21,7 +21,6 @@ from contextlib import suppress
 from email.message import Message
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from ..logs import logger
@@ -32,7 +31,7 @@ from .problems import ServerUnavailable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 BACKLOG = 2048
 """How many connections may wait to be accepted. The system may allow fewer (on Linux ``net.core.somaxconn``)."""
@@ -103,7 +102,7 @@ class Server(ThreadedWSGIServer):
     stopping = False
     """Whether the server should stop. Signal handlers set this; an exception would interrupt a request half begun."""
 
-    def __init__(self, host: str, port: int, app: Flask) -> None:
+    def __init__(self, host: str, port: int, app: WSGIApplication) -> None:
         self._requests: set[threading.Thread] = set()
         self._room = threading.Semaphore(max_connections())
         self._room_seconds: float = ROOM_SECONDS
@@ -171,7 +170,7 @@ class Server(ThreadedWSGIServer):
         finally:
             self._forget(threading.current_thread())
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+    def handle_error(self, *_: Any) -> None:
         logger.exception("fault")
 
     def _start_thread(self, connection: socket.socket, address: Any) -> bool:

@@ -22,8 +22,11 @@ MAX_TOKEN_SECONDS = 10 * 366 * 24 * 60 * 60
 """How far away ``exp`` may be: ten years. A later one is a mistake, such as milliseconds, or a token without an end."""
 MAX_PATH_TOKEN_SECONDS = 60 * 60 + 60
 """How long a token in a path may be good: an hour, and what the clocks of two machines may differ."""
-PROXY_FIELDS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
-"""A proxy on the same machine speaks from a loopback address for clients that do not have one."""
+PROXY_FIELDS = (
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Real-IP", "Via"
+)  # fmt: skip
+"""A proxy on the same machine speaks from a loopback address for clients that do not have one. With ``TRUSTED_PROXIES``
+the address comes from these fields, which stay in the request: without a token, a proxied request is still refused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
