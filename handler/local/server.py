@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import io
-import resource
 import select
+import selectors
 import socket
 import threading
 import time
@@ -63,14 +63,25 @@ DRAIN_STOPPING_SECONDS = 1
 """How long that may take when the server stops."""
 DRAIN_READ_BYTES = 64 * 1024
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""``poll`` needs no open file of its own, unlike epoll and kqueue. Windows has only ``select``."""
+_DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+"""The flag of a read that does not wait. Windows has none."""
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def raise_file_limit() -> None:
     """Raise this process's limit of open files to what :data:`MAX_CONNECTIONS` needs, as far as the system allows.
 
-    Many shells set it to 1,024 and macOS to 256, for programs that use ``select()``.
+    Many shells set it to 1,024 and macOS to 256, for programs that use ``select()``. Windows has no such limit.
     """
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS * FILES_PER_CONNECTION + SPARE_FILES
     if hard != resource.RLIM_INFINITY:
@@ -81,7 +92,10 @@ def raise_file_limit() -> None:
 
 
 def max_connections() -> int:
-    """Return how many connections can be served at once under the limit of open files (``ulimit -n``)."""
+    """Return how many connections can be served at once under the limit of open files (``ulimit -n``), where there is
+    one."""
+    if resource is None:
+        return MAX_CONNECTIONS
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
@@ -322,7 +336,7 @@ class RequestHandler(WSGIRequestHandler):
                 if seconds_left <= 0 or not self._incoming.wait(seconds_left):
                     break
                 with suppress(BlockingIOError):  # not the client woke it
-                    count = self.connection.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+                    count = _receive(self.connection, buffer)
                     if not count:
                         break
                     bytes_left -= count
@@ -348,9 +362,9 @@ class _Incoming(io.RawIOBase):
         self._server = server
         self._has_begun = False
         self._stop_signal: int | None = server.wakes_at_stop.fileno()
-        self._news = select.poll()
-        self._news.register(connection, select.POLLIN)
-        self._news.register(self._stop_signal, select.POLLIN)
+        self._news = _Selector()
+        self._news.register(connection, selectors.EVENT_READ)
+        self._news.register(self._stop_signal, selectors.EVENT_READ)
 
     def readable(self) -> bool:
         return True
@@ -362,7 +376,7 @@ class _Incoming(io.RawIOBase):
         """
         while not self._server.stopping:
             try:
-                count = self._connection.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+                count = _receive(self._connection, buffer)
             except BlockingIOError:
                 self.wait()
             else:
@@ -379,7 +393,7 @@ class _Incoming(io.RawIOBase):
         if self._server.stopping and self._stop_signal is not None:
             self._news.unregister(self._stop_signal)  # it stays readable from now on
             self._stop_signal = None
-        return bool(self._news.poll(None if seconds is None else seconds * 1000))
+        return bool(self._news.select(seconds))
 
 
 class _Body(io.RawIOBase):
@@ -401,6 +415,17 @@ class _Body(io.RawIOBase):
             self._go_ahead()
             self._go_ahead = None
         return self._source.readinto(buffer)
+
+
+def _receive(connection: socket.socket, buffer: WriteableBuffer) -> int:
+    """Fill the buffer with the bytes that have arrived, without waiting.
+
+    :returns: the number of bytes; 0 if the client has closed the connection.
+    :raises BlockingIOError: nothing has arrived.
+    """
+    if not _DO_NOT_WAIT and not select.select([connection], [], [], 0)[0]:
+        raise BlockingIOError
+    return connection.recv_into(buffer, 0, _DO_NOT_WAIT)
 
 
 def _has_closed(connection: socket.socket) -> bool:

@@ -27,8 +27,8 @@ from handler.storage import direct as direct_module
 from handler.storage import new_id
 from handler.storage.direct import Declaration, Gone, PresignedPost, UploadedPart
 from handler.storage.folder.direct import LocalDirectUploads, LocalIncoming
-from handler.storage.folder.durable import locked
 from handler.storage.folder.files import LocalStorage
+from handler.storage.folder.locks import locked
 from handler.storage.s3 import direct as s3_direct_module
 from handler.storage.s3.direct import SECRET_SECONDS, S3Incoming
 
@@ -1020,7 +1020,7 @@ STEPS = {
     "unlink": "os.unlink",
     "rmdir": "os.rmdir",
     "fsync": "os.fsync",
-    "flock": "handler.storage.folder.durable.fcntl.flock",
+    "flock": "handler.storage.folder.locks.fcntl.flock",
     "touch": "pathlib.Path.touch",
 }
 

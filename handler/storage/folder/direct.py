@@ -55,7 +55,6 @@ from ..direct import (
     dump_refusal,
 )
 from .durable import (
-    locked,
     log_damaged,
     make_directory,
     read_object,
@@ -66,6 +65,7 @@ from .durable import (
 )
 from .errors import disk_errors
 from .files import LocalStorage, LocalWriter, entries, last_written
+from .locks import locked
 
 RECEIVER = "upload/s3/incoming"
 """Where this endpoint itself takes the bytes, relative to its root."""
@@ -102,7 +102,7 @@ class LocalDirectUploads:
         with disk_errors():
             secret = self._read_secret()
             if secret is None:
-                with locked(self._folder):  # of two servers one makes it
+                with locked(self._folder / "files"):  # of two servers one makes it
                     secret = self._read_secret() or self._make_secret()
             return secret
 
@@ -287,7 +287,7 @@ class LocalDirectUploads:
             with _not_found_if_missing():
                 # Those from before, and not one that comes in at the same moment: each would remove the other.
                 others = [path for path in self._open(file_id).glob(f"{number}.*") if path.name != name]
-                (directory / "data").rename(self._open(file_id) / name)
+                (directory / "data").replace(self._open(file_id) / name)  # Windows cannot rename onto a file
                 for other in others:
                     other.unlink(missing_ok=True)
                 sync_directory(self._open(file_id))
@@ -376,7 +376,8 @@ class LocalDirectUploads:
             ("refused", REFUSED_STALE_SECONDS),
         ):
             for path in (self._folder / place).iterdir():
-                with suppress(FileNotFoundError):  # another server on this folder was faster
+                # Another server on this folder was faster, or, on Windows, has the file open.
+                with suppress(FileNotFoundError, PermissionError):
                     if last_written(path) < now - seconds:
                         self._remove(path) if path.is_dir() else path.unlink()
 
