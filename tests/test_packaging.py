@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -60,6 +61,19 @@ def make(*arguments: str, **environ: str) -> str:
     return subprocess.run(
         ["make", *arguments], cwd=ROOT, env=clean, capture_output=True, text=True, check=True, timeout=60
     ).stdout
+
+
+def test_image_runs_the_server_as_a_user_that_is_not_root() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert len(lines) <= 10
+    (user,) = [line.removeprefix("USER ") for line in lines if line.startswith("USER ")]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    (command,) = [line.removeprefix("ENTRYPOINT ") for line in lines if line.startswith("ENTRYPOINT ")]
+    assert json.loads(command) == ["python", "-m", "handler"]
+    copied = {source for line in lines if line.startswith("COPY ") for source in line.split()[1:-1]}
+    kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert kept[0] == "*"
+    assert {line.removeprefix("!") for line in kept if line.startswith("!")} == copied
 
 
 def test_make_lists_its_targets() -> None:
