@@ -85,6 +85,12 @@ def test_make_lists_its_targets() -> None:
     assert re.findall(r"^make (\S+)", listed, re.MULTILINE) == targets
 
 
+def test_make_check_runs_tests_that_exist() -> None:
+    paths = re.findall(r"\btests/\S+\.py", make("--dry-run", "--always-make", "check"))
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+
+
 def test_make_run_installs_only_the_packages_of_the_server() -> None:
     shown = make("--dry-run", "--always-make", "run")
     installed = re.findall(r"pip install .*", shown)
