@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 NOT_S3 = (BotoCoreError, ResponseParserError)
-"""Errors of botocore's that are no response of S3: the network, the credentials, or another server's page."""
+"""Errors of botocore that do not come from S3: from the network, the credentials, or another server's page."""
 PROBE_PREFIX = "refused/check-"
 """Where the probe object is for a moment. Nobody can read it, no event follows it, and the bucket of ``template.yaml``
 deletes it after a week if this check cannot."""

@@ -61,12 +61,13 @@ def serve(options: argparse.Namespace) -> int:
         _warn(warning)
     app = make_app(settings)
     _check_prefix(app, options.prefix)
-    if settings.upload_bucket:
-        _require_working_bucket(settings.upload_bucket, settings=settings, options=options)
     server = _listen(options, app)
     _stop_on_signals(server)
     try:
-        _print(*banner(settings, f"{_origin(options, server.port)}{options.prefix}"))
+        own_origin = _origin(options, server.port)
+        if settings.upload_bucket:
+            _require_working_bucket(settings.upload_bucket, settings=settings, own_origin=own_origin)
+        _print(*banner(settings, f"{own_origin}{options.prefix}"))
         log = _write_log()
         server.serve_forever()
     finally:
@@ -101,12 +102,12 @@ def check(options: argparse.Namespace) -> int:
     return int(failed)
 
 
-def _require_working_bucket(bucket: str, *, settings: Settings, options: argparse.Namespace) -> None:
+def _require_working_bucket(bucket: str, *, settings: Settings, own_origin: str) -> None:
     """Warn of each error in a bucket's configuration.
 
     :raises CommandError: with this error the server must not start.
     """
-    for finding in check_bucket(bucket, settings=settings, own_origin=_origin(options, options.port)):
+    for finding in check_bucket(bucket, settings=settings, own_origin=own_origin):
         if finding.stops_server:
             raise CommandError(finding.sentence)
         if not finding.ok:
