@@ -108,7 +108,9 @@ def _explain(code: str, *, bucket: str, region: str) -> Finding:
     if code in _NOT_ALLOWED:
         cure = "Allow s3:ListBucket, or correct UPLOAD_BUCKET: a bucket of this name may belong to another account."
         return _fatal("bucket", f"the credentials may not list the bucket '{bucket}'. {cure}")
-    return _fatal("bucket", f"S3 answers {code} for the bucket '{bucket}'. Correct UPLOAD_BUCKET, or try again later.")
+    return _fatal(
+        "bucket", f"S3 responds with {code} for the bucket '{bucket}'. Correct UPLOAD_BUCKET, or try again later."
+    )
 
 
 def _check_region(region: str | None, *, configured: str) -> Finding:
@@ -127,7 +129,7 @@ def _check_versioning(client: S3Client, bucket: str) -> Finding:
     except ClientError as error:
         if _code(error) in _NOT_ALLOWED:
             return _failed(subject, "the credentials may not read the versioning. Allow s3:GetBucketVersioning.")
-        return _fatal(subject, f"the store answers {_code(error)}. Use a store that keeps versions of objects.")
+        return _fatal(subject, f"the store responds with {_code(error)}. Use a store that keeps versions of objects.")
     except NOT_S3 as error:
         return _fatal(subject, f"the versioning cannot be read: {_one_line(error)}. Try again.")
     if status == "Enabled":
@@ -203,7 +205,9 @@ def _check_conditional_writes(client: S3Client, bucket: str) -> Finding:
     except ClientError as error:
         if _code(error) in _NOT_ALLOWED:
             return _failed(subject, f"the credentials may not write {PROBE_PREFIX}*. Allow s3:PutObject.")
-        return _fatal(subject, f"the store answers {_code(error)} to a conditional write. Use a store that takes it.")
+        return _fatal(
+            subject, f"the store responds with {_code(error)} to a conditional write. Use a store that takes it."
+        )
     except NOT_S3 as error:
         return _fatal(subject, f"the conditional write cannot be tried: {_one_line(error)}. Try again.")
     finally:

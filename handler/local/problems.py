@@ -1,7 +1,7 @@
-"""The errors that only the local server can answer with. The table of all other errors is :mod:`handler.problems`.
+"""The errors that only the local server can respond with. The table of all other errors is :mod:`handler.problems`.
 
 They are about a request that the local server cannot read, or cannot take at the moment. On AWS, API Gateway rejects
-such a request itself, so the function never answers with any of these.
+such a request itself, so the function never responds with any of these.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Server(ThreadedWSGIServer):
 
     :param host: the address to listen on.
     :param port: the port, or 0 for any free port; :attr:`port` has the port in use.
-    :param app: answers every request, also those that cannot be read.
+    :param app: responds to every request, also to those that cannot be read.
     :raises OSError: the server cannot listen there.
     """
 
