@@ -45,6 +45,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     hooks.register(app)
     cors.register(app, allowed_origins=settings.allowed_origins)
+    if settings.trusted_proxies:
+        _trust_proxies(app, settings.trusted_proxies)
     return app
 
 
@@ -95,6 +97,19 @@ def _make_services(settings: Settings) -> Services:
         promotion=promotion,
         uploads=UploadService(direct_uploads, storage=storage, promotion=promotion),
     )
+
+
+def _trust_proxies(app: Flask, hops: int) -> None:
+    """Take a client's address, scheme, host and prefix from ``X-Forwarded-*``.
+
+    :param hops: the number of proxies that append to these fields. Entries of the client itself come before theirs, and
+        are not read.
+    """
+    # The artifact for Lambda, where no proxy is trusted, does not have this module (handler/Makefile).
+    from werkzeug.middleware.proxy_fix import ProxyFix
+
+    fixed = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)
+    app.wsgi_app = fixed  # type: ignore[method-assign]
 
 
 def _make_policy(settings: Settings) -> Policy:

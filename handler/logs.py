@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 MAX_WAITING_LINES = 10_000
 """How many lines :class:`BackgroundHandler` keeps for a reader that is slower than the server; about 5 MB."""
@@ -36,11 +37,16 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "event": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in _OWN_ATTRIBUTES},
+            **extra_members(record),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return _FILE_KEY.sub(r"\1", json.dumps(entry, default=str))
+
+
+def extra_members(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the members that the caller gave as ``extra``."""
+    return {name: value for name, value in vars(record).items() if name not in _OWN_ATTRIBUTES}
 
 
 class _StdoutHandler(logging.Handler):
@@ -129,17 +135,18 @@ def configure() -> None:
         logger.propagate = False  # the root handler of Lambda's runtime would print each line again
 
 
-def write_in_background() -> logging.Handler | None:
-    """Let the log lines be written by a :class:`BackgroundHandler`, for a server of many threads.
+def write_in_background(formatter: logging.Formatter | None = None) -> logging.Handler | None:
+    """Let a :class:`BackgroundHandler` write the log lines, for a server of many threads.
 
-    :returns: the handler, to be closed at the end; ``None`` if there is no standard output that has a descriptor.
+    :param formatter: makes a line of a record, while the request lasts; :class:`JsonFormatter` by default.
+    :returns: the handler, to be closed at the end; ``None`` if standard output has no descriptor.
     """
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):  # it is closed, or not a file
         return None
     handler = BackgroundHandler(descriptor)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(formatter or JsonFormatter())
     logger.handlers[:] = [handler]
     return handler
 

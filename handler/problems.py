@@ -1,4 +1,7 @@
-"""Every error of the endpoint, declared once: its status, its stable type and its title (RFC 9457)."""
+"""Every error of the endpoint, declared once: its status, its stable type and its title (RFC 9457).
+
+The errors that only the local server has are in ``local/problems.py``.
+"""
 
 from __future__ import annotations
 
@@ -182,12 +185,6 @@ class TooManyParts(Problem):
     title = "Too many parts in the form"
 
 
-class UriTooLong(Problem):
-    status = 414
-    slug = "uri-too-long"
-    title = "The address is too long"
-
-
 class TypeNotAllowed(Problem):
     status = 415
     slug = "type-not-allowed"
@@ -231,12 +228,6 @@ class ImageTooLarge(Problem):
     title = "Image too large"
 
 
-class HeaderTooLarge(Problem):
-    status = 431
-    slug = "header-too-large"
-    title = "The header is too large"
-
-
 class FilesRefused(Problem):
     """Several files of one request were refused, and none was stored. ``errors`` has the reason for each.
 
@@ -267,12 +258,6 @@ class InternalError(Problem):
         super().__init__("This is a fault on our side. If it stays, report it with the request id.")
 
 
-class TransferCodingNotSupported(Problem):
-    status = 501  # RFC 9112, section 6.1
-    slug = "transfer-coding-not-supported"
-    title = "The transfer coding is not known here"
-
-
 class StorageUnavailable(Problem):
     """The bucket or the disk failed.
 
@@ -294,21 +279,6 @@ class StorageUnavailable(Problem):
             else "The storage cannot be reached just now, so this was not done. Try again in a moment."
         )
         self.reason = reason
-
-
-class ServerUnavailable(Problem):
-    """The local server stops, or it has too many connections."""
-
-    status = 503
-    slug = "server-unavailable"
-    title = "The server is not available"
-    headers: Mapping[str, str] = {"Retry-After": "5"}
-
-
-class VersionNotSupported(Problem):
-    status = 505
-    slug = "version-not-supported"
-    title = "This version of HTTP is not spoken here"
 
 
 def from_dict(body: Mapping[str, Any]) -> Problem:

@@ -46,6 +46,7 @@ VARIABLES = (
     "MAX_FILE_BYTES",
     "MAX_IMAGE_PIXELS",
     "TOKEN_SECRET",
+    "TRUSTED_PROXIES",
     "UPLOAD_BUCKET",
     "UPLOAD_FOLDER",
 )
@@ -115,6 +116,8 @@ class Settings:
     """Whether files can be read through the endpoint."""
     on_lambda: bool
     """Whether this process is a Lambda function. API Gateway waits 29 s for its response, and no longer."""
+    trusted_proxies: int = 0
+    """The number of proxies in front of the server whose ``X-Forwarded-*`` fields count."""
 
     @property
     def takes_direct_uploads(self) -> bool:
@@ -148,6 +151,7 @@ class Settings:
             allowed_origins=_allowed_origins(environ),
             downloads=_switch(environ, "DOWNLOADS", default=True),
             on_lambda=_on_lambda(environ),
+            trusted_proxies=_trusted_proxies(environ),
         )
 
     @staticmethod
@@ -250,6 +254,16 @@ def _switch(environ: Mapping[str, str], variable: str, *, default: bool) -> bool
     if value not in ("", "on", "off"):
         raise SettingsError(variable, value, "use 'on' or 'off'.")
     return value == "on" if value else default
+
+
+def _trusted_proxies(environ: Mapping[str, str]) -> int:
+    """On Lambda the gateway makes the request of the event, and no proxy's field counts."""
+    variable = "TRUSTED_PROXIES"
+    value = environ.get(variable, "").strip() or "0"
+    if not re.fullmatch("[0-9]{1,2}", value):
+        expected = "give the number of proxies in front of the server that set X-Forwarded-For, such as 1."
+        raise SettingsError(variable, value, expected)
+    return 0 if _on_lambda(environ) else int(value)
 
 
 def _on_lambda(environ: Mapping[str, str]) -> bool:

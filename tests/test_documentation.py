@@ -146,7 +146,7 @@ def variables(function: str) -> dict[str, Any]:
 
 def test_the_functions_get_settings_that_the_code_knows() -> None:
     given = variables("UploadFunction")
-    assert set(given) == read_variables() - {"UPLOAD_FOLDER"}
+    assert set(given) == read_variables() - {"UPLOAD_FOLDER", "TRUSTED_PROXIES"}
     assert given.items() >= variables("PromoteFunction").items()
     assert given.pop("UPLOAD_BUCKET") == {"Ref": "UploadBucket"}
     for variable, value in given.items():

@@ -225,6 +225,7 @@ BYTES_SPACES = repeated(b" ", start=b"a", end=b"b")
 
 TABLE: dict[str, Row | Trusted] = {
     # Patterns.
+    "local.cli._PREFIX.fullmatch": DEPLOYER,
     "local.cli._duration.fullmatch": DEPLOYER,
     "direct.declaration._NUMBER.fullmatch": on(repeated("1")),
     "direct.declaration._SHA256.fullmatch": on(repeated("a")),
@@ -354,6 +355,7 @@ TABLE: dict[str, Row | Trusted] = {
     "settings._ORIGIN.fullmatch": DEPLOYER,
     "settings._NUMBER.fullmatch": DEPLOYER,
     "settings._SIZE.fullmatch": DEPLOYER,
+    "settings._trusted_proxies.fullmatch": DEPLOYER,
     "storage._ID.fullmatch": on(repeated("a")),
     "storage._NAME.fullmatch": on(repeated("a"), repeated(".")),
     "storage.folder.incoming._PART.fullmatch": Trusted("reads the names of files that we wrote"),

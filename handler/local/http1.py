@@ -1,7 +1,7 @@
-"""A request as it comes over the wire: its line, its header, and where its body ends (RFC 9112).
+"""A request as it comes over the wire: its line, its header, and the end of its body (RFC 9112).
 
-As strict as the RFC lets a server be. What two readers of one connection could cut in two places is refused, since
-one of them may have been the one that checked it.
+The parser is as strict as the RFC permits. Two readers of one connection, such as a proxy and this server, must find
+the same end of a request. So every request that they could cut at different places is rejected.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_from_bytes, urlsplit
 
-from ..problems import HeaderTooLarge, MalformedRequest, TransferCodingNotSupported, UriTooLong, VersionNotSupported
+from ..problems import MalformedRequest
+from .problems import HeaderTooLarge, TransferCodingNotSupported, UriTooLong, VersionNotSupported
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MAX_LINE_BYTES = 64 * 1024
-"""What the request line may hold, which is all but the address."""
+"""The maximum length of the request line, which is nearly all address."""
 MAX_HEADER_BYTES = 64 * 1024
-"""What all fields may hold together."""
+"""The maximum length of all fields together."""
 MAX_CHUNK_LINE_BYTES = 4 * 1024
-"""What the line before a chunk may hold: its size, and extensions, which nobody sends."""
+"""The maximum length of the line before a chunk: its size, and extensions, which no client sends."""
 MAX_TRAILER_BYTES = 16 * 1024
-"""What may follow the last chunk, in all."""
+"""The maximum length of all trailers, which follow the last chunk."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
 _TEXT = rb"[\t -~\x80-\xff]*"  # RFC 9110, section 5.5
@@ -39,8 +40,8 @@ _LENGTH = re.compile(r"[0-9]{1,19}")  # RFC 9110, section 8.6; int() takes signs
 class RequestLine(NamedTuple):
     """The first line of a request.
 
-    :param target: in ASCII, with a percent sign for each byte that the client left raw (RFC 3986, section 2.1). curl
-        sends an address in UTF-8 as it was typed, and Werkzeug would read each of its bytes as one character.
+    :param target: in ASCII. Each byte that the client left raw is percent-encoded (RFC 3986, section 2.1). curl sends
+        an address in UTF-8 as the user typed it, and Werkzeug would read each byte as one character.
     """
 
     method: str
@@ -52,8 +53,8 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
     """Read the first line.
 
     :param source: the connection, at its beginning.
-    :returns: ``None`` if it ended before anything came.
-    :raises Problem: this is no request, or not one for here.
+    :returns: ``None`` if the connection ended before the first byte.
+    :raises Problem: the line is not a request's first line, is too long, or names another version of HTTP.
     """
     line = source.readline(MAX_LINE_BYTES)
     if line == b"\r\n":  # section 2.2
@@ -62,11 +63,11 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
         return None
     if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
         raise UriTooLong(f"The address is longer than {MAX_LINE_BYTES:,} bytes. Shorten it.")
-    found = _REQUEST_LINE.fullmatch(line)
-    if not found:
+    parts = _REQUEST_LINE.fullmatch(line)
+    if not parts:
         raise MalformedRequest("The request does not begin like an HTTP/1.1 request. Use an HTTP client.")
-    method, major, minor = (found[group].decode("ascii") for group in (1, 3, 4))
-    target = quote_from_bytes(found[2], safe=string.punctuation)
+    method, major, minor = (parts[group].decode("ascii") for group in (1, 3, 4))
+    target = quote_from_bytes(parts[2], safe=string.punctuation)
     if major != "1":
         raise VersionNotSupported("The request has another version than HTTP/1.0 and HTTP/1.1. Use HTTP/1.1.")
     try:
@@ -79,9 +80,9 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
 def read_header(source: io.BufferedIOBase, *, version: str) -> Message:
     """Read the fields, up to the body.
 
-    :param source: the connection, behind the first line.
-    :param version: the one that the line names.
-    :raises Problem: they are no header, or longer than one may be.
+    :param source: the connection, after the first line.
+    :param version: the version in the first line, such as ``HTTP/1.1``.
+    :raises Problem: a line is not a field, the header is too long, or a field is missing or ambiguous.
     """
     fields = Message()
     allowed = MAX_HEADER_BYTES
@@ -89,35 +90,36 @@ def read_header(source: io.BufferedIOBase, *, version: str) -> Message:
         allowed -= len(line)
         if not allowed:
             raise HeaderTooLarge(f"The header is longer than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter fields.")
-        found = _FIELD.fullmatch(line)
-        if not found:  # as is one over several lines (section 5.2), or with a space before its colon (section 5.1)
+        field = _FIELD.fullmatch(line)
+        # Section 5.2: a field over several lines is not one. Section 5.1: nor is a field with a space before its colon.
+        if not field:
             raise MalformedRequest(
                 "A line of the header is not like 'Name: value' with CRLF at its end. Use an HTTP client."
             )
-        fields[found[1].decode("ascii")] = found[2].decode("latin-1").strip(" \t")
+        fields[field[1].decode("ascii")] = field[2].decode("latin-1").strip(" \t")
     if version != "HTTP/1.0" and len(fields.get_all("Host", [])) != 1:  # section 3.2
         raise MalformedRequest("The request does not have exactly one Host field. Send one.")
-    if len(set(fields.get_all("Content-Type", []))) > 1:  # RFC 9110, section 5.3: two readers could take two of them
+    if len(set(fields.get_all("Content-Type", []))) > 1:  # RFC 9110, section 5.3: readers could differ
         raise MalformedRequest("The request has two different Content-Type fields. Send only one.")
     return fields
 
 
 def is_chunked(fields: Message, *, version: str) -> bool:
-    """Whether the body comes in chunks; else it has a ``Content-Length``, or there is none.
+    """Return whether the body comes in chunks. Otherwise it has a ``Content-Length``, or the request has no body.
 
-    :raises Problem: it cannot be known for sure where the body ends, or what it is.
+    :raises Problem: the end of the body is ambiguous, or the body has another coding than chunks.
     """
     lengths = fields.get_all("Content-Length", [])
     if "Transfer-Encoding" not in fields:
-        # Twice the same length could be taken for one, or refused (RFC 9110, section 8.6).
+        # A server may accept the same length twice, or reject it (RFC 9110, section 8.6).
         if len(lengths) > 1 or any(not _LENGTH.fullmatch(length) for length in lengths):
             raise MalformedRequest(
                 "The Content-Length is not a single number in digits. Send one, such as 'Content-Length: 5'."
             )
         return False
-    if lengths:  # section 6.1: that may be an attempt to smuggle a request
+    if lengths:  # section 6.1: the client may try to smuggle a request
         raise MalformedRequest("The request has a Content-Length and a Transfer-Encoding. Send only one of them.")
-    if version == "HTTP/1.0":  # section 6.1: whoever passed it on cannot have understood it
+    if version == "HTTP/1.0":  # section 6.1: a proxy that passed the request on cannot have understood the field
         raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
     codings = [coding.strip(" \t").lower() for coding in ",".join(fields.get_all("Transfer-Encoding", [])).split(",")]
     if codings[-1] != "chunked" or "chunked" in codings[:-1]:  # section 6.3, item 4
@@ -130,7 +132,7 @@ def is_chunked(fields: Message, *, version: str) -> bool:
 
 
 class ChunkedBody(io.RawIOBase):
-    """What chunks hold, one after the other. Extensions and trailers are read over, as section 7.1 allows.
+    """The content of all chunks, one after the other. Extensions and trailers are ignored, as section 7.1 allows.
 
     :param source: the connection, at the line of the first chunk.
     """
@@ -145,9 +147,9 @@ class ChunkedBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer, or as much of it as there is.
+        """Fill the buffer, or the part of it for which there is content.
 
-        :raises MalformedRequest: these are no chunks, or the connection ended before they did.
+        :raises MalformedRequest: the bytes are not chunks, or the connection ended before the last chunk.
         """
         view = memoryview(buffer)
         filled = 0
@@ -160,7 +162,7 @@ class ChunkedBody(io.RawIOBase):
         return filled
 
     def _has_more(self) -> bool:
-        """Whether there are more bytes; if so, the source is in the middle of a chunk."""
+        """Return whether there are more bytes. The source is then in the middle of a chunk."""
         if self._left or self._ended:
             return not self._ended
         if self._begun and self._line(2) != b"\r\n":
@@ -189,10 +191,13 @@ class ChunkedBody(io.RawIOBase):
                     f"{MAX_TRAILER_BYTES:,} bytes. Send nothing there."
                 )
 
-    def _line(self, most: int) -> bytes:
-        """The next line, or what of it is allowed."""
-        line = self._source.readline(most)
-        if not line.endswith(b"\n") and len(line) < most:
+    def _line(self, maximum: int) -> bytes:
+        """Return the next line, or its first bytes.
+
+        :param maximum: the number of bytes to read.
+        """
+        line = self._source.readline(maximum)
+        if not line.endswith(b"\n") and len(line) < maximum:
             raise _cut_off()
         return line
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import io
-import resource
 import select
+import selectors
 import socket
 import threading
 import time
@@ -21,56 +21,68 @@ from contextlib import suppress
 from email.message import Message
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from ..logs import logger
-from ..problems import Problem, ServerUnavailable
+from ..problems import Problem
 from ..web import hooks
 from . import http1
+from .problems import ServerUnavailable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 BACKLOG = 2048
-"""How many connections may wait to be accepted. The system may allow fewer (on Linux ``net.core.somaxconn``)."""
+"""The maximum number of connections that wait to be accepted. The system may allow fewer (Linux:
+``net.core.somaxconn``)."""
 MAX_CONNECTIONS = 2048
-"""How many connections are served at once, where the limit of open files allows that many."""
+"""The maximum number of connections that are served at once. The limit of open files may allow fewer."""
 FILES_PER_CONNECTION = 4
-"""How many open files one request may need: its socket, a file, a directory to sync, a connection to S3."""
+"""The open files that one request may need: its socket, a file, a directory to sync, a connection to S3."""
 SPARE_FILES = 48
-"""How many open files are left to the rest of the process: the log, modules, connections that are turned away."""
+"""The open files that the rest of the process needs: the log, modules, connections that are turned away."""
 ROOM_SECONDS = 1
-"""How long a connection waits for another one to end, before the server begins to turn connections away."""
+"""The time for which a connection waits for another connection to end, before the server turns connections away."""
 MAX_TURNED_AWAY = 16
-"""How many connections that were turned away may stay open, so that their clients can read the answer."""
+"""The maximum number of rejected connections that stay open, so that their clients can read the response."""
 TURNED_AWAY_SECONDS = 2
-"""How long each of them may stay open."""
+"""The time for which each rejected connection may stay open."""
 ACCEPT_PAUSE_SECONDS = 0.1
-"""How long the server waits when the system has no more open files for it."""
+"""The pause after the system refused another open file."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""A connection whose client has vanished ends after two minutes: 60 s of silence and four unanswered probes."""
+"""The connection of a client that vanished ends after two minutes: 60 s of silence and four unanswered probes."""
 STOP_SECONDS = 5
-"""How long requests that no longer wait for their client may take to end, when the server stops."""
+"""The time for requests to end when the server stops and they no longer wait for their client."""
 MAX_DRAIN_BYTES = 6 * 1024**3
-"""How much of a refused body is read and dropped: more than a file of the default limit."""
+"""The maximum that is read of a refused body and dropped: more than a file of the default limit."""
 DRAIN_SECONDS = 30
-"""How long that may take in all."""
+"""The maximum time for reading a refused body."""
 DRAIN_SILENT_SECONDS = 5
-"""How long the client may send nothing meanwhile."""
+"""The maximum time for which the client of a refused body may send nothing."""
 DRAIN_STOPPING_SECONDS = 1
-"""How long that may take when the server stops."""
+"""The maximum time for reading a refused body when the server stops."""
 DRAIN_READ_BYTES = 64 * 1024
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""``poll`` needs no open file of its own, unlike epoll and kqueue. Windows has only ``select``."""
+_DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+"""The flag of a read that does not wait. Windows has none."""
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def raise_file_limit() -> None:
-    """Raise this process's limit of open files to what :data:`MAX_CONNECTIONS` needs, as far as the system allows.
+    """Raise this process's limit of open files as far as :data:`MAX_CONNECTIONS` needs and the system allows.
 
-    Many shells set it to 1,024 and macOS to 256, for programs that use ``select()``.
+    Many shells set it to 1,024 and macOS to 256, for programs that use ``select()``. Windows has no such limit.
     """
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS * FILES_PER_CONNECTION + SPARE_FILES
     if hard != resource.RLIM_INFINITY:
@@ -81,7 +93,9 @@ def raise_file_limit() -> None:
 
 
 def max_connections() -> int:
-    """Return how many connections can be served at once under the limit of open files (``ulimit -n``)."""
+    """Return the number of connections that the limit of open files (``ulimit -n``) allows at once."""
+    if resource is None:
+        return MAX_CONNECTIONS
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
@@ -92,17 +106,18 @@ Source = io.BufferedReader | http1.ChunkedBody
 
 
 class Server(ThreadedWSGIServer):
-    """A server that listens from the moment it is made.
+    """A server. It listens as soon as it is made, and serves after :meth:`serve_forever`.
 
     :param host: the address to listen on.
-    :param port: the port, or 0 for any that is free; :attr:`port` has the one in use.
+    :param port: the port, or 0 for any free port; :attr:`port` has the port in use.
+    :param app: responds to every request, also to those that cannot be read.
     :raises OSError: the server cannot listen there.
     """
 
     stopping = False
-    """Whether the server should stop. Signal handlers set this; an exception would interrupt a request half begun."""
+    """Whether the server should stop. Signal handlers set this, since an exception would interrupt a request."""
 
-    def __init__(self, host: str, port: int, app: Flask) -> None:
+    def __init__(self, host: str, port: int, app: WSGIApplication) -> None:
         self._requests: set[threading.Thread] = set()
         self._room = threading.Semaphore(max_connections())
         self._room_seconds: float = ROOM_SECONDS
@@ -112,7 +127,7 @@ class Server(ThreadedWSGIServer):
         self.wakes_at_stop, self._stop_signal = socket.socketpair()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            # Bind first: Werkzeug explains a busy port in three lines and ends the process itself.
+            # Bind here: for a busy port Werkzeug would print three lines and end the process itself.
             with socket.create_server((host, port), family=family, backlog=BACKLOG) as bound:
                 super().__init__(host, bound.getsockname()[1], app, RequestHandler, fd=bound.fileno())  # copies it
         except BaseException:
@@ -120,9 +135,9 @@ class Server(ThreadedWSGIServer):
             raise
 
     def serve_forever(self, poll_interval: float = 0.2) -> None:
-        """Serve until :attr:`stopping`.
+        """Serve until :attr:`stopping` is set.
 
-        :param poll_interval: how often to look, in seconds.
+        :param poll_interval: the time between two looks at :attr:`stopping`, in seconds.
         """
         self.timeout = poll_interval
         while not self.stopping:
@@ -133,8 +148,8 @@ class Server(ThreadedWSGIServer):
     def stop(self) -> None:
         """Accept no more connections and wait until the requests under way have ended.
 
-        A request that still waits for its client is answered with 503, and its upload is cleared away. A second call
-        waits no longer than the first: the answer to a client that does not read it may never end.
+        A request that still waits for its client gets 503, and its upload is deleted. A second call waits no longer
+        than the first: a client that does not read its response could keep a request open for ever.
         """
         self.stopping = True
         self.server_close()
@@ -151,7 +166,9 @@ class Server(ThreadedWSGIServer):
             connection, address = super().get_request()
         except OSError as error:
             if error.errno in _OUT_OF_FILES:
-                time.sleep(ACCEPT_PAUSE_SECONDS)  # the connection stays in the queue, and the loop would spin
+                time.sleep(
+                    ACCEPT_PAUSE_SECONDS
+                )  # the connection stays in the queue: without a pause the loop would spin
             raise
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEPALIVE.items():
@@ -160,7 +177,7 @@ class Server(ThreadedWSGIServer):
         return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Hand the connection to a thread of its own, or turn it away if there are too many."""
+        """Serve the connection in a thread, or turn it away if there are too many connections."""
         if not (self._has_room() and self._start_thread(request, client_address)):
             self._turn_away(request, client_address)
 
@@ -170,11 +187,11 @@ class Server(ThreadedWSGIServer):
         finally:
             self._forget(threading.current_thread())
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+    def handle_error(self, *_: Any) -> None:
         logger.exception("fault")
 
     def _start_thread(self, connection: socket.socket, address: Any) -> bool:
-        """Serve the connection in a thread; ``False`` if the system has no more threads."""
+        """Serve the connection in a thread. Return ``False`` if the system has no more threads."""
         thread = threading.Thread(target=self.process_request_thread, args=(connection, address), daemon=True)
         self._requests.add(thread)
         try:
@@ -189,17 +206,17 @@ class Server(ThreadedWSGIServer):
         self._room.release()
 
     def _has_room(self) -> bool:
-        """Take one of the places for connections.
+        """Take one of the places for connections. Return ``False`` if all are taken.
 
-        A burst waits in the listening socket's queue for a moment. When that was in vain, the next connections are
-        turned away at once until one has ended. Otherwise each of them would wait that long.
+        In a burst a connection waits in the listening socket's queue for a moment. If no place becomes free, the next
+        connections are turned away at once until another connection ends. Otherwise each of them would wait that long.
         """
         has_room = self._room.acquire(timeout=self._room_seconds)
         self._room_seconds = ROOM_SECONDS if has_room else 0
         return has_room
 
     def _turn_away(self, connection: socket.socket, address: Any) -> None:
-        """Answer 503 without a thread, and without waiting for the client."""
+        """Respond with 503, without a thread and without waiting for the client."""
         connection.setblocking(False)
         with suppress(OSError):
             TurnAwayHandler(connection, address, self)
@@ -208,7 +225,7 @@ class Server(ThreadedWSGIServer):
         self._close_turned_away()
 
     def _close_turned_away(self) -> None:
-        """Close connections that were turned away, when their client has closed them or had the time to."""
+        """Close the rejected connections that their client has closed, or that stayed open long enough."""
         kept = []
         for deadline, connection in self._turned_away:
             if self.stopping or time.monotonic() > deadline or _has_closed(connection):
@@ -225,8 +242,10 @@ class Server(ThreadedWSGIServer):
 
 
 class RequestHandler(WSGIRequestHandler):
-    """Reads one request and lets the app answer it, even if it cannot be read: all answers look alike, and the app logs
-    every one, without its path."""
+    """Reads one request and lets the app respond, even if the request cannot be read.
+
+    So all responses look alike, and the app logs every request, without its path.
+    """
 
     server: Server
     rfile: io.BufferedReader
@@ -238,7 +257,7 @@ class RequestHandler(WSGIRequestHandler):
         self.rfile.close()
         self._incoming = _Incoming(self.connection, self.server)
         self.rfile = io.BufferedReader(self._incoming)
-        # Stands for a request that could not be read: no route matches it.
+        # The values for a request that cannot be read: no route matches them.
         self.command, self.path, self.request_version = "", "*", "HTTP/1.1"
         self.headers = Message()
 
@@ -257,10 +276,10 @@ class RequestHandler(WSGIRequestHandler):
         self._drain()
 
     def run_wsgi(self) -> None:
-        """Let the app answer (PEP 3333). Flask calls ``start_response`` once, before it returns the content.
+        """Let the app respond (PEP 3333). Flask calls ``start_response`` once, before it returns the content.
 
-        Werkzeug's own method sends ``100 Continue`` before the app has seen the request, and does not let the client go
-        before it has read 10 MB or the client's end.
+        Werkzeug's own method sends ``100 Continue`` before the app has seen the request. It also keeps the client until
+        it has read 10 MB, or the end of the client's bytes.
         """
         head = b""
 
@@ -284,13 +303,13 @@ class RequestHandler(WSGIRequestHandler):
         environ = super().make_environ()
         if self._refusal:
             environ[hooks.REFUSAL] = self._refusal
-        # Werkzeug's own, on Python 3.11, hands out memory that nobody wrote to where the client goes in mid-chunk.
+        # On Python 3.11 Werkzeug's own reader returns unwritten memory if the client leaves in the middle of a chunk.
         body: Source = http1.ChunkedBody(self.rfile) if self._is_chunked else self.rfile
         environ["wsgi.input"] = _Body(body, go_ahead=self._go_ahead if self._client_waits() else None)
         return environ
 
     def _client_waits(self) -> bool:
-        """Whether the client sends its body only when it is told to (RFC 9110, section 10.1.1)."""
+        """Return whether the client waits for ``100 Continue`` before its body (RFC 9110, section 10.1.1)."""
         expectation = self.headers.get("Expect", "").strip(" \t").lower()
         return expectation == "100-continue" and self.request_version != "HTTP/1.0"
 
@@ -298,7 +317,7 @@ class RequestHandler(WSGIRequestHandler):
         self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _head(self, status: str, headers: list[tuple[str, str]]) -> bytes:
-        """The status line and the header fields of the answer."""
+        """Return the status line and the header fields of the response."""
         fields = [("Server", self.version_string()), *headers, ("Connection", "close")]
         if not any(name.lower() == "date" for name, _ in headers):
             fields.append(("Date", self.date_time_string()))
@@ -306,10 +325,10 @@ class RequestHandler(WSGIRequestHandler):
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def _drain(self) -> None:
-        """Tell the client that the answer is complete, then read on until the client closes the connection.
+        """End the response, then read on until the client closes the connection.
 
-        Closing a connection while its client still sends resets it, and the client may lose the answer (RFC 9112,
-        section 9.6). A client that reads to the end of the connection waits for ours.
+        To close a connection while its client still sends would reset the connection, and the client could lose the
+        response (RFC 9112, section 9.6). Some clients read until the server closes its side, which happens first here.
         """
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
@@ -321,15 +340,15 @@ class RequestHandler(WSGIRequestHandler):
                 seconds_left = min(began + seconds - time.monotonic(), DRAIN_SILENT_SECONDS)
                 if seconds_left <= 0 or not self._incoming.wait(seconds_left):
                     break
-                with suppress(BlockingIOError):  # not the client woke it
-                    count = self.connection.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+                with suppress(BlockingIOError):  # the server's end, and not the client, ended the wait
+                    count = _receive(self.connection, buffer)
                     if not count:
                         break
                     bytes_left -= count
 
 
 class TurnAwayHandler(RequestHandler):
-    """Answers 503 to a connection that there is no room for, without reading from it."""
+    """Responds with 503 to one connection too many, without reading from it."""
 
     def handle_one_request(self) -> None:
         self._refusal = ServerUnavailable("Too many connections are open. Send the request again in a moment.")
@@ -339,8 +358,8 @@ class TurnAwayHandler(RequestHandler):
 class _Incoming(io.RawIOBase):
     """The bytes that come in on a connection. They end when the server stops.
 
-    Shutting down the socket is not enough: that misses a connection whose thread has just begun, and a client may send
-    faster than the server reads.
+    Shutting down the socket would not be enough: a thread may just have begun, and a client may send faster than the
+    server reads.
     """
 
     def __init__(self, connection: socket.socket, server: Server) -> None:
@@ -348,21 +367,21 @@ class _Incoming(io.RawIOBase):
         self._server = server
         self._has_begun = False
         self._stop_signal: int | None = server.wakes_at_stop.fileno()
-        self._news = select.poll()
-        self._news.register(connection, select.POLLIN)
-        self._news.register(self._stop_signal, select.POLLIN)
+        self._news = _Selector()
+        self._news.register(connection, selectors.EVENT_READ)
+        self._news.register(self._stop_signal, selectors.EVENT_READ)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer with what has arrived, and wait if there is nothing.
+        """Fill the buffer with the bytes that have arrived, and wait for the first byte.
 
         :raises ServerUnavailable: the server stops while a request comes in.
         """
         while not self._server.stopping:
             try:
-                count = self._connection.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+                count = _receive(self._connection, buffer)
             except BlockingIOError:
                 self.wait()
             else:
@@ -375,18 +394,22 @@ class _Incoming(io.RawIOBase):
         return 0
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until bytes arrive, the client closes the connection, or the server stops; ``False`` if none does."""
+        """Wait until bytes arrive, the client closes the connection, or the server stops.
+
+        :param seconds: the maximum time, or ``None`` for no limit.
+        :returns: whether one of these happened.
+        """
         if self._server.stopping and self._stop_signal is not None:
             self._news.unregister(self._stop_signal)  # it stays readable from now on
             self._stop_signal = None
-        return bool(self._news.poll(None if seconds is None else seconds * 1000))
+        return bool(self._news.select(seconds))
 
 
 class _Body(io.RawIOBase):
-    """The body of a request. The first read tells the client to go ahead, if the client waits for that.
+    """The body of a request. The first read sends ``100 Continue``, if the client waits for it.
 
     :param source: the connection, at the beginning of the body.
-    :param go_ahead: tells the client; ``None`` if it does not wait.
+    :param go_ahead: sends ``100 Continue``; ``None`` if the client does not wait.
     """
 
     def __init__(self, source: Source, *, go_ahead: Callable[[], None] | None) -> None:
@@ -403,10 +426,21 @@ class _Body(io.RawIOBase):
         return self._source.readinto(buffer)
 
 
+def _receive(connection: socket.socket, buffer: WriteableBuffer) -> int:
+    """Fill the buffer with the bytes that have arrived, without waiting.
+
+    :returns: the number of bytes; 0 if the client has closed the connection.
+    :raises BlockingIOError: nothing has arrived.
+    """
+    if not _DO_NOT_WAIT and not select.select([connection], [], [], 0)[0]:
+        raise BlockingIOError
+    return connection.recv_into(buffer, 0, _DO_NOT_WAIT)
+
+
 def _has_closed(connection: socket.socket) -> bool:
-    """Whether the client has closed a connection that does not block. Drops what has arrived on it."""
+    """Return whether the client has closed a connection that does not block. Bytes that have arrived are dropped."""
     try:
-        for _ in range(16):  # not for as long as a fast client sends
+        for _ in range(16):  # a fast client could send for ever
             if not connection.recv(DRAIN_READ_BYTES):
                 return True
     except BlockingIOError:

@@ -26,8 +26,12 @@ MAX_TOKEN_SECONDS = 10 * 366 * 24 * 60 * 60
 an end."""
 MAX_PATH_TOKEN_SECONDS = 60 * 60 + 60
 """The longest validity of a token in a path: an hour, and a minute for clocks that differ."""
-PROXY_FIELDS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
-"""The header fields of proxies. A proxy on the same machine sends from a loopback address, but its clients may not."""
+PROXY_FIELDS = (
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Real-IP", "Via"
+)  # fmt: skip
+"""The header fields of proxies. A proxy on the same machine sends from a loopback address, but its clients may not.
+With ``TRUSTED_PROXIES`` the address comes from these fields, which stay in the request: without a token, a proxied
+request is still refused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,9 +27,9 @@ from handler.storage import direct as direct_module
 from handler.storage import new_id
 from handler.storage.direct import Declaration, Deleted, Gone, PresignedPost, Refused, Stored, UploadedPart
 from handler.storage.folder.direct import LocalDirectUploads
-from handler.storage.folder.durable import locked
 from handler.storage.folder.files import LocalStorage
 from handler.storage.folder.incoming import LocalIncoming
+from handler.storage.folder.locks import locked
 from handler.storage.s3 import copy as s3_copy_module
 from handler.storage.s3.copy import S3Incoming
 from handler.storage.s3.direct import SECRET_SECONDS
@@ -1022,7 +1022,7 @@ STEPS = {
     "unlink": "os.unlink",
     "rmdir": "os.rmdir",
     "fsync": "os.fsync",
-    "flock": "handler.storage.folder.durable.fcntl.flock",
+    "flock": "handler.storage.folder.locks.fcntl.flock",
     "touch": "pathlib.Path.touch",
 }
 

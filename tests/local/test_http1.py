@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 
 from handler.local import http1
 from handler.local.http1 import ChunkedBody
-from handler.problems import (
-    HeaderTooLarge,
-    MalformedRequest,
-    Problem,
-    TransferCodingNotSupported,
-    UriTooLong,
-    VersionNotSupported,
-)
+from handler.local.problems import HeaderTooLarge, TransferCodingNotSupported, UriTooLong, VersionNotSupported
+from handler.problems import MalformedRequest, Problem
 
 
 def source(data: bytes) -> io.BufferedReader:

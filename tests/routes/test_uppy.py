@@ -111,6 +111,8 @@ class Endpoint:
         )
         assert self.process.stdout
         greeting = self.process.stdout.readline()
+        while greeting.startswith("handler: warning: "):
+            greeting = self.process.stdout.readline()
         port = re.search(r":(\d+)", greeting)
         assert port, greeting + self.process.communicate()[0]
         self.front.open(int(port[1]))

@@ -23,6 +23,12 @@ class FakeS3:
     behaviours: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     objects: dict[str, tuple[dict[str, str], bytes]] = field(default_factory=dict)
+    ignores_conditions: bool = False
+    """Whether a write replaces an object although ``If-None-Match: *`` forbids it."""
+    bucket_settings: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """The response to a GET of each setting of the bucket, such as ``versioning``."""
+    allowed_origin: str = ""
+    """The origin that a preflight permits."""
 
 
 class _RequestHandler(BaseHTTPRequestHandler):
@@ -45,7 +51,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
         stores = behaviour.startswith("store, then ")
         if not stores and self._misbehaved(behaviour):
             return
-        exists = self.path in self.state.objects
+        exists = self.path in self.state.objects and not self.state.ignores_conditions
         if not exists:
             self.state.objects[self.path] = (self._headers(), body)
         if stores and self._misbehaved(behaviour.removeprefix("store, then ")):
@@ -58,6 +64,9 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         if self._misbehaved(self._begin()):
             return
+        if self.path.count("/") == 1:  # HeadBucket
+            self._answer(200)
+            return
         if self.path not in self.state.objects:
             self._answer(404)
             return
@@ -65,6 +74,16 @@ class _RequestHandler(BaseHTTPRequestHandler):
         names = ("content-type", "x-amz-checksum-sha256", "x-amz-meta-original-name")
         headers = {name: kept[name] for name in names if name in kept}
         self._answer(200, headers=headers | {"Content-Length": str(len(body))})
+
+    def do_GET(self) -> None:
+        """GetBucketVersioning and GetBucketCors."""
+        setting = self.path.partition("?")[2]
+        if not self._misbehaved(self._begin()):
+            self._answer(*self.state.bucket_settings[setting])
+
+    def do_OPTIONS(self) -> None:
+        if not self._misbehaved(self._begin()):
+            self._answer(200, headers={"Access-Control-Allow-Origin": self.state.allowed_origin})
 
     def do_DELETE(self) -> None:
         if self._misbehaved(self._begin()):
@@ -98,6 +117,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
                 self._answer(500, b"<Error><Code>InternalError</Code></Error>")
             case "forbid":
                 self._answer(403, b"<Error><Code>AccessDenied</Code><Message>arn:aws:iam::1:role/x</Message></Error>")
+            case "not found":
+                self._answer(404)
             case "conflict":
                 self._answer(409, b"<Error><Code>ConditionalRequestConflict</Code></Error>")
             case "page":

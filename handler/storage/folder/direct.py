@@ -49,7 +49,7 @@ from ..direct import (
     Verdict,
     dump_refusal,
 )
-from .durable import locked, log_damaged, make_directory, read_object, sync_directory, write_new
+from .durable import log_damaged, make_directory, read_object, sync_directory, write_new
 from .errors import disk_errors
 from .files import LocalStorage, entries, last_written
 from .incoming import (
@@ -64,6 +64,7 @@ from .incoming import (
     write_chunks,
     write_declaration,
 )
+from .locks import locked
 
 RECEIVER = "upload/s3/incoming"
 """The path at which this endpoint itself takes the bytes, relative to its root."""
@@ -97,7 +98,7 @@ class LocalDirectUploads:
         with disk_errors():
             secret = self._read_secret()
             if secret is None:
-                with locked(self._folder):  # only one of two servers makes a secret
+                with locked(self._folder / "files"):  # only one of two servers makes a secret
                     secret = self._read_secret() or self._make_secret()
             return secret
 
@@ -287,7 +288,7 @@ class LocalDirectUploads:
             with _not_found_if_missing():
                 # Only earlier parts. Two parts that arrive at the same moment would otherwise remove each other.
                 others = [path for path in self._open(file_id).glob(f"{number}.*") if path.name != name]
-                (directory / "data").rename(self._open(file_id) / name)
+                (directory / "data").replace(self._open(file_id) / name)  # Windows cannot rename onto a file
                 for other in others:
                     other.unlink(missing_ok=True)
                 sync_directory(self._open(file_id))
@@ -383,7 +384,8 @@ class LocalDirectUploads:
             ("refused", REFUSED_STALE_SECONDS),
         ):
             for path in (self._folder / name).iterdir():
-                with suppress(FileNotFoundError):  # another server on this folder was faster
+                # Another server on this folder was faster, or, on Windows, has the file open.
+                with suppress(FileNotFoundError, PermissionError):
                     if last_written(path) < now - seconds:
                         self._remove(path) if path.is_dir() else path.unlink()
 

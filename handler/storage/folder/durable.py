@@ -8,12 +8,10 @@ no request gets its response before the bytes *and* the directories on their pat
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar, get_type_hints
 
@@ -30,8 +28,10 @@ def sync_directory(directory: Path) -> None:
     """Make the entries of a directory durable: the files created, renamed or removed in it.
 
     :raises OSError: the disk failed. A file system that cannot sync directories (EINVAL, EBADF) causes no error,
-        because there is no other way to sync.
+        because there is no other way to sync. Windows cannot open a directory, so nothing is synced there.
     """
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -69,12 +69,13 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def sync_file(file: IO[Any]) -> None:
-    """Make the bytes of an open file durable.
+    """Make the bytes of an open file durable. Windows syncs only files that are open for writing.
 
     :raises OSError: the disk failed, or is full.
     """
-    file.flush()
-    os.fsync(file.fileno())
+    if file.writable() or os.name != "nt":
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_record(path: Path, record: type[Record]) -> Record | None:
@@ -122,20 +123,6 @@ def log_damaged(path: Path, **more: Any) -> None:
     :param more: further members of the log line.
     """
     logger.error("damaged file", extra={"file": f"{path.parent.name}/{path.name}", **more})
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of a directory, across all threads and all servers. The system releases it when a process ends.
-
-    :raises FileNotFoundError: there is no such directory.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def copy_file(source: Path, target: IO[bytes], *, size: int) -> None:

@@ -26,9 +26,10 @@ from ...problems import AlreadyExists, FileTooLarge
 from ...units import MIB
 from .. import StoredFile
 from ..direct import Declaration, Gone, UploadedPart
-from .durable import locked, read_record, sync_directory, sync_file, write_new
+from .durable import read_record, sync_directory, sync_file, write_new
 from .errors import disk_errors
 from .files import LocalStorage, LocalWriter
+from .locks import locked
 
 CHUNK_BYTES = MIB
 DECLARATION = "declaration.json"
