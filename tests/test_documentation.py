@@ -1,4 +1,4 @@
-"""The README, the template and the code say the same."""
+"""The documents, the template and the code say the same."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ import yaml
 from handler import problems, settings
 from handler.app import create_app
 from handler.inspection import filetypes
+from handler.local import cli
 from handler.problems import Problem
 from handler.settings import Settings
 from handler.storage.s3 import files as s3
 from handler.web import forms
 
+from .docs import documents
+from .docs.documents import code, section, table
+
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+CONFIGURATION = documents.read("docs/configuration.md")
+API_DOCUMENT = documents.read("docs/http-api.md")
+DESIGN = documents.read("docs/design.md")
 
 
 class Loader(yaml.SafeLoader):
@@ -48,22 +53,8 @@ FUNCTIONS = {
 API = TEMPLATE["Resources"]["Api"]["Properties"]
 
 
-def section(title: str) -> str:
-    """The text under a heading of the README, up to the next of its level."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
-
-
-def first_column(text: str, heading: str) -> list[str]:
-    """The code in the first column of the table that begins with that heading."""
-    found = re.search(rf"^\| {heading} \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)
-    assert found, heading
-    return [re.findall(r"`([^`]+)`", row.split(" | ")[0])[0] for row in found[1].splitlines()]
-
-
 def read_variables() -> set[str]:
-    """The environment variables that the settings look at, our own alone."""
+    """Return the environment variables that the settings read, without those of AWS."""
     seen: set[str] = set()
 
     class Spy(dict[str, str]):
@@ -80,47 +71,92 @@ def all_problems(base: type[Problem] = Problem) -> list[type[Problem]]:
     return [each for each in found if each is not base]
 
 
-def test_the_two_commands_come_first() -> None:
-    commands = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0]
-    assert [line.split("#")[0].strip() for line in commands.splitlines()] == ["make run", "make test"]
-    assert README.index("make run") < 800
-    makefile = (ROOT / "Makefile").read_text()
-    assert {"run:", "test:"} <= set(re.findall(r"^\w+:", makefile, re.MULTILINE))
+def rows_of_settings() -> list[list[str]]:
+    return table(CONFIGURATION, "Variable")
+
+
+def test_make_targets_and_options_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "\n".join(documents.read(document) for document in (*documents.DOCUMENTS, "SECURITY.md"))
+    named = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+    assert {"run", "test", "clients"} < named
+    assert named - targets == set()
+    parser = cli._parser()
+    (commands,) = [action for action in parser._actions if action.dest == "command"]
+    assert isinstance(commands.choices, dict)
+    parsers = {"": parser, **commands.choices}
+    known = {option for each in parsers.values() for action in each._actions for option in action.option_strings}
+    for line in re.findall(r"(?:python|py) -m handler\b([^`\n)]*)", text):
+        words = line.replace("`", "").split()
+        assert not words or words[0].startswith(("-", "#", "&", "|")) or words[0].rstrip(",.:;") in commands.choices, (
+            line
+        )
+        assert {word for word in words if word.startswith("--")} <= known, line
+    assert {code(row[0]) for row in table(CONFIGURATION, "Option of `python -m handler`")} == {
+        option for action in parser._actions for option in action.option_strings if option.startswith("--")
+    } - {"--help"}
 
 
 def test_curl_commands_show_why_something_was_refused() -> None:
     """With ``-f`` curl hides the body of an error response; ``--json`` needs curl 7.82."""
-    commands = re.findall(r"\bcurl( .*)", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)))
+    shells = [fence.text for fence in documents.fences() if fence.language == "sh"]
+    commands = re.findall(r"\bcurl( .*)", "\n".join(shells))
     assert len(commands) > 4
     assert not [each for each in commands if re.search(r" (--json|--fail|-[a-zA-Z]*f[a-zA-Z]*)(?= |$)", each)]
 
 
 def test_every_setting_is_documented() -> None:
-    documented = first_column(section("Settings"), "Variable")
+    documented = [code(row[0]) for row in rows_of_settings() if code(row[0])]
     assert len(documented) == len(set(documented))
     assert set(documented) == read_variables()
+    main = [code(row[0]) for row in table(section("README.md", "Settings"), "Variable")]
+    assert len(main) == 7
+    assert set(main) < set(documented)
 
 
 def test_documented_defaults_are_those_of_the_code() -> None:
-    for value in (settings.DEFAULT_EXTENSIONS, settings.DEFAULT_FOLDER, settings.DEFAULT_MAX_FILE_BYTES):
-        assert f"| `{value}`" in section("Settings")
-    assert f"`{settings.LAMBDA_MAX_BODY_BYTES}`" in section("Settings")
-    assert f"a form needs {forms.AROUND_FILE_BYTES // 1024} KiB of the request" in section("Routes")
+    defaults = {code(row[0]): row[2] for row in rows_of_settings()}
+    assert code(defaults["ALLOWED_EXTENSIONS"]) == settings.DEFAULT_EXTENSIONS
+    assert code(defaults["UPLOAD_FOLDER"]) == settings.DEFAULT_FOLDER
+    assert code(defaults["MAX_FILE_BYTES"]) == str(settings.DEFAULT_MAX_FILE_BYTES)
+    assert code(defaults["MAX_IMAGE_PIXELS"]) == str(settings.DEFAULT_MAX_IMAGE_PIXELS)
+    assert code(defaults["MAX_CONTENT_LENGTH"]) == str(settings.LAMBDA_MAX_BODY_BYTES)
+    assert f"\n{forms.AROUND_FILE_BYTES // 1024} KiB of the request are reserved" in section(
+        "docs/http-api.md", "The limits"
+    )
+    in_readme = {code(row[0]): row[1] for row in table(section("README.md", "Settings"), "Variable")}
+    assert code(in_readme["ALLOWED_EXTENSIONS"]) == settings.DEFAULT_EXTENSIONS
+    assert in_readme["MAX_FILE_BYTES"] == f"{settings.DEFAULT_MAX_FILE_BYTES // 1024**3} GiB"
 
 
 def test_every_route_is_documented(tmp_path: Path) -> None:
     app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)}))
     routes = {
-        f"{method} {rule.rule}"
+        f"{method} {rule.rule}".replace("<file_id>", "<id>")
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert set(first_column(section("Routes"), "Route")) == routes
+    assert {code(row[0]) for row in table(API_DOCUMENT, "Route")} == routes
 
 
 def test_every_error_is_documented() -> None:
-    table = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+)", section("Errors"), re.MULTILINE))
-    assert table == {each.slug: str(each.status) for each in all_problems()}
+    rows = table(section("docs/http-api.md", "Errors"), "Type")
+    rows += table(section("docs/http-api.md", "Errors of the local server"), "Type")
+    documented = {code(row[0]): row[1].split(",")[0] for row in rows}
+    assert documented == {each.slug: str(each.status) for each in all_problems()}
+
+
+def test_every_gateway_response_is_documented() -> None:
+    """The template has each response's body as JSON."""
+    rows = table(section("docs/http-api.md", "Responses of API Gateway"), "Gateway response")
+    documented = {code(row[0]): (int(row[1]), code(row[2])) for row in rows}
+    bodies = {
+        name: json.loads(response["ResponseTemplates"]["application/json"])
+        for name, response in API["GatewayResponses"].items()
+    }
+    assert documented == {
+        name: (body["status"], body["type"].removeprefix(problems.TYPE_PREFIX)) for name, body in bodies.items()
+    }
 
 
 @pytest.mark.parametrize("each", all_problems(), ids=lambda each: each.slug)
@@ -131,29 +167,39 @@ def test_every_error_is_declared_once_and_whole(each: type[Problem]) -> None:
 
 
 def test_every_template_parameter_is_documented() -> None:
-    assert first_column(section("On AWS"), "Template parameter") == list(TEMPLATE["Parameters"])
-    assert first_column(section("On AWS"), "Output") == list(TEMPLATE["Outputs"])
+    documented = {code(row[1]): code(row[2]) for row in rows_of_settings() if code(row[1])}
+    assert documented.keys() == TEMPLATE["Parameters"].keys()
     for name, parameter in TEMPLATE["Parameters"].items():
         assert parameter["Description"], name
-        assert f"| `{name}` | `{parameter['Default']}` |" in section("On AWS"), name
+        assert documented[name] == str(parameter["Default"]), name
+    outputs = table(section("docs/deploy.md", "To AWS"), "Output")
+    assert [code(row[0]) for row in outputs] == list(TEMPLATE["Outputs"])
 
 
-def test_what_is_given_to_sam_has_no_spaces_in_it() -> None:
-    """SAM ends a value at its first space, and forgets the rest: lists have commas at the command line."""
-    given = re.findall(r'"(\w+)=([^"\n]*)"', section("On AWS"))
-    assert ("AllowedOrigins", "https://example.com,https://example.org") in given
-    assert not [value for _, value in given if " " in value]
+def test_every_alarm_is_documented() -> None:
+    alarms = {name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+    assert set(re.findall(r"`(\w+Alarm)`", section("docs/operations.md", "Alarms"))) == alarms
+
+
+def test_value_for_sam_has_no_space() -> None:
+    """SAM drops everything after the first space in a value: lists have commas at the command line."""
+    text = "\n".join(documents.read(document) for document in documents.DOCUMENTS)
+    values = re.findall(r'"([A-Z]\w+)=([^"\n]*)"', text)
+    assert ("AllowedOrigins", "https://example.com,https://example.org") in values
+    assert not [value for _, value in values if " " in value]
     for name in ("AllowedOrigins", "AllowedExtensions"):
         assert "separated by commas" in TEMPLATE["Parameters"][name]["Description"]
 
 
 def test_every_known_type_is_documented() -> None:
-    named = re.findall(r"\b[a-z0-9]+\b", section("Types").partition("; just name them")[0])
-    assert set(filetypes.KNOWN) <= set(named)
+    text = section("docs/configuration.md", "File types")
+    default = re.findall(r"\b[a-z0-9]+\b", text.partition("Accepted by default: ")[2].partition(".")[0])
+    assert sorted(default) == sorted(settings.DEFAULT_EXTENSIONS.split())
+    assert set(filetypes.KNOWN) <= set(re.findall(r"\b[a-z0-9]+\b", text.partition("Name them to")[0]))
 
 
-def test_the_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    documented = re.findall(r"```json\n(.*)\n```", section("Logs"))
+def test_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documented = re.findall(r"```json\n(.*)\n```", section("docs/operations.md", "Logs"))
     app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)}))
     app.test_client().put("/upload/a.txt", data=b"hello")
     (line,) = capsys.readouterr().out.splitlines()
@@ -162,7 +208,26 @@ def test_the_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pyte
     assert list(json.loads(line)["files"][0]) == list(sample["files"][0])
 
 
+def test_documented_responses_are_like_real_ones(tmp_path: Path) -> None:
+    client = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)})).test_client()
+    stored = client.put("/upload/photo.txt", data=b"hello").get_json()
+    (in_readme,) = [
+        fence.text for fence in documents.fences_in("", section("README.md", "Start")) if fence.language == "json"
+    ]
+    (in_full,) = [fence.text for fence in documents.fences_in("", section("docs/http-api.md", "A stored file"))]
+    for sample in (json.loads(in_readme), json.loads(in_full)):
+        assert list(sample) == list(stored)
+        assert list(sample["files"][0]) == list(stored["files"][0])
+    (error,) = [fence.text for fence in documents.fences_in("", section("docs/http-api.md", "Errors"))]
+    refused = client.put("/upload/shell.php", data=b"hello").get_json()
+    sample = json.loads(error)
+    assert list(sample) == list(refused)
+    assert list(sample["errors"][0]) == [name for name in refused["errors"][0] if name in sample["errors"][0]]
+    assert sample["title"] == refused["title"]
+
+
 def test_every_module_is_documented() -> None:
+    """In ``docs/design.md``, where a folder can stand for its modules."""
     package = ROOT / "handler"
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.stem != "__init__"}
     documented = set(re.findall(r"`([\w/]+(?:\.py|/))`", DESIGN))

@@ -31,10 +31,11 @@ from handler.web.access import SCOPES
 from handler.web.tokens import mint
 
 from .conftest import BUCKET
+from .docs.documents import section
 from .storage.test_storage import ID, fetch, file
 from .support import samples
 from .support.direct_client import DirectClient
-from .test_documentation import ROOT, TEMPLATE, all_problems, section
+from .test_documentation import ROOT, TEMPLATE, all_problems
 from .test_lambda import SECRET, Context
 
 if TYPE_CHECKING:
@@ -388,7 +389,7 @@ def test_what_the_gateway_answers_itself_looks_like_ours(name: str) -> None:
     if slug in declared:
         assert body["title"] == declared[slug].title
     else:
-        assert f"| `{slug}` | {body['status']} |" in section("On AWS")
+        assert f"| {body['status']} | `{slug}` |" in section("docs/http-api.md", "Responses of API Gateway")
     headers = response["ResponseParameters"]["Headers"]
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers["Content-Type"] == "'application/problem+json'"
@@ -1034,8 +1035,10 @@ def test_everything_is_built_before_the_role_is_assumed() -> None:
 
 def test_the_readme_limits_the_environment_that_may_assume_the_role() -> None:
     environment = WORKFLOW["jobs"]["deploy"]["environment"]
-    assert f"environment:{environment}`" in section("On AWS")
-    assert f"Limit the environment `{environment}` to the branch `main`" in section("On AWS")
+    assert f"environment:{environment}`" in section("docs/deploy.md", "From GitHub Actions")
+    assert f"Limit the environment `{environment}` to the branch `main`" in section(
+        "docs/deploy.md", "From GitHub Actions"
+    )
 
 
 def test_actions_are_pinned_to_commits() -> None:

@@ -13,9 +13,9 @@ import pytest
 from handler.gateway import make_handler
 from handler.routes import page
 
+from ..docs.documents import section
 from ..support.direct_client import DirectClient
 from ..support.gateway_events import Reply, read_payload_1, rest_event
-from ..test_documentation import section
 from ..test_lambda import SECRET
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def test_it_is_small(make_app: Callable[..., Flask]) -> None:
             assert answers[-1].headers["Content-Encoding"] == "gzip"
     assert len(answers) == 1 + len(list(page.STATIC.iterdir()))
     assert sum(len(answer.data) for answer in answers) < MOST_KILOBYTES * 1000
-    assert f"under {MOST_KILOBYTES} KB as a browser is sent them" in section("The page")
+    assert f"under {MOST_KILOBYTES} KB as sent" in section("docs/uploading.md", "The upload page")
 
 
 def test_what_it_is_made_of_may_be_kept_for_ever(client: FlaskClient) -> None:
