@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def readme_snippet(language: str) -> str:
     """Return the README's one snippet about tokens in this language."""
-    found: list[Fence] = fences_in("README.md", section("README.md", "Who may upload"))
+    found: list[Fence] = fences_in("README.md", section("README.md", "Who may upload?"))
     (text,) = [fence.text for fence in found if fence.language == language]
     return text
 
