@@ -59,8 +59,9 @@ def test_snippet_of_the_readme_is_short(title: str) -> None:
 
 
 def test_deployment_has_four_commands() -> None:
-    (commands,) = fences_in("README.md", section("README.md", "On AWS"))
+    commands, outputs = fences_in("README.md", section("README.md", "On AWS"))
     assert len(commands.text.splitlines()) == 4
+    assert outputs.language == "text"
 
 
 def anchors(document: str) -> set[str]:

@@ -42,7 +42,7 @@ def check(token: str) -> None:
 
 
 def test_python(tmp_path: Path) -> None:
-    script = f"import jwt, os, time\n{readme_snippet('python')}print(token)"
+    script = f"{readme_snippet('python')}print(token)"
     check(run([sys.executable, "-c", script], tmp_path))
 
 
