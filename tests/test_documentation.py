@@ -18,7 +18,6 @@ from handler.local import cli
 from handler.problems import Problem
 from handler.settings import Settings
 from handler.storage.s3 import files as s3
-from handler.web import forms
 
 from .docs import documents
 from .docs.documents import code, section, table
@@ -121,12 +120,19 @@ def test_documented_defaults_are_those_of_the_code() -> None:
     assert code(defaults["MAX_FILE_BYTES"]) == str(settings.DEFAULT_MAX_FILE_BYTES)
     assert code(defaults["MAX_IMAGE_PIXELS"]) == str(settings.DEFAULT_MAX_IMAGE_PIXELS)
     assert code(defaults["MAX_CONTENT_LENGTH"]) == str(settings.LAMBDA_MAX_BODY_BYTES)
-    assert f"\n{forms.AROUND_FILE_BYTES // 1024} KiB of the request are reserved" in section(
-        "docs/http-api.md", "The limits"
-    )
     in_readme = {code(row[0]): row[1] for row in table(section("README.md", "Settings"), "Variable")}
     assert code(in_readme["ALLOWED_EXTENSIONS"]) == settings.DEFAULT_EXTENSIONS
     assert in_readme["MAX_FILE_BYTES"] == f"{settings.DEFAULT_MAX_FILE_BYTES // 1024**3} GiB"
+
+
+def test_every_limit_is_documented(tmp_path: Path) -> None:
+    app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path), "MAX_CONTENT_LENGTH": "1048576"}))
+    limits = app.test_client().get("/upload").get_json()
+    text = " ".join(section("docs/http-api.md", "The limits").split())
+    assert {name for name in limits if f"`{name}`" not in text} == set()
+    (form,) = [way for way in limits["ways"] if way["name"] == "form"]
+    reserved_kib = (limits["max_request_bytes"] - form["max_bytes"]) // 1024
+    assert f"In a form {reserved_kib} KiB of the request are reserved" in text
 
 
 def test_every_route_is_documented(tmp_path: Path) -> None:
@@ -240,12 +246,12 @@ def test_every_module_is_documented() -> None:
 
 
 def variables(function: str) -> dict[str, Any]:
-    """The environment that the template gives a function."""
+    """Return the environment variables that the template gives a function."""
     own: dict[str, Any] = FUNCTIONS[function].get("Environment", {"Variables": {}})["Variables"]
     return {**GLOBALS["Environment"]["Variables"], **own}
 
 
-def test_the_functions_get_settings_that_the_code_knows() -> None:
+def test_functions_get_only_known_settings() -> None:
     given = variables("UploadFunction")
     assert set(given) == read_variables() - {"UPLOAD_FOLDER"}
     assert given.items() >= variables("PromoteFunction").items()
@@ -255,7 +261,7 @@ def test_the_functions_get_settings_that_the_code_knows() -> None:
         assert value["Ref"] in TEMPLATE["Parameters"]
 
 
-def test_the_templates_defaults_are_those_of_the_code() -> None:
+def test_defaults_of_the_template_are_those_of_the_code() -> None:
     parameters = TEMPLATE["Parameters"]
     assert parameters["AllowedExtensions"]["Default"] == settings.DEFAULT_EXTENSIONS
     assert parameters["MaxContentLength"]["Default"] == str(settings.LAMBDA_MAX_BODY_BYTES)
@@ -265,7 +271,7 @@ def test_the_templates_defaults_are_those_of_the_code() -> None:
     assert parameters["MaxFileBytes"]["MaxValue"] == settings.S3_MAX_OBJECT_BYTES
 
 
-def test_the_handlers_and_the_makefile_are_where_the_template_says() -> None:
+def test_template_names_the_handlers_and_the_makefile() -> None:
     makefile = (ROOT / GLOBALS["CodeUri"] / "Makefile").read_text()
     assert f"--python-version {GLOBALS['Runtime'].removeprefix('python')} " in makefile
     (targets,) = re.findall(r"^(build-.*):$", makefile, re.MULTILINE)
@@ -283,35 +289,35 @@ def test_the_api_passes_binary_bodies_and_the_bucket_is_private_and_kept() -> No
     assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["Properties"]["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
-    # A first deployment that fails takes its bucket with it, and leaves no empty one behind at each try.
+    # A first deployment that fails deletes its bucket. Otherwise each try would leave an empty bucket.
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
     assert bucket["UpdateReplacePolicy"] == "Retain"
 
 
 def bucket_policy() -> dict[str, dict[str, Any]]:
-    """Its statements by name."""
+    """Return the statements of the bucket policy, by name."""
     policy = TEMPLATE["Resources"]["UploadBucketPolicy"]["Properties"]
     assert policy["Bucket"] == {"Ref": "UploadBucket"}
     return {each["Sid"]: each for each in policy["PolicyDocument"]["Statement"]}
 
 
-def test_the_bucket_policy_forbids_and_allows_nothing() -> None:
-    """Its principal is everyone: one that allowed would open the bucket."""
+def test_bucket_policy_has_only_denials() -> None:
+    """The principal is everyone, so a statement that allows an action would open the bucket."""
     assert set(bucket_policy()) == {"OnlyOverTls", "NeverReplaceAFile"}
     assert [each["Effect"] for each in bucket_policy().values()] == ["Deny", "Deny"]
     assert [each["Principal"] for each in bucket_policy().values()] == ["*", "*"]
 
 
-def test_the_bucket_is_for_tls_alone() -> None:
+def test_bucket_accepts_tls_only() -> None:
     statement = bucket_policy()["OnlyOverTls"]
     assert statement["Action"] == "s3:*"
     assert statement["Resource"] == [{"GetAtt": "UploadBucket.Arn"}, {"Sub": "${UploadBucket.Arn}/*"}]
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
 
 
-def test_the_bucket_refuses_to_replace_a_file() -> None:
-    """What has no If-None-Match is refused; CreateMultipartUpload and UploadPartCopy, which cannot have it, are no
-    ObjectCreationOperation, and so not meant (AWS: "Enforce conditional writes on Amazon S3 buckets")."""
+def test_bucket_rejects_a_write_that_replaces_a_file() -> None:
+    """A write without If-None-Match is rejected. CreateMultipartUpload and UploadPartCopy cannot have this field, and
+    do not count as an ObjectCreationOperation (AWS: "Enforce conditional writes on Amazon S3 buckets")."""
     statement = bucket_policy()["NeverReplaceAFile"]
     assert statement["Action"] == "s3:PutObject"
     assert statement["Resource"] == {"Sub": "${UploadBucket.Arn}/files/*"}
@@ -321,7 +327,7 @@ def test_the_bucket_refuses_to_replace_a_file() -> None:
     }
 
 
-def test_the_api_is_throttled() -> None:
+def test_api_is_throttled() -> None:
     (settings_of_methods,) = API["MethodSettings"]
     assert settings_of_methods == {
         "ResourcePath": "/*",
@@ -331,16 +337,16 @@ def test_the_api_is_throttled() -> None:
     }
 
 
-def test_the_function_has_as_long_as_api_gateway_waits_and_s3_has_less() -> None:
+def test_s3_time_outs_fit_into_the_functions_time_out() -> None:
     assert FUNCTIONS["UploadFunction"]["Timeout"] == 29  # AWS: "API Gateway quotas", integration timeout
-    # botocore's standard mode pauses 1 s, then 2 s, at most, before it tries again.
+    # botocore's standard mode waits 1 s at most before the second attempt, and 2 s before the third.
     pauses_seconds = sum(2**attempt for attempt in range(s3.ATTEMPTS - 1))
     assert (
         s3.ATTEMPTS * (s3.CONNECT_SECONDS + s3.READ_SECONDS) + pauses_seconds < FUNCTIONS["UploadFunction"]["Timeout"]
     )
 
 
-def test_the_outputs_are_below_the_stage() -> None:
+def test_outputs_have_the_stage_in_their_urls() -> None:
     endpoint = TEMPLATE["Outputs"]["Endpoint"]["Value"]["Sub"]
     assert endpoint == f"https://${{Api}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{API['StageName']}/upload"
     curl, values = TEMPLATE["Outputs"]["Curl"]["Value"]["Sub"]
@@ -351,15 +357,15 @@ def test_the_outputs_are_below_the_stage() -> None:
     assert TEMPLATE["Outputs"]["Bucket"]["Value"] == {"Ref": "UploadBucket"}
 
 
-def test_what_sam_needs_no_flag_for() -> None:
+def test_sam_needs_no_flags() -> None:
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
     deploy = config["deploy"]["parameters"]
-    # SAM makes the function's role, and gives it no name of ours: that would take CAPABILITY_NAMED_IAM.
+    # The roles have no names of their own: those would need CAPABILITY_NAMED_IAM.
     assert deploy["capabilities"] == "CAPABILITY_IAM"
     assert "RoleName" not in (ROOT / "template.yaml").read_text()
     assert deploy["resolve_s3"] is True
     start_api = config["local_start_api"]["parameters"]
-    # Otherwise each request has a container of its own, without what the one before stored.
+    # Otherwise each request gets a new container, without the files of earlier requests.
     assert start_api["warm_containers"] == "LAZY"
     parameter, _, value = start_api["parameter_overrides"].partition("=")
     assert value in TEMPLATE["Parameters"][parameter]["AllowedValues"]
