@@ -44,6 +44,26 @@ def test_readme_answers_in_this_order() -> None:
     assert len(re.findall(r"!\[", README)) == len(re.findall(r"!\[", introduction)) == 1
 
 
+def test_documents_answer_one_task_each() -> None:
+    assert {
+        "docs/deploy.md",
+        "docs/configuration.md",
+        "docs/uploading.md",
+        "docs/http-api.md",
+        "docs/operations.md",
+        "docs/recipes.md",
+        "docs/performance.md",
+        "docs/design.md",
+        "docs/faq.md",
+    } < set(DOCUMENTS)
+    assert {
+        *("react", "widgets-and-editors", "ios", "android", "programs"),
+        *("show-a-stored-image", "list-files", "delete-files", "find-the-uploader", "back-up", "virus-scan"),
+        *("resize-images", "downloads-through-cloudfront", "users-of-cognito-auth0-or-your-own-login"),
+        *("your-own-domain", "behind-nginx-under-a-path", "gunicorn", "docker", "minio"),
+    } < anchors("docs/recipes.md")
+
+
 def test_start_has_two_lines_with_make_and_two_without() -> None:
     first, second, *_ = fences_in("README.md", section("README.md", "Start"))
     assert [line.split()[0] for line in first.text.splitlines()] == ["git", "make"]
