@@ -1,4 +1,4 @@
-"""Writes what was measured into the README, with what it costs, and draws it: `make bench-readme`."""
+"""Write the measured results and their cost into docs/performance.md, and draw the chart: `make bench-readme`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results.json"
 CHART = ROOT / "benchmarks/chart.svg"
-README = ROOT / "README.md"
+DOCUMENT = ROOT / "docs/performance.md"
 SECTION = re.compile(r"(?<=<!-- made by make bench-readme -->\n).*(?=<!-- end -->)", re.DOTALL)
 UPLOADS = ("20 KB upload", "1 MB upload", "4 MB upload")
 
@@ -102,34 +102,34 @@ def section(results: dict[str, Any]) -> str:
     ]
     return f"""
 {results["date"]}, {results["machine"]}; {versions}.
-In brackets: as a ratio to the textbook's version, the median of the ratios of all rounds.
+In brackets: the ratio to the textbook's version, as the median of the ratios of all rounds.
 
-![CPU of a request as a ratio to the textbook's version](benchmarks/chart.svg)
+![CPU of a request as a ratio to the textbook's version](../benchmarks/chart.svg)
 
 CPU, in milliseconds:
 
 {table(["", *cases], rows("cpu"))}
 
-Wall time, in milliseconds, S3 being a process on the same machine:
+Wall time, in milliseconds. S3 is a process on the same machine:
 
 {table(["", *cases], rows("wall"))}
 
-Memory that a request adds to the idle process, in MiB, the event included:
+Memory that a request adds to the idle process, in MiB, with the event:
 
 {table(["", *cases], rows("memory"))}
 
-Cold start, from the start of the process to the handler imported, by Python {python} of the runtime's image.
-`sam build` compiles nothing by itself, so the textbook's has no bytecode; ours has where Python 3.13 is at hand, or the
-image:
+Cold start, from the start of the process to the imported handler, with Python {python} of the runtime's image.
+`sam build` compiles nothing by itself, so the textbook's version has no bytecode. This one has, if the build finds
+Python 3.13 or the image:
 
 {table(["artifact", "zipped", "CPU", "of the textbook's"], starts)}
 
 1 GiB straight to S3, in {parts} parts: {calls} requests through Lambda, with bodies of {passed} bytes in all.
 
 Dollars for a million uploads, at the list prices of {PRICES_DATED} in us-east-1 (Lambda, API Gateway's REST API, S3's
-requests), without free tiers, storage and logs. The time that is paid for is the CPU above at the share of a processor
-that {MEMORY_MB} MB buy, and {S3_MILLISECONDS} ms for each answer of S3, which is assumed. In the last column the
-textbook's version takes the bytes itself: 1 GiB in {REQUESTS_GIB} requests, and nobody has put them together yet.
+requests), without free tiers, storage and logs. The paid time is the CPU above at the share of a processor that
+{MEMORY_MB} MB buy, and an assumed {S3_MILLISECONDS} ms for each response of S3. In the last column the textbook's
+version takes the bytes itself: 1 GiB in {REQUESTS_GIB} requests, without the work of joining them.
 
 {table(["upload", "API Gateway", "Lambda", "S3", "all", "all, textbook"], money)}
 
@@ -179,7 +179,7 @@ def chart(results: dict[str, Any]) -> str:
 def main() -> None:
     results = json.loads(RESULTS.read_text())
     CHART.write_text(chart(results))
-    README.write_text(SECTION.sub(lambda _: section(results), README.read_text(), count=1))
+    DOCUMENT.write_text(SECTION.sub(lambda _: section(results), DOCUMENT.read_text(), count=1))
 
 
 if __name__ == "__main__":

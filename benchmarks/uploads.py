@@ -1,7 +1,8 @@
 """What an upload costs: CPU, wall time and memory, beside the textbook's version and beside the floor.
 
 All get the same events, in turn, in an order drawn anew each round, so that what else the machine does falls on all
-alike; the ratios are of each round, and their median is what counts. ``--results`` keeps the results for the README.
+alike; the ratios are of each round, and their median is what counts. ``--results`` keeps the results for
+docs/performance.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README, the template and the code say the same."""
+"""The documents, the template and the code say the same."""
 
 from __future__ import annotations
 
@@ -13,26 +13,23 @@ import pytest
 from handler import settings
 from handler.app import create_app
 from handler.inspection import filetypes
-from handler.problems import Problem
+from handler.local import cli
+from handler.problems import TYPE_PREFIX, Problem
 from handler.settings import Settings
 from handler.storage.s3 import client as s3
-from handler.web import forms
 
-from .support.documentation import README, ROOT, all_problems, section
+from .support import documents
+from .support.documentation import ROOT, all_problems
+from .support.documents import code, section, table
 from .support.template import API, FUNCTIONS, GLOBALS, TEMPLATE
 
-DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-
-
-def first_column(text: str, heading: str) -> list[str]:
-    """The code in the first column of the table that begins with that heading."""
-    found = re.search(rf"^\| {heading} \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)
-    assert found, heading
-    return [re.findall(r"`([^`]+)`", row.split(" | ")[0])[0] for row in found[1].splitlines()]
+CONFIGURATION = documents.read("docs/configuration.md")
+API_DOCUMENT = documents.read("docs/http-api.md")
+DESIGN = documents.read("docs/design.md")
 
 
 def read_variables() -> set[str]:
-    """The environment variables that the settings look at, our own alone."""
+    """Return the environment variables that the settings read, without those of AWS."""
     seen: set[str] = set()
 
     class Spy(dict[str, str]):
@@ -44,47 +41,99 @@ def read_variables() -> set[str]:
     return {name for name in seen if not name.startswith("AWS_")}
 
 
-def test_the_two_commands_come_first() -> None:
-    commands = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0]
-    assert [line.split("#")[0].strip() for line in commands.splitlines()] == ["make run", "make test"]
-    assert README.index("make run") < 800
-    makefile = (ROOT / "Makefile").read_text()
-    assert {"run:", "test:"} <= set(re.findall(r"^\w+:", makefile, re.MULTILINE))
+def rows_of_settings() -> list[list[str]]:
+    return table(CONFIGURATION, "Variable")
+
+
+def test_make_targets_and_options_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "\n".join(documents.read(document) for document in (*documents.DOCUMENTS, "SECURITY.md"))
+    named = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+    assert {"run", "test", "clients"} < named
+    assert named - targets == set()
+    parser = cli._parser()
+    (commands,) = [action for action in parser._actions if action.dest == "command"]
+    assert isinstance(commands.choices, dict)
+    parsers = {"": parser, **commands.choices}
+    known = {option for each in parsers.values() for action in each._actions for option in action.option_strings}
+    for line in re.findall(r"(?:python|py) -m handler\b([^`\n)]*)", text):
+        words = line.replace("`", "").split()
+        assert not words or words[0].startswith(("-", "#", "&", "|")) or words[0].rstrip(",.:;") in commands.choices, (
+            line
+        )
+        assert {word for word in words if word.startswith("--")} <= known, line
+    assert {code(row[0]) for row in table(CONFIGURATION, "Option of `python -m handler`")} == {
+        option for action in parser._actions for option in action.option_strings if option.startswith("--")
+    } - {"--help"}
 
 
 def test_curl_commands_show_why_something_was_refused() -> None:
     """With ``-f`` curl hides the body of an error response; ``--json`` needs curl 7.82."""
-    commands = re.findall(r"\bcurl( .*)", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)))
+    shells = [fence.text for fence in documents.fences() if fence.language == "sh"]
+    commands = re.findall(r"\bcurl( .*)", "\n".join(shells))
     assert len(commands) > 4
     assert not [each for each in commands if re.search(r" (--json|--fail|-[a-zA-Z]*f[a-zA-Z]*)(?= |$)", each)]
 
 
 def test_every_setting_is_documented() -> None:
-    documented = first_column(section("Settings"), "Variable")
+    documented = [code(row[0]) for row in rows_of_settings() if code(row[0])]
     assert len(documented) == len(set(documented))
     assert set(documented) == read_variables()
+    main = [code(row[0]) for row in table(section("README.md", "Settings"), "Variable")]
+    assert len(main) == 7
+    assert set(main) < set(documented)
 
 
 def test_documented_defaults_are_those_of_the_code() -> None:
-    for value in (settings.DEFAULT_EXTENSIONS, settings.DEFAULT_FOLDER, settings.DEFAULT_MAX_FILE_BYTES):
-        assert f"| `{value}`" in section("Settings")
-    assert f"`{settings.LAMBDA_MAX_BODY_BYTES}`" in section("Settings")
-    assert f"a form needs {forms.ONE_FILE_OVERHEAD_BYTES // 1024} KiB of the request" in section("Routes")
+    defaults = {code(row[0]): row[2] for row in rows_of_settings()}
+    assert code(defaults["ALLOWED_EXTENSIONS"]) == settings.DEFAULT_EXTENSIONS
+    assert code(defaults["UPLOAD_FOLDER"]) == settings.DEFAULT_FOLDER
+    assert code(defaults["MAX_FILE_BYTES"]) == str(settings.DEFAULT_MAX_FILE_BYTES)
+    assert code(defaults["MAX_IMAGE_PIXELS"]) == str(settings.DEFAULT_MAX_IMAGE_PIXELS)
+    assert code(defaults["MAX_CONTENT_LENGTH"]) == str(settings.LAMBDA_MAX_BODY_BYTES)
+    in_readme = {code(row[0]): row[1] for row in table(section("README.md", "Settings"), "Variable")}
+    assert code(in_readme["ALLOWED_EXTENSIONS"]) == settings.DEFAULT_EXTENSIONS
+    assert in_readme["MAX_FILE_BYTES"] == f"{settings.DEFAULT_MAX_FILE_BYTES // 1024**3} GiB"
+
+
+def test_every_limit_is_documented(tmp_path: Path) -> None:
+    app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path), "MAX_CONTENT_LENGTH": "1048576"}))
+    limits = app.test_client().get("/upload").get_json()
+    text = " ".join(section("docs/http-api.md", "The limits").split())
+    assert {name for name in limits if f"`{name}`" not in text} == set()
+    (form,) = [way for way in limits["ways"] if way["name"] == "form"]
+    reserved_kib = (limits["max_request_bytes"] - form["max_bytes"]) // 1024
+    assert f"In a form {reserved_kib} KiB of the request are reserved" in text
 
 
 def test_every_route_is_documented(tmp_path: Path) -> None:
     app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)}))
     routes = {
-        f"{method} {rule.rule}"
+        f"{method} {rule.rule}".replace("<file_id>", "<id>")
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert set(first_column(section("Routes"), "Route")) == routes
+    assert {code(row[0]) for row in table(API_DOCUMENT, "Route")} == routes
 
 
 def test_every_error_is_documented() -> None:
-    table = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+)", section("Errors"), re.MULTILINE))
-    assert table == {each.slug: str(each.status) for each in all_problems()}
+    rows = table(section("docs/http-api.md", "Errors"), "Type")
+    rows += table(section("docs/http-api.md", "Errors of the local server"), "Type")
+    documented = {code(row[0]): row[1].split(",")[0] for row in rows}
+    assert documented == {each.slug: str(each.status) for each in all_problems()}
+
+
+def test_every_gateway_response_is_documented() -> None:
+    """The template has each response's body as JSON."""
+    rows = table(section("docs/http-api.md", "Responses of API Gateway"), "Gateway response")
+    documented = {code(row[0]): (int(row[1]), code(row[2])) for row in rows}
+    bodies = {
+        name: json.loads(response["ResponseTemplates"]["application/json"])
+        for name, response in API["GatewayResponses"].items()
+    }
+    assert documented == {
+        name: (body["status"], body["type"].removeprefix(TYPE_PREFIX)) for name, body in bodies.items()
+    }
 
 
 @pytest.mark.parametrize("each", all_problems(), ids=lambda each: each.slug)
@@ -95,29 +144,39 @@ def test_every_error_is_declared_once_and_whole(each: type[Problem]) -> None:
 
 
 def test_every_template_parameter_is_documented() -> None:
-    assert first_column(section("On AWS"), "Template parameter") == list(TEMPLATE["Parameters"])
-    assert first_column(section("On AWS"), "Output") == list(TEMPLATE["Outputs"])
+    documented = {code(row[1]): code(row[2]) for row in rows_of_settings() if code(row[1])}
+    assert documented.keys() == TEMPLATE["Parameters"].keys()
     for name, parameter in TEMPLATE["Parameters"].items():
         assert parameter["Description"], name
-        assert f"| `{name}` | `{parameter['Default']}` |" in section("On AWS"), name
+        assert documented[name] == str(parameter["Default"]), name
+    outputs = table(section("docs/deploy.md", "To AWS"), "Output")
+    assert [code(row[0]) for row in outputs] == list(TEMPLATE["Outputs"])
 
 
-def test_what_is_given_to_sam_has_no_spaces_in_it() -> None:
-    """SAM ends a value at its first space, and forgets the rest: lists have commas at the command line."""
-    given = re.findall(r'"(\w+)=([^"\n]*)"', section("On AWS"))
-    assert ("AllowedOrigins", "https://example.com,https://example.org") in given
-    assert not [value for _, value in given if " " in value]
+def test_every_alarm_is_documented() -> None:
+    alarms = {name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+    assert set(re.findall(r"`(\w+Alarm)`", section("docs/operations.md", "Alarms"))) == alarms
+
+
+def test_value_for_sam_has_no_space() -> None:
+    """SAM drops everything after the first space in a value: lists have commas at the command line."""
+    text = "\n".join(documents.read(document) for document in documents.DOCUMENTS)
+    values = re.findall(r'"([A-Z]\w+)=([^"\n]*)"', text)
+    assert ("AllowedOrigins", "https://example.com,https://example.org") in values
+    assert not [value for _, value in values if " " in value]
     for name in ("AllowedOrigins", "AllowedExtensions"):
         assert "separated by commas" in TEMPLATE["Parameters"][name]["Description"]
 
 
 def test_every_known_type_is_documented() -> None:
-    named = re.findall(r"\b[a-z0-9]+\b", section("Types").partition("; just name them")[0])
-    assert set(filetypes.KNOWN) <= set(named)
+    text = section("docs/configuration.md", "File types")
+    default = re.findall(r"\b[a-z0-9]+\b", text.partition("Accepted by default: ")[2].partition(".")[0])
+    assert sorted(default) == sorted(settings.DEFAULT_EXTENSIONS.split())
+    assert set(filetypes.KNOWN) <= set(re.findall(r"\b[a-z0-9]+\b", text.partition("Name them to")[0]))
 
 
-def test_the_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    documented = re.findall(r"```json\n(.*)\n```", section("Logs"))
+def test_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documented = re.findall(r"```json\n(.*)\n```", section("docs/operations.md", "Logs"))
     app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)}))
     app.test_client().put("/upload/a.txt", data=b"hello")
     (line,) = capsys.readouterr().out.splitlines()
@@ -126,7 +185,26 @@ def test_the_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pyte
     assert list(json.loads(line)["files"][0]) == list(sample["files"][0])
 
 
+def test_documented_responses_are_like_real_ones(tmp_path: Path) -> None:
+    client = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)})).test_client()
+    stored = client.put("/upload/photo.txt", data=b"hello").get_json()
+    (in_readme,) = [
+        fence.text for fence in documents.fences_in("", section("README.md", "Start")) if fence.language == "json"
+    ]
+    (in_full,) = [fence.text for fence in documents.fences_in("", section("docs/http-api.md", "A stored file"))]
+    for sample in (json.loads(in_readme), json.loads(in_full)):
+        assert list(sample) == list(stored)
+        assert list(sample["files"][0]) == list(stored["files"][0])
+    (error,) = [fence.text for fence in documents.fences_in("", section("docs/http-api.md", "Errors"))]
+    refused = client.put("/upload/shell.php", data=b"hello").get_json()
+    sample = json.loads(error)
+    assert list(sample) == list(refused)
+    assert list(sample["errors"][0]) == [name for name in refused["errors"][0] if name in sample["errors"][0]]
+    assert sample["title"] == refused["title"]
+
+
 def test_every_module_is_documented() -> None:
+    """In ``docs/design.md``, where a folder can stand for its modules."""
     package = ROOT / "handler"
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.stem != "__init__"}
     documented = set(re.findall(r"`([\w/]+(?:\.py|/))`", DESIGN))
@@ -139,12 +217,12 @@ def test_every_module_is_documented() -> None:
 
 
 def variables(function: str) -> dict[str, Any]:
-    """The environment that the template gives a function."""
+    """Return the environment variables that the template gives a function."""
     own: dict[str, Any] = FUNCTIONS[function].get("Environment", {"Variables": {}})["Variables"]
     return {**GLOBALS["Environment"]["Variables"], **own}
 
 
-def test_the_functions_get_settings_that_the_code_knows() -> None:
+def test_functions_get_only_known_settings() -> None:
     given = variables("UploadFunction")
     assert set(given) == read_variables() - {"UPLOAD_FOLDER", "TRUSTED_PROXIES"}
     assert given.items() >= variables("PromoteFunction").items()
@@ -154,7 +232,7 @@ def test_the_functions_get_settings_that_the_code_knows() -> None:
         assert value["Ref"] in TEMPLATE["Parameters"]
 
 
-def test_the_templates_defaults_are_those_of_the_code() -> None:
+def test_defaults_of_the_template_are_those_of_the_code() -> None:
     parameters = TEMPLATE["Parameters"]
     assert parameters["AllowedExtensions"]["Default"] == settings.DEFAULT_EXTENSIONS
     assert parameters["MaxContentLength"]["Default"] == str(settings.LAMBDA_MAX_BODY_BYTES)
@@ -164,7 +242,7 @@ def test_the_templates_defaults_are_those_of_the_code() -> None:
     assert parameters["MaxFileBytes"]["MaxValue"] == settings.S3_MAX_OBJECT_BYTES
 
 
-def test_the_handlers_and_the_makefile_are_where_the_template_says() -> None:
+def test_template_names_the_handlers_and_the_makefile() -> None:
     makefile = (ROOT / GLOBALS["CodeUri"] / "Makefile").read_text()
     assert f"--python-version {GLOBALS['Runtime'].removeprefix('python')} " in makefile
     (targets,) = re.findall(r"^(build-.*):$", makefile, re.MULTILINE)
@@ -182,35 +260,35 @@ def test_the_api_passes_binary_bodies_and_the_bucket_is_private_and_kept() -> No
     assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["Properties"]["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
-    # A first deployment that fails takes its bucket with it, and leaves no empty one behind at each try.
+    # A first deployment that fails deletes its bucket. Otherwise each try would leave an empty bucket.
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
     assert bucket["UpdateReplacePolicy"] == "Retain"
 
 
 def bucket_policy() -> dict[str, dict[str, Any]]:
-    """Its statements by name."""
+    """Return the statements of the bucket policy, by name."""
     policy = TEMPLATE["Resources"]["UploadBucketPolicy"]["Properties"]
     assert policy["Bucket"] == {"Ref": "UploadBucket"}
     return {each["Sid"]: each for each in policy["PolicyDocument"]["Statement"]}
 
 
-def test_the_bucket_policy_forbids_and_allows_nothing() -> None:
-    """Its principal is everyone: one that allowed would open the bucket."""
+def test_bucket_policy_has_only_denials() -> None:
+    """The principal is everyone, so a statement that allows an action would open the bucket."""
     assert set(bucket_policy()) == {"OnlyOverTls", "NeverReplaceAFile"}
     assert [each["Effect"] for each in bucket_policy().values()] == ["Deny", "Deny"]
     assert [each["Principal"] for each in bucket_policy().values()] == ["*", "*"]
 
 
-def test_the_bucket_is_for_tls_alone() -> None:
+def test_bucket_accepts_tls_only() -> None:
     statement = bucket_policy()["OnlyOverTls"]
     assert statement["Action"] == "s3:*"
     assert statement["Resource"] == [{"GetAtt": "UploadBucket.Arn"}, {"Sub": "${UploadBucket.Arn}/*"}]
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
 
 
-def test_the_bucket_refuses_to_replace_a_file() -> None:
-    """What has no If-None-Match is refused; CreateMultipartUpload and UploadPartCopy, which cannot have it, are no
-    ObjectCreationOperation, and so not meant (AWS: "Enforce conditional writes on Amazon S3 buckets")."""
+def test_bucket_rejects_a_write_that_replaces_a_file() -> None:
+    """A write without If-None-Match is rejected. CreateMultipartUpload and UploadPartCopy cannot have this field, and
+    do not count as an ObjectCreationOperation (AWS: "Enforce conditional writes on Amazon S3 buckets")."""
     statement = bucket_policy()["NeverReplaceAFile"]
     assert statement["Action"] == "s3:PutObject"
     assert statement["Resource"] == {"Sub": "${UploadBucket.Arn}/files/*"}
@@ -220,7 +298,7 @@ def test_the_bucket_refuses_to_replace_a_file() -> None:
     }
 
 
-def test_the_api_is_throttled() -> None:
+def test_api_is_throttled() -> None:
     (settings_of_methods,) = API["MethodSettings"]
     assert settings_of_methods == {
         "ResourcePath": "/*",
@@ -230,16 +308,16 @@ def test_the_api_is_throttled() -> None:
     }
 
 
-def test_the_function_has_as_long_as_api_gateway_waits_and_s3_has_less() -> None:
+def test_s3_time_outs_fit_into_the_functions_time_out() -> None:
     assert FUNCTIONS["UploadFunction"]["Timeout"] == 29  # AWS: "API Gateway quotas", integration timeout
-    # botocore's standard mode pauses 1 s, then 2 s, at most, before it tries again.
+    # botocore's standard mode waits 1 s at most before the second attempt, and 2 s before the third.
     pauses_seconds = sum(2**attempt for attempt in range(s3.ATTEMPTS - 1))
     assert (
         s3.ATTEMPTS * (s3.CONNECT_SECONDS + s3.READ_SECONDS) + pauses_seconds < FUNCTIONS["UploadFunction"]["Timeout"]
     )
 
 
-def test_the_outputs_are_below_the_stage() -> None:
+def test_outputs_have_the_stage_in_their_urls() -> None:
     endpoint = TEMPLATE["Outputs"]["Endpoint"]["Value"]["Sub"]
     assert endpoint == f"https://${{Api}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{API['StageName']}/upload"
     curl, values = TEMPLATE["Outputs"]["Curl"]["Value"]["Sub"]
@@ -250,15 +328,15 @@ def test_the_outputs_are_below_the_stage() -> None:
     assert TEMPLATE["Outputs"]["Bucket"]["Value"] == {"Ref": "UploadBucket"}
 
 
-def test_what_sam_needs_no_flag_for() -> None:
+def test_sam_needs_no_flags() -> None:
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
     deploy = config["deploy"]["parameters"]
-    # SAM makes the function's role, and gives it no name of ours: that would take CAPABILITY_NAMED_IAM.
+    # The roles have no names of their own: those would need CAPABILITY_NAMED_IAM.
     assert deploy["capabilities"] == "CAPABILITY_IAM"
     assert "RoleName" not in (ROOT / "template.yaml").read_text()
     assert deploy["resolve_s3"] is True
     start_api = config["local_start_api"]["parameters"]
-    # Otherwise each request has a container of its own, without what the one before stored.
+    # Otherwise each request gets a new container, without the files of earlier requests.
     assert start_api["warm_containers"] == "LAZY"
     parameter, _, value = start_api["parameter_overrides"].partition("=")
     assert value in TEMPLATE["Parameters"][parameter]["AllowedValues"]

@@ -1,17 +1,17 @@
-"""The code of each client in the README's section "Your client". The tests run the very same code."""
+"""The lines that the documents give for clients, by client: the tests of this folder run exactly these lines."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from ..support.documents import code, fences, section, table
 
-README = Path(__file__).parent.parent.parent / "README.md"
+TABLE = ("docs/recipes.md", "Widgets and editors")
 
 
 def recipes() -> dict[str, str]:
-    """Return the code of each client: the first inline code of its row in the table, or a whole block, whose first line
-    is a comment with the client's name."""
-    section = re.split(r"^## ", README.read_text(encoding="utf-8").partition("\n## Your client\n")[2], flags=re.M)[0]
-    rows = re.findall(r"^\| ([^|]+?) \| `([^`]+)`", section, flags=re.M)
-    blocks = re.findall(r"^```\w+\n(?://|#) ([^\n]+)\n(.*?)^```$", section, flags=re.M | re.S)
-    return dict(rows) | dict(blocks)
+    """Return the code of each client: the inline code that its row in the table begins with, or a whole snippet that is
+    marked ``run by tests/clients: NAME``."""
+    rows = {row[0]: code(row[1]) for row in table(section(*TABLE), "Client") if row[1].startswith("`")}
+    marked = [
+        (fence.runner[1], fence.text) for fence in fences() if fence.runner and fence.runner[0] == "tests/clients"
+    ]
+    return rows | dict(marked)

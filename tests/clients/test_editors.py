@@ -1,4 +1,4 @@
-"""Editors, unmodified, in Chromium, with the lines of the README: each shows the photo, and our sentence on a fake."""
+"""Unmodified editors in Chromium, with the lines of the recipes: each shows the photo, and our sentence on a fake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs without a browser, with the lines of the README: PHP, wget, and Postman's newman."""
+"""Programs without a browser, with the lines of the recipes: PHP, wget, and Postman's newman."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upload widgets, unmodified, in Chromium, with the lines of the README."""
+"""Unmodified upload widgets in Chromium, with the lines of the recipes."""
 
 from __future__ import annotations
 

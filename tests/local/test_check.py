@@ -243,12 +243,12 @@ def test_error_of_head_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> No
 
     def refuse(**_: object) -> None:
         raise client.exceptions.ClientError(
-            {"Error": {"Code": "InvalidAccessKeyId"}, "ResponseMetadata": {"HTTPStatusCode": 403}},
+            {"Error": {"Code": "InvalidAccessKeyId"}, "ResponseMetadata": {"HTTPStatusCode": 403}},  # type: ignore[typeddict-item]
             "ListObjectsV2",
         )
 
     head = client.exceptions.ClientError(
-        {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPStatusCode": 403}},
+        {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPStatusCode": 403}},  # type: ignore[typeddict-item]
         "HeadBucket",
     )
     monkeypatch.setattr(client, "list_objects_v2", refuse)

@@ -14,7 +14,7 @@ from handler.gateway import make_handler
 from handler.routes import page
 
 from ..support.direct_client import DirectClient
-from ..support.documentation import section
+from ..support.documents import section
 from ..support.gateway_events import Reply, read_payload_1, rest_event
 from ..support.lambda_runtime import SECRET
 
@@ -47,7 +47,7 @@ def test_it_is_small(make_app: Callable[..., Flask]) -> None:
             assert answers[-1].headers["Content-Encoding"] == "gzip"
     assert len(answers) == 1 + len(list(page.STATIC.iterdir()))
     assert sum(len(answer.data) for answer in answers) < MOST_KILOBYTES * 1000
-    assert f"under {MOST_KILOBYTES} KB as a browser is sent them" in section("The page")
+    assert f"under {MOST_KILOBYTES} KB as sent" in section("docs/uploading.md", "The upload page")
 
 
 def test_what_it_is_made_of_may_be_kept_for_ever(client: FlaskClient) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from handler import problems
+from handler.local import problems as local_problems
 from handler.problems import Problem
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = "\n".join([README, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md")))])
+DOCUMENTS = "\n".join(
+    path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
+)
 """The README and everything in docs/."""
 
 
-def section(title: str) -> str:
-    """The text under a heading of the README, up to the next of its level."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
-
-
 def all_problems(base: type[Problem] = Problem) -> list[type[Problem]]:
-    """Return the problem classes below ``base``."""
-    found = [each for each in vars(problems).values() if isinstance(each, type) and issubclass(each, base)]
-    return [each for each in found if each is not base]
+    """Return the problem classes below ``base``, those of the local server included."""
+    members = [*vars(problems).values(), *vars(local_problems).values()]
+    found = [member for member in members if isinstance(member, type) and issubclass(member, base)]
+    return [problem for problem in dict.fromkeys(found) if problem is not base]

@@ -16,8 +16,9 @@ from handler.web import dialects
 from handler.web.dialects import Reply
 from handler.web.tokens import mint
 
-from ..clients.recipes import README, recipes
+from ..clients.recipes import recipes
 from ..support import samples
+from ..support.documents import section
 from ..support.http_client import download, json_of, post
 
 if TYPE_CHECKING:
@@ -236,14 +237,14 @@ def test_a_body_without_a_form_is_answered_in_the_clients_shape(client: FlaskCli
     assert response.get_json() == {"data": {"filePath": response.headers["Location"]}}
 
 
-def test_the_readme_names_every_dialect() -> None:
-    section = README.read_text(encoding="utf-8").partition("\n## Your client\n")[2]
-    names = section.partition("names are ")[2].partition(".")[0]
+def test_documents_name_every_dialect() -> None:
+    text = section("docs/http-api.md", "Responses for widgets")
+    names = text.partition("names are ")[2].partition(".")[0]
     assert re.findall(r"`(\w+)`", names) == dialects.names()
     assert set(re.findall(r"\?for=(\w+)", "".join(recipes().values()))) == set(dialects.names())
 
 
-def test_every_line_of_the_readme_is_run() -> None:
+def test_every_recipe_is_run() -> None:
     """In ``tests/clients``, which ``make test`` does not run."""
     here = Path(__file__).parents[1] / "clients"
     in_pages = [
