@@ -230,7 +230,7 @@ def test_twenty_uploads_of_one_name_at_one_moment(
 def test_a_type_that_is_not_allowed(client: FlaskClient, stored_keys: Callable[[], list[str]], name: str) -> None:
     for response in (post(client, (b"<?php", name)), client.put(f"/upload/{name}", data=b"<?php")):
         body = problem(response, 415, "type-not-allowed")
-        assert body["allowed"] == ["txt", "csv", "pdf", "png", "jpg", "jpeg", "gif", "webp"]
+        assert body["allowed"] == ["txt", "csv", "pdf", "docx", "png", "jpg", "jpeg", "gif", "webp", "heic"]
         assert body["errors"][0]["name"] == name
     assert stored_keys() == []
 
@@ -758,7 +758,7 @@ def test_the_form_on_the_first_page_can_be_sent_as_it_is(make_app: Callable[...,
     page = make_app(MAX_FILE_BYTES=str(5 * 1024 * 1024)).test_client().get("/").text
     assert 'action="/upload" method="post" enctype="multipart/form-data"' in page
     assert 'name="file"' in page
-    assert 'accept=".txt,.csv,.pdf,.png,.jpg,.jpeg,.gif,.webp"' in page
+    assert 'accept=".txt,.csv,.pdf,.docx,.png,.jpg,.jpeg,.gif,.webp,.heic"' in page
     assert "at most 5.0 MiB at once" in page
 
 
@@ -1054,8 +1054,8 @@ def test_a_refusal_is_logged_by_its_type_and_nothing_of_the_client_is(
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["My CV.docx"], "415: .docx is not in ALLOWED_EXTENSIONS"),
-        (["a.DOCX", "b.docx", "c.svg"], "415: .docx is not in ALLOWED_EXTENSIONS, .svg is not in ALLOWED_EXTENSIONS"),
+        (["My CV.odt"], "415: .odt is not in ALLOWED_EXTENSIONS"),
+        (["a.ODT", "b.odt", "c.svg"], "415: .odt is not in ALLOWED_EXTENSIONS, .svg is not in ALLOWED_EXTENSIONS"),
         (["My diary"], "415: a name without an extension is refused"),
         (["a.My diary, page 1"], "415: a name without an extension is refused"),
         (["a." + "x" * 17], "415: a name without an extension is refused"),
