@@ -111,7 +111,7 @@ class AccessNotConfigured(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "This endpoint does not say who may upload, so nobody may. Its owner must set TOKEN_SECRET or ACCESS."
+            "Access to this endpoint is not configured, so uploads are off. Its owner must set TOKEN_SECRET or ACCESS."
         )
 
 
