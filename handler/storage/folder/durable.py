@@ -62,7 +62,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     :param mode: its permissions, before the umask.
     :raises OSError: it exists, or cannot be written.
     """
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)
         sync_file(file)
 
