@@ -1,0 +1,165 @@
+"""The promote function: events of S3, messages of the queue, and its log."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from handler.problems import StorageUnavailable
+from handler.storage import new_id
+from handler.storage.direct import Declaration
+
+from ..conftest import BUCKET
+from ..support.direct_client import SCRIPT
+from ..support.lambda_runtime import SECRET, Context
+from ..support.promotions import Faults
+from ..support.s3_events import object_created, queued
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+# The function that answers events.
+
+
+@pytest.fixture
+def promote(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ARG001
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "promote")
+    monkeypatch.setenv("UPLOAD_BUCKET", BUCKET)
+    monkeypatch.setenv("TOKEN_SECRET", SECRET)
+    sys.modules.pop("handler.lambda_function", None)
+    return importlib.import_module("handler.lambda_function")
+
+
+def log_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    (line,) = capsys.readouterr().out.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    assert found.pop("milliseconds") >= 0
+    assert found.pop("time")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("data", "files", "problem_type"),
+    [
+        (b"good", [{"size": 4, "type": "text/plain"}], None),
+        (SCRIPT, [], "urn:problem-type:upload:content-mismatch"),
+        (None, [], None),
+    ],
+)
+def test_an_event(
+    promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str], *, data: bytes | None, files: Any, problem_type: Any
+) -> None:
+    file_id = new_id()
+    if data is not None:
+        metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
+        s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=data, Metadata=metadata)
+    capsys.readouterr()
+    promote.promote_handler(object_created(BUCKET, f"incoming/{file_id}"), Context())
+    expected = {
+        "level": "INFO",
+        "event": "promotion",
+        "request_id": Context.aws_request_id,
+        "id": file_id,
+        "files": [{"id": file_id, **file} for file in files],
+        "problem": problem_type,
+    }
+    assert log_of(capsys) == expected
+    promote.promote_handler(
+        object_created(BUCKET, f"incoming/{file_id}"), Context()
+    )  # EventBridge delivers at least once
+    assert log_of(capsys) == expected
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    assert keys == ([f"files/{file_id}/a.txt"] if files else [f"refused/{file_id}.json"] if problem_type else [])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"files/{'0' * 32}/a.txt",
+        f"incoming/{'0' * 32}/a",
+        f"incoming/{'0' * 31}",
+        f"incoming/{'A' * 32}",
+        f"incoming/{'0' * 32}\n",
+        f"x/incoming/{'0' * 32}",
+        "incoming/",
+        "",
+        None,
+        5,
+        {},
+    ],
+)
+def test_an_event_about_something_else(promote: Any, key: Any) -> None:
+    with pytest.raises(ValueError, match="incoming/ only"):
+        promote.promote_handler(object_created(BUCKET, key), Context())
+
+
+@pytest.mark.parametrize("malformed", [{}, {"detail": None}, {"detail": {"object": {}}}, {"Records": []}, None, []])
+def test_what_is_no_event_of_s3(promote: Any, malformed: Any) -> None:
+    with pytest.raises(ValueError, match="Object Created"):
+        promote.promote_handler(malformed, Context())
+
+
+def test_events_from_the_queue(promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str]) -> None:
+    events = []
+    metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
+    for _ in range(2):
+        file_id = new_id()
+        version = s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=metadata)["VersionId"]
+        events.append(object_created(BUCKET, f"incoming/{file_id}", version=version))
+    capsys.readouterr()
+    promote.promote_handler(queued(*events), Context())
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["event"], len(line["files"])) for line in lines] == [("promotion", 1)] * 2
+    assert not s3.list_object_versions(Bucket=BUCKET, Prefix="incoming/").get("Versions")
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        None,
+        [None],
+        [{}],
+        [{"body": None}],
+        [{"body": "{"}],
+        [{"body": "5"}],
+        [{"body": "[]"}],
+        [{"body": '{"Records": [{"body": "{}"}]}'}],
+    ],
+)
+def test_message_that_is_no_event_is_rejected(promote: Any, records: Any) -> None:
+    with pytest.raises(ValueError, match="Object Created"):
+        promote.promote_handler({"Records": records}, Context())
+
+
+def test_failed_promotion_is_logged_with_its_id_and_reason(
+    promote: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file_id = new_id()
+    client = promote._app.extensions["services"].storage.client
+    monkeypatch.setattr(client, "_make_api_call", Faults(client, fault="forbid", at=0))
+    capsys.readouterr()
+    with pytest.raises(StorageUnavailable):
+        promote.promote_handler(queued(object_created(BUCKET, f"incoming/{file_id}")), Context())
+    line = json.loads(capsys.readouterr().out)
+    assert (line["level"], line["event"], line["id"]) == ("ERROR", "promotion failed", file_id)
+    assert line["request_id"] == Context.aws_request_id
+    assert "AccessDenied" in line["reason"]
+
+
+def test_lambda_is_to_call_again_when_s3_fails(promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    file_id = new_id()
+    metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=metadata)
+    client = promote._app.extensions["services"].storage.client
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_make_api_call", Faults(client, fault="throttle", at=1))
+        with pytest.raises(StorageUnavailable):
+            promote.promote_handler(object_created(BUCKET, f"incoming/{file_id}"), Context())
+    promote.promote_handler(object_created(BUCKET, f"incoming/{file_id}"), Context())
+    assert s3.get_object(Bucket=BUCKET, Key=f"files/{file_id}/a.txt")["Body"].read() == b"good"
