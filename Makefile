@@ -4,9 +4,9 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 
-server := .venv/.installed
+server := .venv/.installed-server
 server-s3 := .venv/.installed-s3
-tests := .venv/.installed-tests
+tests := .venv/.installed
 
 pip := -m pip install --quiet --disable-pip-version-check
 
@@ -17,7 +17,7 @@ fast-tests := $(addprefix tests/,inspection/test_active_content.py inspection/te
 	web/test_part_headers.py)
 
 .PHONY: help run test check soak lint lint-template format contract browser clients bench bench-uploads bench-cold-start \
-	bench-direct bench-gateway bench-gateway-matrix bench-readme clean
+	bench-direct bench-gateway bench-gateway-matrix bench-readme clean coverage
 
 # Only options on make's command line count, not the environment: conda sets a HOST, hosting sites set a PORT.
 option = $(if $(and $(filter command,$(origin $(1))),$($(1))),$(2) "$($(1))")
@@ -147,8 +147,7 @@ $(tests): $(server) pyproject.toml
 clean:  ## remove every file that make created
 	rm -rf .npm .venv .venv-bench .venv-browser .venv-checkov .venv-contract .venv-sam .aws-sam .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 
-.PHONY: coverage
-coverage: .venv/.installed  ## measure which lines of handler/ the tests run
+coverage: $(tests)  ## measure which lines of handler/ the tests run
 	.venv/bin/python -m coverage erase
 	.venv/bin/python -m coverage run -m pytest
 	.venv/bin/python -m coverage combine --quiet

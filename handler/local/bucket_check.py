@@ -16,7 +16,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 
-from .check import Finding
+from .findings import Finding
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -5,31 +5,12 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from flask import Flask
 
 from ..app import create_app
 from ..settings import Settings, SettingsError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """The outcome of one check.
-
-    :param subject: a word for the list, such as ``versioning``.
-    :param sentence: the state, or the error and its cure.
-    :param ok: whether nothing has to be done.
-    :param stops_server: whether the local server must not start like this.
-    """
-
-    subject: str
-    sentence: str
-    ok: bool = True
-    stops_server: bool = False
-
-    def __str__(self) -> str:
-        return f"{'ok' if self.ok else 'FAIL':<4}  {self.subject:<16}  {self.sentence}"
+from .findings import Finding
 
 
 def check_all(environ: Mapping[str, str], *, own_origin: str) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ from ..storage import StoredFile, is_id
 from ..storage.direct import Refused, Stored
 from ..units import MIB
 from ..web import limits, responses
-from ..web.access import UPLOAD, bearer_token, current_grant, current_upload_grant
+from ..web.access import UPLOAD
+from ..web.grants import bearer_token, current_grant, current_upload_grant
 
 MAX_JSON_BYTES = 2 * MIB
 """The largest JSON body: enough for a list of 10,000 parts."""

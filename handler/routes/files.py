@@ -13,7 +13,8 @@ from ..problems import Forbidden, NotFound, PreconditionFailed
 from ..services import current_services
 from ..storage import StoredFile
 from ..web import responses
-from ..web.access import DELETE, bearer_token, current_grant
+from ..web.access import DELETE
+from ..web.grants import bearer_token, current_grant
 
 CODE_DESTINATIONS = frozenset(
     ("audioworklet", "paintworklet", "script", "serviceworker", "sharedworker", "style", "worker", "xslt")

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from flask import Request, g, request
+from flask import Request, g
 
 from ..problems import AccessNotConfigured, Forbidden, TokenRequired
-from ..services import current_services
 
 UPLOAD, DELETE = "upload", "delete"
 SCOPES = (UPLOAD, DELETE)
 
 FORM_FIELD = "token"
 """The name of the form field that carries a token."""
-MAX_LOGGED_SUBJECT_CHARS = 64
-"""How much of a token's ``sub`` is logged: a UUID, a number, or something else that distinguishes users."""
 MAX_TOKEN_SECONDS = 10 * 366 * 24 * 60 * 60
 """The longest validity of a token: ten years. A later ``exp`` is a mistake, such as milliseconds, or a token without
 an end."""
-MAX_PATH_TOKEN_SECONDS = 60 * 60 + 60
-"""The longest validity of a token in a path: an hour, and a minute for clocks that differ."""
 PROXY_FIELDS = (
     "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Real-IP", "Via"
 )  # fmt: skip
@@ -179,44 +173,3 @@ def is_loopback(host: str | None) -> bool:
         return host == "localhost"
     # Since Python 3.13 ::ffff:127.0.0.1 is a loopback address too. No client of ours needs to write it like that.
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
-
-
-def current_grant(token: str | None) -> Grant:
-    """Return the rights of the client that sent the current request, and keep its ``sub`` for the log.
-
-    :raises Problem: as :meth:`Access.grant`.
-    """
-    grant = current_services().access.grant(token)
-    g.subject = _loggable(grant.subject or "")
-    return grant
-
-
-def current_upload_grant(path_token: str | None) -> Grant:
-    """Return the grant of a client that may upload.
-
-    A token in a path must have the scope ``upload`` only and expire within an hour. Logs of proxies, histories and
-    copied addresses show a path to more people than a header field.
-
-    :param path_token: the token from the path; ``None`` where the route has none. Then ``Authorization`` counts.
-    :raises Problem: as :meth:`Access.grant`.
-    :raises Forbidden: the token must not be in a path, or does not allow uploads.
-    """
-    grant = current_grant(path_token if path_token is not None else bearer_token(request))
-    grant.require(UPLOAD)
-    if path_token is not None and grant.expires is not None:
-        if grant.scopes != {UPLOAD}:
-            raise Forbidden("A token in a path may have the scope 'upload' only.")
-        if grant.expires > time.time() + MAX_PATH_TOKEN_SECONDS:
-            raise Forbidden("A token in a path may be valid for one hour at most. Make one that expires sooner.")
-    return grant
-
-
-def _loggable(subject: str) -> str | None:
-    """Return a ``sub`` for the log: one line, without characters that hide or reorder others."""
-    return "".join(char for char in subject if char.isprintable()).strip()[:MAX_LOGGED_SUBJECT_CHARS] or None
-
-
-def bearer_token(request: Request) -> str | None:
-    """Return the token in the ``Authorization`` field (RFC 6750, section 2.1)."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None

@@ -8,7 +8,7 @@ from flask import request
 
 from ..services import current_services
 from . import forms
-from .access import bearer_token, current_grant
+from .grants import bearer_token, current_grant
 
 if TYPE_CHECKING:
     from ..inspection.policy import Policy

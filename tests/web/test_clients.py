@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from handler.web import chunks, dialects, field_names
-from handler.web.access import MAX_PATH_TOKEN_SECONDS
 from handler.web.dialects import Dialect, Reply
+from handler.web.grants import MAX_PATH_TOKEN_SECONDS
 from handler.web.tokens import mint
 
 from ..support import samples
