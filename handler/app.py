@@ -16,12 +16,12 @@ from .direct.uploads import UploadService
 from .inspection.policy import Policy
 from .intake import Intake
 from .routes import direct, files, health, openapi, page, uploads
-from .services import Services
 from .settings import DEFAULT_FOLDER, Settings, SettingsError
 from .storage import Storage
 from .storage.direct import DirectUploads
 from .web import cors, hooks
 from .web.access import UPLOADING, Access, LoopbackAccess, NoAccess, PublicAccess
+from .web.services import Services
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

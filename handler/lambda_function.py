@@ -17,8 +17,8 @@ from .app import create_app
 from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
-from .services import Services
 from .storage.direct import Deleted, Refused, Stored, Verdict
+from .web.services import Services
 
 _app = create_app()
 gc.enable()

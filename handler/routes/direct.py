@@ -15,13 +15,13 @@ from flask import Blueprint, Response, g, request, url_for
 
 from ..direct.uploads import Pending, UploadReference, UploadService
 from ..problems import MalformedRequest, Problem, RequestTooLarge
-from ..services import current_services
 from ..storage import StoredFile, is_id
 from ..storage.direct import Refused, Stored
 from ..units import MIB
 from ..web import limits, responses
 from ..web.access import UPLOAD
 from ..web.grants import bearer_token, current_grant, current_upload_grant
+from ..web.services import current_services
 
 MAX_JSON_BYTES = 2 * MIB
 """The largest JSON body: enough for a list of 10,000 parts."""

@@ -10,11 +10,11 @@ from flask import Blueprint, Response, request, send_file
 from werkzeug.http import http_date, parse_date
 
 from ..problems import Forbidden, NotFound, PreconditionFailed
-from ..services import current_services
 from ..storage import StoredFile
 from ..web import responses
 from ..web.access import DELETE
 from ..web.grants import bearer_token, current_grant
+from ..web.services import current_services
 
 CODE_DESTINATIONS = frozenset(
     ("audioworklet", "paintworklet", "script", "serviceworker", "sharedworker", "style", "worker", "xslt")

@@ -10,11 +10,11 @@ from flask import Blueprint, Response, request
 from ..direct.promotion import Promotion
 from ..logs import logger
 from ..problems import MalformedRequest, NoFile, StorageUnavailable
-from ..services import current_services
 from ..settings import FORM_OVERHEAD_BYTES
 from ..storage.direct import MAX_PART_BYTES
 from ..storage.folder.direct import RECEIVER, LocalDirectUploads
 from ..web import forms, responses
+from ..web.services import current_services
 
 blueprint = Blueprint("s3_stand_in", __name__, url_prefix=f"/{RECEIVER}")
 

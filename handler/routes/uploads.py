@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 from flask import Blueprint, Response, g, request, url_for
 
 from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
-from ..services import current_services
 from ..web import access, chunks, field_names, forms, limits, responses
 from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
 from ..web.field_names import FILE_FIELD
 from ..web.grants import bearer_token, current_grant, current_upload_grant
+from ..web.services import current_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from ..problems import MalformedRequest
-from ..services import current_services
+from .services import current_services
 
 if TYPE_CHECKING:
     from types import ModuleType

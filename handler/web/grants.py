@@ -7,8 +7,8 @@ import time
 from flask import Request, g, request
 
 from ..problems import Forbidden
-from ..services import current_services
 from .access import UPLOAD, Grant
+from .services import current_services
 
 MAX_LOGGED_SUBJECT_CHARS = 64
 """How much of a token's ``sub`` is logged: a UUID, a number, or something else that distinguishes users."""

@@ -15,11 +15,11 @@ from werkzeug.exceptions import HTTPException
 
 from ..logs import logger
 from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem, StorageUnavailable, TypeNotAllowed
-from ..services import current_services
 from ..storage import is_key
 from ..storage.deadline import REQUEST_SECONDS, deadline
 from . import responses
 from .security_headers import security_headers
+from .services import current_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

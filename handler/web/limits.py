@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from ..services import current_services
 from . import forms
 from .grants import bearer_token, current_grant
+from .services import current_services
 
 if TYPE_CHECKING:
     from ..inspection.policy import Policy

@@ -12,9 +12,9 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from .. import problems
-from ..services import current_services
 from . import forms
 from .client_dialect import UPLOAD_ROUTES, requested_dialect
+from .services import current_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

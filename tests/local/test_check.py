@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from handler.local.check import Finding
+    from handler.local.findings import Finding
 
 ROOT = Path(__file__).parents[2]
 ORIGIN = "http://127.0.0.1:8000"

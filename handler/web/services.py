@@ -10,14 +10,14 @@ from flask import current_app
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .direct.promotion import Promotion
-    from .direct.uploads import UploadService
-    from .inspection.policy import Policy
-    from .intake import Intake
-    from .settings import Settings
-    from .storage import Storage
-    from .storage.direct import DirectUploads
-    from .web.access import Access
+    from ..direct.promotion import Promotion
+    from ..direct.uploads import UploadService
+    from ..inspection.policy import Policy
+    from ..intake import Intake
+    from ..settings import Settings
+    from ..storage import Storage
+    from ..storage.direct import DirectUploads
+    from .access import Access
 
 EXTENSION = "services"
 """The key of the services in ``app.extensions``."""
