@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import field_names
 from .inspection import filetypes
 from .inspection.filetypes import FileType
 from .units import GIB, KIB, MIB
-from .web import field_names
 
 DEFAULT_EXTENSIONS = "txt csv pdf docx png jpg jpeg gif webp heic"
 DEFAULT_FOLDER = "uploads"

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
+from ..field_names import FILE_FIELD
 from ..problems import TokenRequired
 from ..web import access, limits
-from ..web.field_names import FILE_FIELD
 from ..web.services import current_services
 
 blueprint = Blueprint("page", __name__)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from flask import Blueprint, Response, g, request, url_for
 
+from .. import field_names
+from ..field_names import FILE_FIELD
 from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
-from ..web import access, chunks, field_names, forms, limits, responses
+from ..web import access, chunks, forms, limits, responses
 from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
-from ..web.field_names import FILE_FIELD
 from ..web.grants import bearer_token, current_grant, current_upload_grant
 from ..web.services import current_services
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from handler.web import chunks, dialects, field_names
+from handler import field_names
+from handler.web import chunks, dialects
 from handler.web.dialects import Dialect, Reply
 from handler.web.grants import MAX_PATH_TOKEN_SECONDS
 from handler.web.tokens import mint
