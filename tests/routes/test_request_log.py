@@ -80,8 +80,8 @@ def test_refusal_is_logged_by_its_type_without_client_input(
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["My CV.docx"], "415: .docx is not in ALLOWED_EXTENSIONS"),
-        (["a.DOCX", "b.docx", "c.svg"], "415: .docx is not in ALLOWED_EXTENSIONS, .svg is not in ALLOWED_EXTENSIONS"),
+        (["My CV.xlsx"], "415: .xlsx is not in ALLOWED_EXTENSIONS"),
+        (["a.DOCX", "b.xlsx", "c.svg"], "415: .xlsx is not in ALLOWED_EXTENSIONS, .svg is not in ALLOWED_EXTENSIONS"),
         (["My diary"], "415: a name without an extension is refused"),
         (["a.My diary, page 1"], "415: a name without an extension is refused"),
         (["a." + "x" * 17], "415: a name without an extension is refused"),

@@ -63,7 +63,7 @@ def test_response_of_the_gateway_looks_like_ours(name: str) -> None:
     if slug in declared:
         assert body["title"] == declared[slug].title
     else:
-        assert f"| `{slug}` | {body['status']} |" in DOCUMENTS
+        assert f"| {body['status']} | `{slug}` |" in DOCUMENTS
     headers = response["ResponseParameters"]["Headers"]
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers["Content-Type"] == "'application/problem+json'"
