@@ -81,7 +81,7 @@ def test_refusal_is_logged_by_its_type_without_client_input(
     ("names", "reason"),
     [
         (["My CV.xlsx"], "415: .xlsx is not in ALLOWED_EXTENSIONS"),
-        (["a.DOCX", "b.xlsx", "c.svg"], "415: .xlsx is not in ALLOWED_EXTENSIONS, .svg is not in ALLOWED_EXTENSIONS"),
+        (["a.XLSX", "b.xlsx", "c.svg"], "415: .xlsx is not in ALLOWED_EXTENSIONS, .svg is not in ALLOWED_EXTENSIONS"),
         (["My diary"], "415: a name without an extension is refused"),
         (["a.My diary, page 1"], "415: a name without an extension is refused"),
         (["a." + "x" * 17], "415: a name without an extension is refused"),
