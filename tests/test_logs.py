@@ -86,7 +86,7 @@ def test_lines_that_cannot_be_written_are_counted(monkeypatch: pytest.MonkeyPatc
     ]
 
 
-def test_a_pipe_that_does_not_block_gets_every_line() -> None:
+def test_non_blocking_pipe_gets_every_line() -> None:
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     handler = background(write_end)
@@ -113,7 +113,9 @@ def test_closed_handler_does_not_wait(monkeypatch: pytest.MonkeyPatch, pipe: tup
 
 
 @pytest.mark.parametrize("output", [None, io.StringIO()], ids=["closed", "no file"])
-def test_output_without_a_descriptor_is_printed_to(monkeypatch: pytest.MonkeyPatch, output: io.StringIO | None) -> None:
+def test_output_without_a_descriptor_gets_the_lines(
+    monkeypatch: pytest.MonkeyPatch, output: io.StringIO | None
+) -> None:
     before = list(logs.logger.handlers)
     monkeypatch.setattr(sys, "stdout", output)
     assert logs.write_in_background() is None

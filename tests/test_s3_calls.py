@@ -303,7 +303,7 @@ def test_token_in_the_path_costs_no_call(case: Case) -> None:
         ("PUT", "/a.txt", 201, ["PutObject"]),
     ],
 )
-def test_upload_with_the_token_in_the_path_costs_no_more(
+def test_token_in_the_path_costs_an_upload_no_call(
     case: Case, method: str, path: str, status: int, calls: list[str]
 ) -> None:
     token = jwt.encode({"exp": int(time.time()) + 600}, SECRET, algorithm="HS256")

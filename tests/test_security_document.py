@@ -57,7 +57,7 @@ def names_in(path: Path) -> set[str]:
     return names
 
 
-def test_every_test_that_is_named_exists() -> None:
+def test_every_named_test_exists() -> None:
     named = re.findall(r"tests/[\w/]+\.py::[\w:]*", DOCUMENT)
     assert len(set(named)) > 100
     missing = []
@@ -72,7 +72,7 @@ def test_every_requirement_is_in_the_table_once() -> None:
     assert [(row[0], int(row[1])) for row in rows("No.")] == list(LEVELS.items())
 
 
-def test_met_requirement_names_a_test_and_others_name_a_reason() -> None:
+def test_met_requirement_names_a_test_and_any_other_a_reason() -> None:
     for *requirement, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("Recommendation")):
         assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), requirement
         if verdict in (MET, IN_PART):
@@ -82,7 +82,7 @@ def test_met_requirement_names_a_test_and_others_name_a_reason() -> None:
             assert left, requirement
 
 
-def test_the_score_is_that_of_the_table() -> None:
+def test_score_equals_the_table() -> None:
     verdicts = [(row[1], row[3]) for row in rows("No.")]
     for level, *numbers in rows("Level"):
         counted = Counter(verdict for each, verdict in verdicts if level in ("All", each))
@@ -102,7 +102,7 @@ def test_every_type_that_can_be_allowed_is_listed() -> None:
     assert f"As shipped: `{settings.DEFAULT_EXTENSIONS}`" in DOCUMENT
 
 
-def test_the_limits_are_those_of_the_code() -> None:
+def test_limits_equal_the_code() -> None:
     limits = {row[0]: row[1] for row in rows("Limit")}
     assert limits["one file"] == f"{settings.DEFAULT_MAX_FILE_BYTES:,} bytes"
     assert f"on Lambda {settings.LAMBDA_MAX_BODY_BYTES:,} bytes" in limits["one request"]

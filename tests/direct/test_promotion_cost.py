@@ -68,7 +68,7 @@ def sent(direct: DirectClient, contents: Sequence[bytes], **query: Any) -> str:
 @pytest.mark.parametrize(
     ("first", "look"), [(b"good", "HeadObject"), (SCRIPT, "GetObject")]
 )  # of the file, or of the reason why it is refused
-def test_event_of_form_that_was_sent_again_reads_and_copies_nothing(
+def test_event_of_a_repeated_form_reads_and_copies_nothing(
     direct: DirectClient,
     destination: dict[str, str],
     kind: str,
@@ -92,7 +92,7 @@ def test_event_of_form_that_was_sent_again_reads_and_copies_nothing(
 
 @ON_S3
 @pytest.mark.parametrize("pages", [False, True])
-def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
+def test_event_of_a_repeated_form_does_not_promote_the_first(
     direct: DirectClient,
     destination: dict[str, str],
     kind: str,
@@ -128,9 +128,7 @@ def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
 
 
 @ON_S3
-def test_request_does_not_go_through_thousands_of_versions(
-    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_does_not_list_thousands_of_versions(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = sent(direct, [b"good", b"x", b"y"])
     client = direct.client.application.extensions["services"].storage.client
     call = client._make_api_call
@@ -163,7 +161,7 @@ def test_piled_up_versions_are_deleted_in_one_call(
 
 @ON_S3
 @pytest.mark.parametrize("discards", [True, False])
-def test_hashing_stops_when_somebody_else_has_decided(
+def test_hashing_stops_when_another_promotion_has_a_verdict(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, *, discards: bool
 ) -> None:
     """The other function removes what came in; or it is killed before that, and the file is there."""
@@ -261,7 +259,7 @@ def copies_of(direct: DirectClient) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
     copies = copies_of(direct)
     large = samples.png(11 * MIB)
@@ -278,7 +276,7 @@ def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", ["s3"])
-def test_a_copy_that_fails_ends_with_the_parts_that_were_begun(direct: DirectClient, s3: S3Client) -> None:
+def test_failed_copy_begins_no_further_part(direct: DirectClient, s3: S3Client) -> None:
     """The source is not there: each of ten thousand parts would fail."""
     copies = copies_of(direct)
     file_id, size = new_id(), 10_000 * direct_module.PART_BYTES
@@ -295,7 +293,7 @@ def test_a_copy_that_fails_ends_with_the_parts_that_were_begun(direct: DirectCli
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
+def test_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
     """AWS copies a range only of an object of more than 5 MB; neither of these two minds."""
     copies = copies_of(direct)
     answer: Any = direct.send("a.txt", b"bytes").json
@@ -304,7 +302,7 @@ def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
     assert content_of(direct, answer["location"]) == b"bytes"
 
 
-def test_what_takes_too_long_is_judged_by_the_event(
+def test_file_too_large_to_copy_in_a_request_is_promoted_by_the_event(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
     let_a_gateway_wait(monkeypatch, direct.client.application)
@@ -323,7 +321,9 @@ def test_what_takes_too_long_is_judged_by_the_event(
     assert direct.complete(upload).status_code == 200
 
 
-def test_what_has_to_be_read_takes_longer(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_with_a_declared_digest_has_a_smaller_limit_in_a_request(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     let_a_gateway_wait(monkeypatch, direct.client.application)
     monkeypatch.setattr("handler.direct.promotion.READ_IN_TIME_BYTES", 4)
     assert direct.send("a.txt", b"bytes").status_code == 200

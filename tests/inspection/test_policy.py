@@ -43,7 +43,7 @@ def inspect_name(name: str) -> inspection.FileName:
         ("-rf.txt", "rf.txt", "-rf.txt"),
     ],
 )
-def test_names(client_name: str, safe: str, original: str) -> None:
+def test_name_is_cleaned_and_made_safe(client_name: str, safe: str, original: str) -> None:
     name = inspect_name(client_name)
     assert (name.safe, name.original) == (safe, original)
 
@@ -72,35 +72,35 @@ def test_invisible_characters_are_removed(characters: str) -> None:
         ("\u2800\u3164.png", ".png"),
     ],
 )
-def test_visible_characters_stay(client_name: str, original: str) -> None:
+def test_visible_characters_are_kept(client_name: str, original: str) -> None:
     assert inspection.clean_name(client_name) == original
 
 
-def test_a_long_name_keeps_its_extension() -> None:
+def test_long_name_keeps_its_extension() -> None:
     name = inspect_name("x" * 1000 + ".jpeg")
     assert name.safe == "x" * 80 + ".jpeg"
     assert name.original == "x" * 145 + ".jpeg"
 
 
-def test_a_long_name_without_an_extension_is_shown_as_far_as_any_other() -> None:
+def test_long_name_without_an_extension_is_cut() -> None:
     assert inspection.clean_name("x" * 1000) == "x" * 150
     assert inspection.clean_name("x." + "y" * 1000) == "x." + "y" * 20
 
 
 @pytest.mark.parametrize("name", ["Screenshot at 9.41.00\u202fAM.exe", "日本\u3000語.exe", 'it\'s "b".exe'])
-def test_a_refusal_calls_the_file_as_its_owner_does(name: str) -> None:
+def test_refusal_has_the_original_name(name: str) -> None:
     with pytest.raises(TypeNotAllowed) as refusal:
         inspect_name(name)
     assert refusal.value.detail.startswith(f"'{name}': files of type .exe are not allowed.")
 
 
 @pytest.mark.parametrize("client_name", ["...", "", ".", "photo", "photo.", "png", "shell.php", "x.jpg.exe", "a.jpg/b"])
-def test_names_without_an_allowed_extension_are_refused(client_name: str) -> None:
+def test_name_without_an_allowed_extension_is_refused(client_name: str) -> None:
     with pytest.raises(TypeNotAllowed, match="Allowed are: txt, csv,"):
         inspect_name(client_name)
 
 
-def test_a_file_may_be_as_large_as_the_limit_and_no_larger() -> None:
+def test_file_over_the_limit_is_refused() -> None:
     name, policy = inspect_name("a.txt"), make_policy(max_file_bytes=1000)
     for inspect in (policy.inspect_size, policy.inspect_growing_size):
         inspect(name, 1000)
@@ -118,7 +118,7 @@ def test_empty_file_is_rejected_only_when_it_is_whole() -> None:
     replace(policy, allow_empty_files=True).inspect_size(name, 0)
 
 
-def test_further_limits_never_widen_a_policy() -> None:
+def test_narrowed_policy_is_never_wider() -> None:
     policy = make_policy(max_file_bytes=1000).narrowed(max_bytes=2000, extensions=("png", "exe"))
     assert policy.max_file_bytes == 1000
     assert list(policy.file_types) == ["png"]

@@ -312,7 +312,9 @@ def test_default_options_send_one_form(endpoint: Endpoint, uppy: Uppy) -> None:
     assert check_progress(uppy) > len(LARGE)  # with the form around it
 
 
-def test_options_of_the_readme(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
+def test_options_of_the_readme_store_a_large_file(
+    endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]
+) -> None:
     uppy.make(endpoint.url, part_bytes=25_000_000, declared=True)
     uppy.add("large.png")
     endpoint.storage.hold_after(30 * MIB)
@@ -330,7 +332,7 @@ def test_options_of_the_readme(endpoint: Endpoint, uppy: Uppy, left_over: Callab
     assert [key for key in left_over() if not key.startswith(("files/", "metadata/", "judged/"))] == []
 
 
-def test_a_token_in_the_path(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_token_in_the_path_is_accepted(endpoint: Endpoint, uppy: Uppy) -> None:
     endpoint.stop()
     endpoint.start(TOKEN_SECRET=SECRET)
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
@@ -342,7 +344,7 @@ def test_a_token_in_the_path(endpoint: Endpoint, uppy: Uppy) -> None:
     check_stored(endpoint, uppy.stored()["uploadURL"])
 
 
-def test_a_token_that_ends_in_the_middle_is_renewed(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_token_that_expires_in_the_middle_is_renewed(endpoint: Endpoint, uppy: Uppy) -> None:
     endpoint.stop()
     endpoint.start(TOKEN_SECRET=SECRET)
     uppy.make(f"{endpoint.url}/t/{mint(SECRET, expires_seconds=600)}", part_bytes=PART_BYTES)
@@ -363,7 +365,7 @@ def test_a_token_that_ends_in_the_middle_is_renewed(endpoint: Endpoint, uppy: Up
 
 
 @pytest.mark.parametrize("interruption", ["cut", "restart", "offline", "pause"])
-def test_an_interruption_in_the_middle(endpoint: Endpoint, uppy: Uppy, interruption: str) -> None:
+def test_interrupted_upload_is_resumed(endpoint: Endpoint, uppy: Uppy, interruption: str) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("large.png")
     endpoint.storage.hold_after(HELD_BYTES)
@@ -396,7 +398,7 @@ def test_an_interruption_in_the_middle(endpoint: Endpoint, uppy: Uppy, interrupt
     assert len(listed) == (interruption in ("offline", "pause"))
 
 
-def test_a_file_is_there_although_the_answer_was_lost(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_file_is_stored_although_the_response_was_lost(endpoint: Endpoint, uppy: Uppy) -> None:
     def lose_the_answer(route: Route) -> None:
         route.fetch()
         route.abort()
@@ -409,9 +411,7 @@ def test_a_file_is_there_although_the_answer_was_lost(endpoint: Endpoint, uppy: 
     check_stored(endpoint, status["file"]["url"])
 
 
-def test_cancelling_in_the_middle_leaves_nothing(
-    endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]
-) -> None:
+def test_cancelled_upload_leaves_nothing(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("large.png")
     endpoint.storage.hold_after(HELD_BYTES)
@@ -429,14 +429,14 @@ def test_cancelling_in_the_middle_leaves_nothing(
     assert left_over() == []
 
 
-def test_a_type_that_is_not_allowed_is_refused_at_once(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_type_that_is_not_allowed_is_refused_at_once(endpoint: Endpoint, uppy: Uppy) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("setup.exe", "application/octet-stream")
     uppy.begin()
     assert uppy.failed() == {"error": "Companion request failed: UNSUPPORTED MEDIA TYPE", "uploadId": None}
 
 
-def test_content_that_is_refused_is_an_error_with_a_reason(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_refused_content_is_an_error_with_a_reason(endpoint: Endpoint, uppy: Uppy) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("page.png")
     uppy.begin()
@@ -448,7 +448,7 @@ def test_content_that_is_refused_is_an_error_with_a_reason(endpoint: Endpoint, u
     assert "'page.png'" in status["problem"]["detail"]
 
 
-def test_a_small_file_that_is_refused_has_a_status(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_refused_small_file_has_a_status(endpoint: Endpoint, uppy: Uppy) -> None:
     """Uppy's bundle has an aws-s3 before 6.2.1. It never sends a file of up to 5 MiB in parts, even if
     ``shouldUseMultipart`` returns true. Later versions do, and end as in the test above."""
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
