@@ -145,6 +145,8 @@ def test_piece_of_html_is_refused_as_text() -> None:
         b"<IMG\nSRC=x\nONERROR = alert(1)>",
         b"<img/src=x/onerror=alert(1)>",
         b"<img alt='>' src=x onerror=alert(1)>",
+        b'<img alt=">" title="" src=x onerror=alert(1)>',
+        b"<img alt='' src=x onerror=alert(1)>",
         b"<details open ontoggle=alert(1)>",
         b"<a href=x onclick=alert(1)>x</a>",
     ],
@@ -152,6 +154,36 @@ def test_piece_of_html_is_refused_as_text() -> None:
 def test_element_with_an_event_handler_is_refused_in_markdown(content: bytes, before: bytes) -> None:
     with pytest.raises(ContentMismatch):
         inspect("a.md", before + content)
+
+
+def test_event_handler_has_3_to_30_letters_behind_on() -> None:
+    for letters in (3, 30):
+        with pytest.raises(ContentMismatch):
+            inspect("a.md", b"<b on" + b"x" * letters + b"=1>")
+    for letters in (2, 31):
+        inspect("a.md", b"<b on" + b"x" * letters + b"=1>")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<b title=" onload=x">',
+        b"<b title=' onload=x'>",
+        b"<b> onload=x",
+        b"<b <onload=x",
+        b'<b title="x> onload=y',
+        b"<b title='x> onload=y",
+        b"<b xonload=x>",
+        b"<1 onload=x>",
+    ],
+)
+def test_event_handler_outside_an_element_is_accepted_in_markdown(content: bytes) -> None:
+    inspect("a.md", content)
+
+
+@pytest.mark.parametrize("content", [b"<:html>", b"<jsp:>", b"%PDF is the sign of a PDF", b"%!Perl"])
+def test_text_that_resembles_an_active_beginning_is_accepted(content: bytes) -> None:
+    inspect("a.txt", content)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
@@ -164,9 +196,18 @@ def test_page_in_utf_16_is_refused_as_text(name: str, encoding: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.md", "a.txt"])
 def test_script_behind_comments_is_refused_in_markdown(name: str) -> None:
-    for comments in (b"<!-- a -->", b"<!-- a -->\n<!--\n<p>\n-->\n"):
+    around = [b"<!-- a -->" + white for white in (b"", b"\t", b"\n", b"\v", b"\f", b"\r", b" ")]
+    for comments in (*around, b"<!---->", b"<!-- a -->\n<!--\n<p>\n-->\n"):
         with pytest.raises(ContentMismatch):
             inspect(name, comments + b"<script>alert(1)</script>")
+
+
+@pytest.mark.parametrize("comment", [b"<!-->", b"<!--->", b"<!-- a --!>", b"<!--a-->"])
+def test_comment_ends_where_a_browser_ends_it(comment: bytes) -> None:
+    """A longer comment would hide the script (WHATWG HTML, section 13.2.5.44 and the next)."""
+    with pytest.raises(ContentMismatch):
+        inspect("a.md", comment + b"<script>alert(1)</script>\n-->")
+    inspect("a.md", comment + b"text\n-->")
 
 
 PE = b"MZ\x90\x00\x03\x00\x00\x00" + bytes(52) + b"\x80\x00\x00\x00" + bytes(64) + b"PE\x00\x00" + bytes(200)
@@ -278,6 +319,9 @@ def test_harmless_file_is_accepted(name: str) -> None:
     [
         XML + b"<!-- c --><html xmlns='http://www.w3.org/1999/xhtml'/>",
         XML + b"<x:script xmlns:x='http://www.w3.org/1999/xhtml'>alert(1)</x:script>",
+        XML + b"<a-b.c_d:script>alert(1)</a-b.c_d:script>",
+        XML + b"<gpx xmlns:h='http://www.w3.org/2000/svg'/>",
+        XML + b"<gpx xmlns:h='http://www.w3.org/1999/XSL/Transform'/>",
         XML + b"<gpx xmlns:h='http://www.w3.org/1999/xhtml'><h:body/></gpx>",
         XML + b"<?xml-stylesheet href='x.xsl'?><gpx/>",
         b"\xef\xbb\xbf" + XML + b"<svg/>",

@@ -49,6 +49,9 @@ def test_ctrl_z_at_the_end_of_utf_16_is_accepted(encoding: str) -> None:
 def test_ctrl_z_elsewhere_is_refused() -> None:
     assert refusal("txt", b"a\x1ab") == "it has the control character 0x1A at byte 2, in line 1"
     assert "0x1A" in refusal("txt", "a\x1ab".encode("utf-16"))
+    half = "x" * (256 * 1024 - 1) + "\x1a"  # the last character of the first 512 KiB
+    assert "0x1A" in refusal("txt", (half + "x" * 5000).encode("utf-16-le"))
+    assert "0x1A" in refusal("txt", b"x" * (512 * 1024 - 1) + b"\x1a" + b"x" * 5000)
 
 
 def test_refusal_of_a_control_character_says_what_to_do() -> None:
@@ -68,10 +71,22 @@ def test_separators_of_exports_are_accepted(separator: int) -> None:
 def test_refusal_names_the_control_character_and_its_place(code: int) -> None:
     content = b"one\ntwo\nthr" + bytes([code]) + b"ee\n"
     assert refusal("txt", content) == f"it has the control character 0x{code:02X} at byte 12, in line 3"
+    content = b"\n" + bytes([code]) + b"x"
+    assert refusal("txt", content) == f"it has the control character 0x{code:02X} at byte 2, in line 2"
     content = b"x" * 600_000 + bytes([code]) + b"x"
     assert refusal("txt", content) == f"it has the control character 0x{code:02X} at byte 600,001"
     content = "one\ntwö\nth😀".encode("utf-16") + code.to_bytes(2, "little") + b"e\0"
     assert refusal("txt", content) == f"it has the control character 0x{code:02X} at byte 27, in line 3"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_both_ends_of_a_large_utf_16_text_are_searched(encoding: str) -> None:
+    padding = "x" * 300_000
+    inspect("txt", (padding + padding).encode(encoding))
+    content = ("x\x07" + padding + "x").encode(encoding)
+    assert refusal("txt", content) == "it has the control character 0x07 at byte 3, in line 1"
+    content = (padding + "\n\x07x").encode(encoding)
+    assert refusal("txt", content) == "it has the control character 0x07 at byte 600,003"
 
 
 @pytest.mark.parametrize("size", [10_000, 400_000])
@@ -94,6 +109,38 @@ def test_utf_16_without_a_mark_is_accepted(extension: str, encoding: str, length
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("character", ["\U00010000", "\U000103ff", "\U0010fc00", "\U0010ffff", "\ue000"])
+def test_utf_16_may_be_read_from_the_middle_of_a_character(encoding: str, character: str) -> None:
+    """The last 4 KiB begin with the first or the second half of a surrogate pair."""
+    mark = "\ufeff"
+    for before in ("", "x"):
+        for repeats in (1025, 5000):
+            inspect("txt", (mark + before + character * repeats + "y").encode(encoding))
+        content = (mark + before + character * 5000 + "\x07y").encode(encoding)
+        assert refusal("txt", content).startswith(f"it has the control character 0x07 at byte {len(content) - 3:,}")
+
+
+def test_invalid_utf_16_is_refused() -> None:
+    reason = "it begins like UTF-16, but it is not valid UTF-16"
+    assert refusal("txt", b"\x01\xdc" + "text".encode("utf-16-le")) == reason
+    assert refusal("txt", b"\xff\xfe\x01\xd8" + "text".encode("utf-16-le")) == reason
+    assert refusal("txt", b"\xff\xfe\x01\xdc" + "text".encode("utf-16-le")) == reason
+
+
+@pytest.mark.parametrize("character", ["\x80", "\xbf", "\uffff", "😀"])
+def test_utf_8_may_be_read_from_the_middle_of_a_character(character: str) -> None:
+    for before in ("", "x", "xx", "xxx"):
+        inspect("txt", (before + character * 5000).encode("utf-8-sig"))
+
+
+@pytest.mark.parametrize("at", [3, 4999, 524_286, 606_007, 606_100])
+def test_invalid_utf_8_behind_a_mark_is_refused(at: int) -> None:
+    content = b"\xef\xbb\xbf".ljust(at, b"x") + b"\xc0" + b"x"
+    content = content.ljust(5000 if at < 5000 else 610_103, b"x")  # the last 4 KiB begin at byte 606,007
+    assert refusal("txt", content) == "it has the byte order mark of UTF-8, but it is not valid UTF-8"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("page", ["<html>", "  <script>alert(1)</script>", "<?php system(1) ?>", "#!/bin/sh\n"])
 def test_page_in_utf_16_without_a_mark_is_refused(encoding: str, page: str) -> None:
     assert refusal("txt", page.encode(encoding)) in ("it is HTML or XML", "it is a script")
@@ -112,10 +159,29 @@ def test_refusal_of_utf_32_advises_utf_8(encoding: str, text: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
 def test_refusal_of_json_in_another_encoding_advises_utf_8(encoding: str) -> None:
-    refused = sentences("json", '{"a": "ü"}'.encode(encoding))
-    assert refused.endswith(" It is not in UTF-8, as JSON must be. Save it as UTF-8.")
+    for text in ('{"a": "ü"}', "[1, 2]")[: 1 if encoding == "latin-1" else 2]:
+        refused = sentences("json", text.encode(encoding))
+        assert refused.endswith(" It is not in UTF-8, as JSON must be. Save it as UTF-8.")
 
 
 @pytest.mark.parametrize("extension", sorted(set(made.BY_EXTENSION) - {"txt", "csv", "md", "json"}))
 def test_no_binary_file_is_taken_for_utf_16(extension: str) -> None:
     assert refusal("txt", made.BY_EXTENSION[extension])
+
+
+# JSON.
+
+
+@pytest.mark.parametrize("text", ["[]", "[[]]", "[ [1]]", "[{}]", '["a"]', "{}", '"a"', " \n[1] \n", "null", "-1", "7"])
+def test_json_is_accepted(text: str) -> None:
+    inspect("json", text.encode())
+
+
+@pytest.mark.parametrize("text", ["[1", '"abc', '{"a": 1', " [1", " {}]", "[1}"])
+def test_json_without_its_end_is_refused(text: str) -> None:
+    assert refusal("json", text.encode()) == "it does not end like JSON"
+
+
+@pytest.mark.parametrize("text", ["[a]", "{a: 1}", "nullify", "truth", "-", "(1)", "[(1)]"])
+def test_text_that_does_not_begin_like_json_is_refused(text: str) -> None:
+    assert refusal("json", text.encode()) == "it does not begin like JSON"

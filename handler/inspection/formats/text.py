@@ -97,7 +97,7 @@ def _utf_16_encoding(head: bytes, size: int) -> str | None:
     :raises Damaged: the file has the byte order mark and an odd length.
     """
     encoding = active.utf_16_encoding(head)
-    if encoding is None or size % 2 == 0:
+    if size % 2 == 0:
         return encoding
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise Damaged("it is text in UTF-16 that ends in the middle of a character")
