@@ -56,7 +56,7 @@ def test_boto3_range_holds_the_tested_version() -> None:
 
 
 def make(*arguments: str, **environ: str) -> str:
-    """What make would do, or does, without the settings of this environment."""
+    """Run make without the settings of this environment, and return its output."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "UPLOAD_"))} | environ
     return subprocess.run(
         ["make", *arguments], cwd=ROOT, env=clean, capture_output=True, text=True, check=True, timeout=60

@@ -59,7 +59,7 @@ STEPS = {
 
 
 class Steps:
-    """Counts what is asked of the file system, and at the n-th step ends the process, or has the disk fail."""
+    """Counts the steps of the file system. At the n-th step, the process ends or the disk fails."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *, at: int, dies: bool) -> None:
         self.steps = 0
@@ -98,7 +98,7 @@ def test_promotion_survives_a_failure_at_any_step(
         declaration = Declaration(original_name="a.txt", max_bytes=100)
 
         def attempt(uploads: Any, promotion: Promotion, file_id: str, declaration: Declaration) -> None:
-            """What is done already is not done again, as by a client that makes each request until it works."""
+            """Make the next request that has not succeeded yet, as a client does that retries each request."""
             if promotion.promote(file_id) is not None:
                 return
             if not uploads.has_multipart_upload(file_id, file_id):
@@ -157,7 +157,7 @@ def test_file_stored_by_a_killed_process_can_be_deleted(
 
 
 def test_same_part_sent_twice_at_once_is_kept_once(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is about to put its part in its place when the other is: one of them stays, in any case."""
+    """Both threads rename their part at the same moment. One part is kept, in either order."""
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"before"])
     both = threading.Barrier(2, timeout=30)
@@ -205,7 +205,7 @@ def test_part_that_changed_since_the_list_makes_the_completion_fail(folder: Loca
 def test_abort_during_the_completion_comes_too_late(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An abort that found nothing to wait for would say that an upload is forgotten which is then stored."""
+    """An abort that did not wait would report success for an upload that is then stored."""
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"bytes"])
     close, found = LocalDirectUploads._close, []
@@ -250,7 +250,7 @@ def test_completion_that_fails_on_the_disk_loses_no_part(
 def test_parts_left_by_a_killed_completion_are_ignored(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a client could replace them, and would be told that the file with the earlier ones is its own."""
+    """Otherwise a client could replace the parts, and the response would be about a file of the earlier parts."""
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"first"])
 
@@ -288,7 +288,7 @@ def sent_form(folder: LocalDirectUploads, form: PresignedPost, data: bytes) -> b
 
 
 def test_one_of_two_forms_sent_at_once_is_accepted(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise both would be told that their bytes have arrived, and those of one would be lost."""
+    """Otherwise both clients would get a success, and the bytes of one client would be lost."""
     file_id = new_id()
     form = folder.presigned_post(file_id, Declaration(original_name="a.txt", max_bytes=100))
     close, taken = LocalDirectUploads._close, []

@@ -74,7 +74,7 @@ def test_two_promotions_at_once_store_one_file(
     monkeypatch.setattr(incoming_type, "copy_to_files", publish_together)
     file_id = unjudged(b"good")
     verdicts: list[Any] = []
-    # moto is a part of this process, and holds the GIL and no lock: there they take turns in what each asks of it.
+    # moto runs in this process under the GIL, without a lock: over moto, the two threads take turns.
     threads = [threading.Thread(target=lambda: verdicts.append(judge(direct, file_id))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -96,7 +96,7 @@ def test_slower_promotion_adopts_the_verdict_of_the_faster_one(
     then: str,
     stored_keys: Callable[[], list[str]],
 ) -> None:
-    """It has checked the file when another one stores it, removes what came in, and perhaps the owner the file."""
+    """After its check, a faster promotion stores the file and removes the upload. The owner may delete the file."""
     file_id = unjudged(b"good")
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
     publish = incoming_type.copy_to_files
@@ -152,7 +152,7 @@ def test_file_deleted_during_a_second_promotion_stays_deleted(
     monkeypatch: pytest.MonkeyPatch,
     stored_keys: Callable[[], list[str]],
 ) -> None:
-    """moto fails when what it completes was aborted."""
+    """moto fails when it completes an aborted upload."""
     file_id = unjudged(b"good")
 
     def store_and_delete() -> None:
@@ -242,7 +242,7 @@ def test_event_before_or_after_the_completion_changes_nothing(direct: DirectClie
     assert direct.complete(upload).json == answer
 
 
-# What a declared digest does.
+# Declared digests.
 
 
 @pytest.mark.parametrize(("data", "status"), [(b"bytes", "stored"), (b"byteS", "refused"), (b"byte", "refused")])

@@ -164,7 +164,7 @@ def test_piled_up_versions_are_deleted_in_one_call(
 def test_hashing_stops_when_another_promotion_has_a_verdict(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, *, discards: bool
 ) -> None:
-    """The other function removes what came in; or it is killed before that, and the file is there."""
+    """The other function removes the upload, or is killed before the removal, when the file is already stored."""
     monkeypatch.setattr(s3_copy_module, "CHUNK_BYTES", 1)
     data = b"x" * 100
     file_id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})
@@ -249,7 +249,7 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
 
 
 def copies_of(direct: DirectClient) -> list[dict[str, Any]]:
-    """What S3 is asked to copy from here on."""
+    """Return the list of copies that S3 is asked for from now on."""
     copies: list[dict[str, Any]] = []
     client = direct.client.application.extensions["services"].storage.client
     client.meta.events.register(

@@ -26,7 +26,7 @@ PREPARATIONS = {
     "js": "const { endpoint, TOKEN } = process.env;\nconst photo = new File(['hello'], 'photo.txt');\n",
     "php": "$endpoint = getenv('endpoint'); $path = 'photo.jpg';\n",
 }
-"""What a reader has in front of the snippet: imports, and the names that the document explains."""
+"""The code that a reader has in front of the snippet: imports, and the names that the document explains."""
 SENDS = re.compile(r"-F file=|-T |files=|requests\.put\(|method: \"P")
 """A snippet with one of these sends a file."""
 

@@ -48,7 +48,7 @@ def test_name_is_cleaned_and_made_safe(client_name: str, safe: str, original: st
     assert (name.safe, name.original) == (safe, original)
 
 
-# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0), and what looks blank.
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0), and characters that look blank.
 IGNORABLE = """
     AD 34F 61C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 FE00-FE0F FEFF FFA0 FFF0-FFF8
     1BCA0-1BCA3 1D173-1D17A E0000-E0FFF 2800 16FE4 1D159

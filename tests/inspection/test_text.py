@@ -29,7 +29,7 @@ def test_iso_2022_jp_is_accepted(extension: str) -> None:
     assert b"\x1b$" in text
     assert b"\x1b(" in text
     inspect(extension, text)
-    # One of these has its 524,288th byte between ESC and what follows.
+    # In one of these texts, the first 512 KiB end between ESC and the next character.
     for shift in range(30):
         inspect(extension, b"x" * shift + text * 30_000)
 

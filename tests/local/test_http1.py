@@ -1,4 +1,4 @@
-"""Requests off the wire: what is one, where its body ends, and what is refused."""
+"""Requests as the server receives them: valid requests, the end of their bodies, and malformed requests."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Server(NamedTuple):
         return response
 
     def talk(self, data: bytes) -> bytes:
-        """What is answered when that was sent, and no more comes."""
+        """Send these bytes and nothing more, and return the response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
@@ -113,7 +113,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 def _heed_ctrl_c() -> None:
-    """What a shell starts in the background, as CI may start the tests, is deaf to it."""
+    """Restore Ctrl-C. A shell that starts a process in the background, as CI may, has the process ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -441,7 +441,7 @@ def test_impossible_options_are_reported_in_one_line(
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LocalServer]:
-    """One in this process, which serves when it is told to."""
+    """A server in this process. It serves when a test calls it."""
     server = LocalServer("127.0.0.1", 0, create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)})))
     yield server
     server.stop()

@@ -222,9 +222,9 @@ class Uppy:
         url: str = response.json()["status"]
         return url
 
-    def tell(self, endpoint: str) -> Any:
+    def report(self, endpoint: str) -> Any:
         """The result of the README's handler of ``upload-success``: a file's URL, or the endpoint's answer."""
-        return self.page.evaluate("(endpoint) => tell(endpoint)", endpoint)
+        return self.page.evaluate("(endpoint) => report(endpoint)", endpoint)
 
     def result(self) -> dict[str, Any]:
         """Wait for Uppy's result, and return it."""
@@ -307,7 +307,7 @@ def test_default_options_send_one_form(endpoint: Endpoint, uppy: Uppy) -> None:
     assert uppy.requests("PUT") == []
     status = uppy.ask(uppy.form_status_url())  # which Uppy keeps to itself; on AWS the event has it judged
     assert status["id"] == id_of(file)
-    assert uppy.tell(endpoint.url) == {"id": id_of(file), "status": "stored"}
+    assert uppy.report(endpoint.url) == {"id": id_of(file), "status": "stored"}
     check_stored(endpoint, status["file"]["url"])
     assert check_progress(uppy) > len(LARGE)  # with the form around it
 
@@ -327,7 +327,7 @@ def test_options_of_the_readme_store_a_large_file(
     file = uppy.stored()
     assert uppy.parts_asked_for() == [1, 2, 3]
     check_stored(endpoint, file["uploadURL"])
-    assert uppy.tell(endpoint.url) == file["uploadURL"] == file["body"]["location"]
+    assert uppy.report(endpoint.url) == file["uploadURL"] == file["body"]["location"]
     assert check_progress(uppy) == len(LARGE)
     assert [key for key in left_over() if not key.startswith(("files/", "metadata/", "judged/"))] == []
 
@@ -458,7 +458,7 @@ def test_refused_small_file_has_a_status(endpoint: Endpoint, uppy: Uppy) -> None
     status = uppy.ask(uppy.form_status_url())
     assert status["status"] == "refused"
     assert "'small page.png'" in status["problem"]["detail"]
-    assert uppy.tell(endpoint.url)["status"] == 404
+    assert uppy.report(endpoint.url)["status"] == 404
 
 
 def test_file_that_is_still_being_copied_has_a_status_url(endpoint: Endpoint, uppy: Uppy) -> None:
@@ -475,6 +475,6 @@ def test_file_that_is_still_being_copied_has_a_status_url(endpoint: Endpoint, up
     uppy.add("large.png")
     uppy.begin()
     uppy.stored()
-    status = uppy.tell(endpoint.url)
+    status = uppy.report(endpoint.url)
     assert status["status"] == "stored"
     check_stored(endpoint, status["file"]["url"])

@@ -300,7 +300,7 @@ def test_delete_needs_a_token_in_public_access(tmp_path: Path) -> None:
     assert problem(client.delete(path), 403, "forbidden")["scope"] == "delete"
 
 
-# Nobody, until the settings say who may upload.
+# No uploads until the settings allow them.
 
 
 def test_lambda_accepts_no_uploads_until_access_is_configured(

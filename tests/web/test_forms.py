@@ -157,7 +157,7 @@ def test_100_parts_are_accepted_and_101_refused() -> None:
         read(part * 101 + b"--xyz--\r\n", [])
 
 
-# What Werkzeug's decoder took, and a stricter reader of the same bytes would divide in another way.
+# Forms that Werkzeug's decoder accepted, and that a stricter reader would divide in another way.
 
 
 @pytest.mark.parametrize(
