@@ -1,7 +1,7 @@
 """Plain English: sentences begin with the thing, and use the everyday word.
 
-A riddle is a clause without a noun in front, or a word that is harder than the everyday word. ``riddles.txt`` has samples
-of the five kinds.
+A riddle is a clause without a noun in front, or a word that is harder than the everyday word. ``riddles.txt`` has
+samples of the five kinds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PEOPLE_WHO = re.compile(
     r",?\s+who(?:m)?$",
     re.IGNORECASE,
 )
-"""A *who* clause behind its noun is plain English."""
+"""A clause about the noun in front is plain English."""
 
 Passage = tuple[int, str]
 """A piece of prose, and the line on which it begins."""
