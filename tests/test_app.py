@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def kind() -> str:
-    """Nothing here depends on the storage."""
+    """These tests do not depend on the storage."""
     return "folder"
 
 
@@ -146,7 +146,7 @@ def test_own_s3_endpoint_needs_no_region(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_url_builder_is_compiled_on_first_use(monkeypatch: pytest.MonkeyPatch, make_app: Callable[..., Flask]) -> None:
-    """Werkzeug compiles two for every route at once, in a fortieth of a cold start."""
+    """Werkzeug compiles two builders for every route at the start, which takes a fortieth of a cold start."""
     compiled = []
     compile_builder = Rule._compile_builder
 

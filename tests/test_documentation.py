@@ -1,4 +1,4 @@
-"""The documents, the template and the code say the same."""
+"""The documents, the template and the code agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The upload app itself behind every front door that AWS has, watched by wsgiref.validate."""
+"""The upload app behind every front door of AWS, checked by wsgiref.validate."""
 
 from __future__ import annotations
 

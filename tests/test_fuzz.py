@@ -92,7 +92,7 @@ class Endpoint:
         access: str = "public",
         **environ: Any,
     ) -> Answer:
-        """As a server hands a request on (PEP 3333), with nothing put right on the way.
+        """Send a request as a server passes it to the app (PEP 3333), without corrections.
 
         :param path: percent-encoded.
         :param headers: in latin-1.
@@ -374,7 +374,7 @@ def test_changed_browser_form_is_accepted_or_rejected(  # noqa: PLR0917  (Hypoth
 
 
 def stands_in(body: bytes, content: bytes) -> bool:
-    """Were these bytes sent, as they are, from the empty line after a part's header to the line of a boundary?"""
+    """Return whether the form has these bytes unchanged, from the empty line after a part's header to a boundary."""
     at = body.find(content)
     while at >= 0:
         before, after = body[:at], body[at + len(content) :]
@@ -568,7 +568,7 @@ EVENTS: list[dict[str, Any]] = [
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of each value in it, in its lists and objects too."""
+    """Yield the path of each value of an event, also inside lists and objects."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in items:
         yield (*path, key)

@@ -1,4 +1,4 @@
-"""The whole way on Lambda: an event of API Gateway's in, S3 behind it, an answer for API Gateway out."""
+"""The app on Lambda: events of API Gateway, a bucket in moto, and responses for API Gateway."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def emit(handler: logging.Handler, count: int) -> None:
 
 
 def entries(descriptor: int) -> list[dict[str, Any]]:
-    """All entries of a pipe whose other end is closed."""
+    """Return all entries of a pipe whose other end is closed."""
     with os.fdopen(descriptor) as file:
         return [json.loads(line) for line in file]
 
@@ -99,7 +99,7 @@ def test_non_blocking_pipe_gets_every_line() -> None:
 
 
 def test_closed_handler_does_not_wait(monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]) -> None:
-    """The process ends, even if nobody reads its log."""
+    """The process ends, even if its log is never read."""
     monkeypatch.setattr(logs, "FLUSH_SECONDS", 0.01)
     handler = background(pipe[1])
     emit(handler, 2000)

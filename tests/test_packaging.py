@@ -21,7 +21,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
 
 def versions(lines: Iterable[str]) -> dict[str, str]:
-    """The exact version that each line asks for, by package."""
+    """Return the pinned version of each package."""
     pinned = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
     return {each.name: next(iter(each.specifier)).version for each in pinned}
 

@@ -70,7 +70,7 @@ class Case:
         return DirectClient(client=self.holder)
 
     def stored(self) -> dict[str, Any]:
-        """A file that came in a request."""
+        """Store a file by one request."""
         (file,) = (self.holder.put("/upload/a.txt", data=samples.TEXT).json or {})["files"]
         return dict(file)
 
@@ -82,7 +82,7 @@ class Case:
         return upload
 
     def posted(self, *contents: bytes, filename: str = "a.txt", **query: Any) -> dict[str, Any]:
-        """A form that was sent, once for each content."""
+        """Send a form once for each content."""
         form: dict[str, Any] = self.direct.presigned_post(filename, **query).json or {}
         for content in contents:
             assert self.direct.post(form, content).status == 204
@@ -94,7 +94,7 @@ class Case:
         return [version["VersionId"] for version in reversed(listed)]
 
     def event(self, upload: dict[str, Any], version: str) -> Any:
-        """Have the function judge it that answers events."""
+        """Have the promote function handle the event."""
         module = sys.modules["handler.lambda_function"]
         event = queued(object_created(BUCKET, f"incoming/{upload['id']}", version=version))
         return module.promote_handler(event, Context())
@@ -171,7 +171,7 @@ def completes(*parts: bytes, times: int = 1, **said: Any) -> Callable[[Case], As
 
 
 def events(*contents: bytes, after: int = 0, filename: str = "a.txt", **query: Any) -> Callable[[Case], Ask]:
-    """The last event of a form that was sent several times.
+    """Return the last event of a form that was sent several times.
 
     :param after: how many events came before it, of the first sendings.
     """

@@ -35,7 +35,7 @@ ORIGIN = "https://example.com"
 
 
 class Client(requests.Session):
-    """Sends a token with everything, and notes which of the template's routes it was at."""
+    """A client that sends a token with each request, and notes the template's route of each request."""
 
     def __init__(self, api: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Client(requests.Session):
 
 
 def route_of(path: str) -> str:
-    """The template's path for it: the one with the fewest variables."""
+    """Return the template's path of a request: the path with the fewest variables."""
     found = [
         each
         for each in PATHS

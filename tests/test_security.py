@@ -30,7 +30,7 @@ KEY = re.compile(r"files/[0-9a-f]{32}/[A-Za-z0-9_-]{1,80}\.[a-z]+|metadata/[0-9a
 
 
 def headers_of(client: FlaskClient, url: str) -> Headers:
-    """Those of a download, from here or from S3."""
+    """Return the header fields of a download, from the app or from S3."""
     response = client.get(urlsplit(url).path)
     if response.status_code == 302:
         return Headers(list(requests.get(response.headers["Location"], timeout=10).headers.items()))

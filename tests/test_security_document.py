@@ -37,7 +37,7 @@ MET, IN_PART, DEPLOYER, NOT_APPLICABLE = "Met", "In part", "Deployer", "Not appl
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the table that begins with that heading."""
+    """Return the rows of the table whose first heading is this text."""
     found = re.search(rf"^\| {re.escape(heading)} \|.*\n\|---.*\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
     assert found, heading
     table = [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
@@ -47,7 +47,7 @@ def rows(heading: str) -> list[list[str]]:
 
 @cache
 def names_in(path: Path) -> set[str]:
-    """The names of the tests in a file, those of a class as ``Class::test``."""
+    """Return the names of the tests in a file. A test of a class is ``Class::test``."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef):

@@ -246,7 +246,7 @@ def test_invalid_secret_is_not_shown(written: str, others: dict[str, str]) -> No
 
 
 def test_valid_secret_is_not_shown() -> None:
-    """As they would be in the traceback of a fault, or in a debugger's log."""
+    """A traceback or a debugger's log would show the secret."""
     assert SECRET not in repr(Settings.from_environ({"TOKEN_SECRET": SECRET}))
 
 

@@ -139,7 +139,7 @@ def test_file_stored_by_a_killed_process_can_be_deleted(
     make_app: Callable[..., Flask],
     stored_keys: Callable[[], list[str]],
 ) -> None:
-    """It was there, and nothing said yet that there had been a verdict."""
+    """The file was stored, but its verdict was not written yet."""
     file_id = unjudged(b"good")
 
     def killed(*_: object) -> None:
@@ -279,7 +279,7 @@ def test_parts_left_by_a_killed_completion_are_ignored(
 
 
 def sent_form(folder: LocalDirectUploads, form: PresignedPost, data: bytes) -> bool:
-    """Send a form; ``False`` if it was sent before."""
+    """Send a form. Return ``False`` if the form was sent before."""
     try:
         folder.take_post(key=form.fields["key"], policy=form.fields["policy"], chunks=[data])
     except Forbidden:
@@ -460,7 +460,7 @@ def test_part_is_not_held_in_memory(client: FlaskClient) -> None:
     size = 64 * MIB
 
     class Endless:
-        """A body that nobody holds."""
+        """A body that no code keeps in memory."""
 
         left = size
 

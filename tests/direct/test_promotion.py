@@ -63,7 +63,7 @@ def test_two_promotions_at_once_store_one_file(
     monkeypatch: pytest.MonkeyPatch,
     incoming: Callable[[], list[str]],
 ) -> None:
-    """Both have checked the file before either copies it."""
+    """Both promotions check the file before one copies it."""
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
     publish, both = incoming_type.copy_to_files, threading.Barrier(2, timeout=30)
 
@@ -121,7 +121,7 @@ def test_slower_promotion_adopts_the_verdict_of_the_faster_one(
 def before_the_file_is_there(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[[], object]
 ) -> None:
-    """Do something once: when a file is copied, and just before it could be found."""
+    """Call a function once, after a file is copied and before a reader can find the copy."""
     if kind == "folder":
         where = "handler.storage.folder.incoming.locked"
 
@@ -172,8 +172,10 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]], *,
     data: bytes, killed: bool
 ) -> None:  # fmt: skip
-    """Two judge it at once. The file of the first is deleted before the second writes, and to ``If-None-Match`` a file
-    with a delete marker is none. The second may even end before it can look for one."""
+    """Two promotions run at once. The first file is deleted before the second promotion writes its copy.
+
+    ``If-None-Match`` succeeds over a delete marker, so the second promotion must look for the marker itself.
+    """
     direct = DirectClient(client=make_app(ALLOW_EMPTY_FILES="on").test_client())
     services = direct.client.application.extensions["services"]
     storage, uploads = services.storage, services.direct_uploads

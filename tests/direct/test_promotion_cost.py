@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The calls to S3 from here on."""
+    """Return the list of calls to S3 from now on."""
     client = direct.client.application.extensions["services"].storage.client
     call, operations = client._make_api_call, []
 
@@ -47,7 +47,7 @@ def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 
 def versions_of(s3: S3Client, destination: dict[str, str], file_id: str) -> list[str]:
-    """The versions that came in under an id, the oldest first."""
+    """Return the versions of an upload, the oldest first."""
     listed = s3.list_object_versions(Bucket=destination["UPLOAD_BUCKET"], Prefix=f"incoming/{file_id}")
     return [version["VersionId"] for version in reversed(listed.get("Versions", []))]
 
@@ -101,7 +101,7 @@ def test_event_of_a_repeated_form_does_not_promote_the_first(
     *,
     pages: bool,
 ) -> None:
-    """While a large file is hashed a thousand more may come in: none of their events reads it again."""
+    """A thousand more forms may arrive while a large file is hashed. No event of those forms reads the file again."""
     s3 = request.getfixturevalue(kind)
     file_id = sent(direct, [b"good", b"x", b"y", b"z"], **{"metadata[sha256]": hashlib.sha256(b"good").hexdigest()})
     one, two, three, four = versions_of(s3, destination, file_id)
@@ -277,7 +277,7 @@ def test_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest
 
 @pytest.mark.parametrize("kind", ["s3"])
 def test_failed_copy_begins_no_further_part(direct: DirectClient, s3: S3Client) -> None:
-    """The source is not there: each of ten thousand parts would fail."""
+    """The source is missing, so each of ten thousand parts would fail."""
     copies = copies_of(direct)
     file_id, size = new_id(), 10_000 * direct_module.PART_BYTES
     large = S3Incoming(
@@ -294,7 +294,7 @@ def test_failed_copy_begins_no_further_part(direct: DirectClient, s3: S3Client) 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
 def test_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
-    """AWS copies a range only of an object of more than 5 MB; neither of these two minds."""
+    """AWS copies a range only of an object of more than 5 MB. moto and LocalStack copy any range."""
     copies = copies_of(direct)
     answer: Any = direct.send("a.txt", b"bytes").json
     (copy,) = copies

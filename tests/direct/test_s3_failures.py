@@ -79,7 +79,7 @@ def test_promotion_survives_a_failure_of_any_s3_call(
 def test_upload_survives_a_failure_of_any_s3_call(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, fault: str, stored_keys: Callable[[], list[str]]
 ) -> None:
-    """Every request is made again after a 503, as clients do; it ends well."""
+    """The client repeats each request after a 503, and the upload succeeds."""
     client = direct.client.application.extensions["services"].storage.client
 
     def until_it_works(ask: Callable[[], Any]) -> Any:

@@ -43,7 +43,7 @@ def commands(fence: Fence, endpoint: Endpoint, folder: Path) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder of somebody who tries a snippet: it has the files that the documents name."""
+    """The folder of a user who tries a snippet. The folder has the files that the documents name."""
     (tmp_path / "photo.jpg").write_bytes(samples.JPEG)
     (tmp_path / "big.png").write_bytes(PHOTO["buffer"])
     return tmp_path

@@ -1,4 +1,4 @@
-"""The endpoint accepts the tokens that the README makes. ``tests/clients/test_documents.py`` has the one of Node."""
+"""The endpoint accepts the tokens that the README makes. ``tests/clients/test_documents.py`` tests Node's."""
 
 from __future__ import annotations
 

@@ -147,6 +147,10 @@ def test_piece_of_html_is_refused_as_text() -> None:
         b"<img alt='>' src=x onerror=alert(1)>",
         b'<img alt=">" title="" src=x onerror=alert(1)>',
         b"<img alt='' src=x onerror=alert(1)>",
+        b"<img alt = '>' src=x onerror=alert(1)>",
+        b'<img alt=a"b src=x onerror=alert(1)>',
+        b"<img it's src=x onerror=alert(1)>",
+        b"<img < src=x onerror=alert(1)>",
         b"<details open ontoggle=alert(1)>",
         b"<a href=x onclick=alert(1)>x</a>",
     ],
@@ -171,6 +175,8 @@ def test_event_handler_has_3_to_30_letters_behind_on() -> None:
         b"<b title=' onload=x'>",
         b"<b> onload=x",
         b"<b <onload=x",
+        b'<b title = "> onload=x">',
+        b"<b title= \n'> onload=x'>",
         b'<b title="x> onload=y',
         b"<b title='x> onload=y",
         b"<b xonload=x>",
@@ -204,7 +210,7 @@ def test_script_behind_comments_is_refused_in_markdown(name: str) -> None:
 
 @pytest.mark.parametrize("comment", [b"<!-->", b"<!--->", b"<!-- a --!>", b"<!--a-->"])
 def test_comment_ends_where_a_browser_ends_it(comment: bytes) -> None:
-    """A longer comment would hide the script (WHATWG HTML, section 13.2.5.44 and the next)."""
+    """A longer comment would hide the script (WHATWG HTML, "comment start state" and "comment end bang state")."""
     with pytest.raises(ContentMismatch):
         inspect("a.md", comment + b"<script>alert(1)</script>\n-->")
     inspect("a.md", comment + b"text\n-->")
@@ -330,6 +336,20 @@ def test_harmless_file_is_accepted(name: str) -> None:
 def test_page_in_xml_of_an_unknown_type_is_refused(content: bytes) -> None:
     with pytest.raises(ContentMismatch, match="XML that a browser runs"):
         inspect("a.gpx", content)
+
+
+def test_active_element_of_any_prefix_is_refused_in_xml() -> None:
+    def check(start: str, element: str, end: str) -> None:
+        with pytest.raises(ContentMismatch, match="XML that a browser runs"):
+            inspect("a.gpx", XML + f"<gpx>{start}{element}{end}".encode(), file_types=file_types)
+
+    file_types = declared_types()
+    ends = (">", " x='1'>", "\n>", "/>")
+    assert not failures(
+        check, ((s, e, end) for s in ("<", "<x:", "<a-b.c_d:") for e in ("html", "svg", "script") for end in ends)
+    )
+    for harmless in ("<:svg>", "<htmlx>", "<svg:x>", "<scripts/>"):
+        inspect("a.gpx", XML + f"<gpx>{harmless}".encode(), file_types=file_types)
 
 
 def test_declared_extension_is_checked_as_its_media_type() -> None:

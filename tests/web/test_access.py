@@ -1,4 +1,4 @@
-"""Access: uploads with a token, and uploads of the public."""
+"""Access: uploads with a token, and public uploads."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_other_scheme_is_rejected(folder_client: FlaskClient, sent: Sent, scheme
 
 @pytest.mark.parametrize("place", ["/upload/a.txt?token={}", "/upload/a.txt?access_token={}"])
 def test_token_in_the_query_is_ignored(folder_client: FlaskClient, sent: Sent, place: str) -> None:
-    """A query is in every log on the way, and in the browser's history."""
+    """Servers and proxies log queries, and browsers keep them in the history."""
     problem(folder_client.put(place.format(sent(good())), data=b"x"), 401, "token-required")
 
 
@@ -101,7 +101,7 @@ def test_token_in_the_first_part_of_a_form_is_accepted(client: FlaskClient, sent
 def test_token_after_the_file_is_too_late(
     client: FlaskClient, sent: Sent, stored_keys: Callable[[], list[str]]
 ) -> None:
-    """The file would have been taken in by then. An input in which nothing was chosen is not one."""
+    """The file is already stored when the token arrives. A file input without a choice is not a file."""
     token = sent(good())
     problem(post(client, FILE, ("token", token)), 401, "token-required")
     assert stored_keys() == []
@@ -136,7 +136,7 @@ def test_invalid_token_field_is_rejected(folder_client: FlaskClient, value: str)
 
 @pytest.mark.parametrize("value", ["", " ", "\r\n"])
 def test_empty_token_field_is_ignored(folder_client: FlaskClient, tmp_path: Path, sent: Sent, value: str) -> None:
-    """A form with an empty input for a token sends this."""
+    """A form with an empty token input sends an empty field."""
     problem(post(folder_client, ("token", value), FILE), 401, "token-required")
     problem(post(folder_client, ("token", sent(good())), ("token", value), FILE), 401, "token-required")
     for environ in ({}, {"TOKEN_SECRET": SECRET}):
@@ -265,7 +265,7 @@ def test_public_access_allows_uploads_but_no_deletes(
 
 
 def test_public_access_without_a_secret_accepts_no_token(tmp_path: Path, sent: Sent) -> None:
-    """Least of all one that was signed with nothing."""
+    """A token signed with an empty secret is rejected, too."""
     client = folder_app(tmp_path, ACCESS="public").test_client()
     path = json_of(put(client, None))["url"].partition("localhost")[2]
     for secret in ("", "None", SECRET):
@@ -306,7 +306,7 @@ def test_delete_needs_a_token_in_public_access(tmp_path: Path) -> None:
 def test_lambda_accepts_no_uploads_until_access_is_configured(
     tmp_path: Path, sent: Sent, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """It starts all the same: API Gateway's own answer for a function that does not would help nobody."""
+    """The function starts. API Gateway's own response to a function that fails to start has no explanation."""
     environ = {
         "AWS_LAMBDA_FUNCTION_NAME": "upload",
         "AWS_SAM_LOCAL": "true",
@@ -422,7 +422,7 @@ def test_logged_subject_is_clean_and_short(
 def test_token_is_in_no_log_line(
     folder_client: FlaskClient, sent: Sent, log: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lines of success, refusal and fault; the fixture looks into them, as it does after every test here."""
+    """The lines of a success, a refusal and a fault. After each test of this module, the fixture searches the log."""
     token = sent(good())
     put(folder_client, token)
     put(folder_client, token, name="a.exe")

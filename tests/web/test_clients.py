@@ -1,4 +1,4 @@
-"""The ways in that real clients take: their names for the file, their pieces, their raw bodies, tokens in the path."""
+"""Requests of real clients: names of the file part, pieces of a file, raw bodies, and tokens in the path."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_index_of_a_name_is_found_in_linear_time() -> None:
 
 
 def test_text_field_with_the_name_of_the_file_is_skipped(client: FlaskClient) -> None:
-    """FilePond sends its metadata so, with ``name: "file"``."""
+    """FilePond sends its metadata as a text field, with ``name: "file"``."""
     response = post_parts(client, ("file", "{}"), ("file", None))
     assert response.status_code == 201, response.text
     assert len(json_of(response)["files"]) == 1
@@ -359,7 +359,7 @@ def test_name_in_the_query_of_any_bytes_is_read(client: FlaskClient, name: bytes
 
 
 def send_with_path_token(client: FlaskClient, token: str) -> list[TestResponse]:
-    """Each way in with that token."""
+    """Send each kind of upload with this token in the path."""
     return [
         client.post(f"/upload/t/{token}", data={"file": (io.BytesIO(b"hello"), "a.txt")}),
         client.post(f"/upload/t/{token}?filename=a.txt", data=b"hello", content_type="text/plain"),

@@ -1,4 +1,4 @@
-"""Which web sites' scripts may read our answers: those that are listed, and by default none."""
+"""Scripts of listed web sites may read our responses. By default, no site is listed."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_preflight_is_allowed(client: FlaskClient) -> None:
 
 
 def test_preflight_needs_no_token(make_app: Callable[..., Flask]) -> None:
-    """A browser sends none with it (WHATWG Fetch, "CORS-preflight fetch")."""
+    """A browser sends no token with a preflight (WHATWG Fetch, "CORS-preflight fetch")."""
     client = make_app(TOKEN_SECRET=SECRET, ALLOWED_ORIGINS=APP).test_client()
     response = client.options("/upload", headers={"Origin": APP, **PREFLIGHT})
     assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (200, APP)

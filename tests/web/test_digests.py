@@ -44,7 +44,7 @@ def sha512(data: bytes) -> str:
 
 @pytest.fixture(params=BODIES)
 def method(request: pytest.FixtureRequest) -> str:
-    """Each test that uses it sends a file as the body, and in a form, of which the digest then is as a whole."""
+    """Each test sends a file as the body, and in a form. The digest is that of the whole body or form."""
     name: str = request.param
     return name
 

@@ -1,4 +1,4 @@
-"""Forms, however the reads cut them."""
+"""Forms, in reads of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens: which the server accepts, and how it rejects the others."""
+"""Tokens: accepted tokens, and the rejection of others."""
 
 from __future__ import annotations
 

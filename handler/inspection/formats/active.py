@@ -28,13 +28,14 @@ _FRAGMENT = re.compile(
          (?= [\s/>] | \Z ) )""",
     re.IGNORECASE | re.VERBOSE,
 )
-# An element with an event handler at the beginning of a text, which not even Markdown needs. Quoted values may hold any
-# bytes.
+# An element with an event handler at the beginning of a text, which not even Markdown needs. A quoted value may hold
+# any bytes. A quotation mark begins a value only behind "=" (WHATWG HTML, "before attribute value state").
 _HANDLER = re.compile(
-    rb"""<[a-z] (?: "[^"]*+" | '[^']*+' | [^<>"'] )*? [\s/] on[a-z]{3,30}+ \s*+ =""", re.IGNORECASE | re.VERBOSE
+    rb"""<[a-z] (?: = \s*+ (?: "[^"]*+" | '[^']*+' | (?! ["'] ) ) | [^=>] )*? [\s/] on[a-z]{3,30}+ \s*+ =""",
+    re.IGNORECASE | re.VERBOSE,
 )
-# A comment as browsers read it (WHATWG HTML, section 13.2.5.44 and the next): "<!-->" and "<!--->" are whole comments,
-# and "--!>" ends one as well.
+# A comment as browsers read it: "<!-->" and "<!--->" are whole comments, and "--!>" ends a comment as well (WHATWG HTML,
+# "comment start state", "comment start dash state" and "comment end bang state").
 _COMMENT = re.compile(rb"<!--(?:-?>|.*?--!?>)[\t\n\v\f\r ]*+", re.DOTALL)
 # XML that is a web page or a drawing with scripts, or that a stylesheet turns into one. The pattern is searched near
 # the beginning of the XML, because comments, a DOCTYPE or another root element may stand first.
