@@ -25,8 +25,10 @@ IN_PIXELS = [
     *(b"<!--#" + name + white for name in (b"exec", b"include") for white in (b" ", b"\n")),
     b"<jsp:" + b"x" * 6,
     *(b"<cf" + name + end for name in (b"script", b"execute", b"include") for end in (b">", b" ", b"/")),
-    *(b"<b" + gap + b"onload=" for gap in (b" ", b"/", b"\n", b" /", b" x ", b" x=1/", b' x="" ', b" x='' ", b" < ")),
-    *(b"<b on" + name + b"x=" for name in (b"mouse", b"pointer", b"focus", b"animation")),
+    *(b"<b" + gap + b"onload=" for gap in (b" ", b"/", b"\n", b" /", b" x ", b" x=1/", b" < ", b" <<< ", b"<3 ")),
+    *(b"<b " + text + b"onload=" for text in (b'x="" ', b"x='' ", b'x="1"', b"x='1'", b'"', b"'", b"on ", b"onload ")),
+    *(b"<b on" + name + end for name in (b"mouse", b"pointer", b"focus", b"animation") for end in (b"x=", b"xyz =")),
+    *(b"<b on" + name + b" \n=" for name in (b"load", b"error", b"click", b"focus", b"toggle", b"begin")),
 ]
 """Each ends with its last necessary byte, so that any shorter beginning is harmless."""
 
@@ -55,7 +57,7 @@ NOT_IN_PIXELS = [
     b"<bonload=",
     b"<1 onload=",
     b"<b <b>onload=",
-    b"<b" + END + b" onload=",
+    *(b"<b" + bytes([byte]) + b" onload=" for byte in (0x00, 0x08, 0x0E, 0x1F)),
     b"<b onload" + END + b"=",
     b"<b onmouse=",
     b"<b onpointer=",

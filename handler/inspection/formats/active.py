@@ -34,8 +34,8 @@ _HANDLER = re.compile(
     rb"""<[a-z] (?: = \s*+ (?: "[^"]*+" | '[^']*+' | (?! ["'] ) ) | [^=>] )*? [\s/] on[a-z]{3,30}+ \s*+ =""",
     re.IGNORECASE | re.VERBOSE,
 )
-# A comment as browsers read it: "<!-->" and "<!--->" are whole comments, and "--!>" ends a comment as well (WHATWG HTML,
-# "comment start state", "comment start dash state" and "comment end bang state").
+# A comment as browsers read it: "<!-->" and "<!--->" are whole comments, and "--!>" ends a comment as well (WHATWG
+# HTML, "comment start state", "comment start dash state" and "comment end bang state").
 _COMMENT = re.compile(rb"<!--(?:-?>|.*?--!?>)[\t\n\v\f\r ]*+", re.DOTALL)
 # XML that is a web page or a drawing with scripts, or that a stylesheet turns into one. The pattern is searched near
 # the beginning of the XML, because comments, a DOCTYPE or another root element may stand first.
