@@ -115,16 +115,17 @@ def test_limits_equal_the_code() -> None:
     assert limits["an archive's directory"].startswith(f"{archives.MAX_DIRECTORY_BYTES:,} bytes")
     assert limits["a name"].startswith(f"{inspection.MAX_STEM_CHARS} characters")
     unseen = " ".join(DOCUMENT.partition("**Content that is not checked.**")[2].partition("\n\n")[0].split())
-    assert f"neither in its first {text.START_BYTES // 1024} KiB nor in its last {HEAD_BYTES // 1024} KiB" in unseen
+    assert f"neither in its first {text.START_BYTES / 1024:g} KiB nor in its last {HEAD_BYTES / 1024:g} KiB" in unseen
     assert images.MAX_TIFF_PAGES == 8
     assert "Pages of a TIFF after its eighth are not measured" in " ".join(DOCUMENT.split())
     hides = " ".join(DOCUMENT.partition("**A page or a script in an image.**")[2].partition("\n\n")[0].split())
     mib = 1024 * 1024
-    assert f"an image of up to {hidden.MAX_IMAGE_BYTES // mib} MiB" in hides
+    assert f"an image of up to {hidden.MAX_IMAGE_BYTES / mib:g} MiB" in hides
     assert (
-        f"the first {hidden.MAX_IMAGE_HEAD_BYTES // mib} MiB and the last {hidden.IMAGE_TAIL_BYTES // mib} MiB" in hides
+        f"the first {hidden.MAX_IMAGE_HEAD_BYTES / mib:g} MiB and the last {hidden.IMAGE_TAIL_BYTES / mib:g} MiB"
+        in hides
     )
-    assert f"its first and last {HEAD_BYTES // 1024} KiB" in hides
+    assert f"its first and last {HEAD_BYTES / 1024:g} KiB" in hides
     assert f"a sound or a film of up to {hidden.MAX_MEDIA_BYTES // mib} MiB" in hides
     assert hidden.MEDIA_TAIL_BYTES // mib == 1
     assert f"a check sees {MAX_BYTES // mib} MiB of a file at most" in DOCUMENT
