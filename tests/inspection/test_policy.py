@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from handler.inspection import filetypes
 from handler.inspection import policy as inspection
 from handler.problems import EmptyFile, FileTooLarge, TypeNotAllowed
 
@@ -46,6 +47,58 @@ def inspect_name(name: str) -> inspection.FileName:
 def test_name_is_cleaned_and_made_safe(client_name: str, safe: str, original: str) -> None:
     name = inspect_name(client_name)
     assert (name.safe, name.original) == (safe, original)
+
+
+DEVICES = [
+    "con",
+    "PRN",
+    "aux",
+    "nul",
+    "conin$",
+    "conout$",
+    "clock$",
+    *(f"{name}{n}" for name in ("com", "lpt") for n in range(10)),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_name_of_a_windows_device_is_changed(device: str) -> None:
+    assert inspect_name(f"{device}.txt").safe == f"file_{device.removesuffix('$')}.txt"
+    assert inspect_name(f"{device.removesuffix('$')}x.txt").safe == f"{device.removesuffix('$')}x.txt"
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "text/html",
+        "application/XHTML+xml",
+        "image/svg",
+        "image/svg+xml",
+        "text/xml",
+        "text/javascript",
+        "application/x-msdownload",
+        "application/x-sh",
+        "application/x-httpd-php",
+    ],
+)
+def test_declared_active_media_type_is_refused(media_type: str) -> None:
+    with pytest.raises(TypeNotAllowed) as refusal:
+        make_policy().inspect_media_type(inspect_name("a.txt"), media_type)
+    assert refusal.value.detail == (
+        f"'a.txt' is declared as '{media_type}', but its extension stands for text/plain. "
+        "Send the file with the extension of its real type."
+    )
+
+
+def test_refusal_shows_100_characters_of_a_media_type() -> None:
+    with pytest.raises(TypeNotAllowed) as refusal:
+        make_policy().inspect_media_type(inspect_name("a.txt"), "text/html;" + "x" * 90 + "y")
+    assert f"'text/html;{'x' * 90}', but" in refusal.value.detail
+
+
+@pytest.mark.parametrize("media_type", ["", "image/png", "application/x-shapefile", "application/xmlx", "text/plain"])
+def test_declared_harmless_media_type_is_ignored(media_type: str) -> None:
+    make_policy().inspect_media_type(inspect_name("a.txt"), media_type)
 
 
 # Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0), and characters that look blank.
@@ -100,6 +153,23 @@ def test_name_without_an_allowed_extension_is_refused(client_name: str) -> None:
         inspect_name(client_name)
 
 
+@pytest.mark.parametrize(
+    ("client_name", "sentence"),
+    [
+        ("a.exe", "'a.exe': files of type .exe are not allowed."),
+        ("photo", "'photo': files without an extension are not allowed."),
+        ("photo.", "'photo.': files without an extension are not allowed."),
+        ("", "'The file': files without an extension are not allowed."),
+    ],
+)
+def test_refusal_names_the_file_its_type_and_the_allowed_types(client_name: str, sentence: str) -> None:
+    text = filetypes.KNOWN["txt"]
+    for file_types, allowed in (({}, "none"), ({"txt": text}, "txt"), ({"txt": text, "csv": text}, "txt, csv")):
+        with pytest.raises(TypeNotAllowed) as refusal:
+            make_policy(file_types=file_types).inspect_name(client_name)
+        assert refusal.value.detail == f"{sentence} Allowed are: {allowed}."
+
+
 def test_file_over_the_limit_is_refused() -> None:
     name, policy = inspect_name("a.txt"), make_policy(max_file_bytes=1000)
     for inspect in (policy.inspect_size, policy.inspect_growing_size):
@@ -115,7 +185,11 @@ def test_empty_file_is_rejected_only_when_it_is_whole() -> None:
     policy.inspect_growing_size(name, 0)
     with pytest.raises(EmptyFile):
         policy.inspect_size(name, 0)
-    replace(policy, allow_empty_files=True).inspect_size(name, 0)
+    with pytest.raises(EmptyFile):
+        policy.inspect_content(name, size=0, read=lambda _offset, _length: pytest.fail("an empty file is not read"))
+    allowing = replace(policy, allow_empty_files=True)
+    allowing.inspect_size(name, 0)
+    allowing.inspect_content(name, size=0, read=lambda _offset, _length: pytest.fail("an empty file is not read"))
 
 
 def test_narrowed_policy_is_never_wider() -> None:
