@@ -79,9 +79,9 @@ class Server(NamedTuple):
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     processes = []
 
-    def start(*arguments: str, max_files: int | None = None, **environ: str) -> Server:
+    def start(*arguments: str, max_files: int | None = None, nohup: bool = False, **environ: str) -> Server:
         def prepare() -> None:
-            _heed_ctrl_c()
+            _set_signals(nohup=nohup)
             if max_files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
 
@@ -112,9 +112,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             process.stdout.close()
 
 
-def _heed_ctrl_c() -> None:
-    """Restore Ctrl-C. A shell that starts a process in the background, as CI may, has the process ignore Ctrl-C."""
+def _set_signals(*, nohup: bool) -> None:
+    """Give a new process the signals of a process in a terminal, or of a process started with nohup.
+
+    A process inherits the ignored signals. A shell has a process in the background ignore Ctrl-C, and the tests may run
+    under nohup themselves.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
 
 
 def test_banner_has_the_settings_and_a_file_is_stored(start: Callable[..., Server]) -> None:
@@ -328,11 +333,7 @@ def test_stopping_twice_waits_once_for_a_client_that_does_not_read(
 
 
 def test_server_started_with_nohup_ignores_sighup(start: Callable[..., Server]) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
-    try:
-        server = start()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    server = start(nohup=True)
     server.process.send_signal(signal.SIGHUP)
     assert server.request("GET", "/health").status == 200
 
