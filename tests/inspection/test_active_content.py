@@ -251,6 +251,49 @@ def test_program_is_refused_under_any_name(program: bytes) -> None:
             )
 
 
+MAGIC_NUMBERS = [
+    b"MZ",
+    b"\x7fELF",
+    b"\xca\xfe\xba\xbe",
+    b"\xca\xfe\xba\xbf",
+    b"\xca\xfe\xd0\x0d",
+    b"\xfe\xed\xfa\xce",
+    b"\xfe\xed\xfa\xcf",
+    b"\xce\xfa\xed\xfe",
+    b"\xcf\xfa\xed\xfe",
+    b"\x00asm",
+    b"dex\n0",
+    b"L\x00\x00\x00\x01\x14\x02\x00",
+    b"FWS",
+    b"CWS",
+    b"ZWS",
+    b"ITSF",
+]
+
+
+def test_every_byte_of_a_magic_number_is_compared() -> None:
+    def check(_shown: str, magic: bytes) -> None:
+        with pytest.raises(ContentMismatch, match=r"a program|a Windows shortcut|a Flash program|a Windows help file"):
+            inspect("a.bin", magic + bytes(60), file_types=file_types)
+        for at in range(len(magic)):
+            other = magic[:at] + bytes([magic[at] ^ 0x80]) + magic[at + 1 :]
+            inspect("a.bin", other + bytes(60), file_types=file_types)
+
+    file_types = declared_types()
+    assert not failures(check, ((repr(magic), magic) for magic in MAGIC_NUMBERS))
+
+
+@pytest.mark.parametrize("letters", [b"MZ", b"FWS", b"CWS", b"ZWS", b"ITSF"])
+def test_magic_number_of_letters_needs_a_control_character(letters: bytes) -> None:
+    for code in range(256):
+        content = letters + b" is text " + bytes([code])
+        if code in {*range(9), *range(0x0E, 0x1B), *range(0x1C, 0x20)}:
+            with pytest.raises(ContentMismatch):
+                inspect("a.bin", content)
+        else:
+            inspect("a.bin", content)
+
+
 README = b"""<!-- badges -->
 <p align="center">
   <img src="logo.png" width="300" alt="Logo"><br>
