@@ -129,8 +129,8 @@ def test_invalid_utf_16_is_refused() -> None:
 
 @pytest.mark.parametrize("character", ["\x80", "\xbf", "\uffff", "😀"])
 def test_utf_8_may_be_read_from_the_middle_of_a_character(character: str) -> None:
-    for before in ("", "x", "xx", "xxx"):
-        inspect("txt", (before + character * 5000).encode("utf-8-sig"))
+    for behind in ("", "x", "xx", "xxx"):  # the last 4 KiB begin at each byte of the character
+        inspect("txt", (character * 5000 + behind).encode("utf-8-sig"))
 
 
 @pytest.mark.parametrize("at", [3, 4999, 524_286, 606_007, 606_100])
@@ -155,6 +155,55 @@ def test_refusal_of_unrecognised_utf_16_advises_utf_8() -> None:
 @pytest.mark.parametrize("text", ["a", "Größe", "日本語\n" * 2000])
 def test_refusal_of_utf_32_advises_utf_8(encoding: str, text: str) -> None:
     assert sentences("txt", text.encode(encoding)).endswith(" It is in UTF-32. Save it as UTF-8.")
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf_32_is_known_by_its_mark(encoding: str) -> None:
+    assert refusal("txt", "\ufeff😀".encode(encoding)) == "it is in UTF-32"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_needs_three_of_four_characters_in_latin_1(encoding: str) -> None:
+    inspect("txt", ("abcя" * 500).encode(encoding))
+    assert "control character 0x00" in refusal("txt", ("abcя" * 500 + "я").encode(encoding))
+    assert "control character 0x00" in refusal("txt", ("abя" * 1000).encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"<?xml version='1.0'?><a/>", "it is HTML or XML"),
+        (b"<?XML version='1.0'?><a/>", "it is HTML or XML"),
+        (b"%PDF-1.7", "it is PDF or PostScript"),
+        (b"%!PS-Adobe", "it is PDF or PostScript"),
+        (b"<html>", "it is HTML or XML"),
+        (b"<p>", "it is HTML or XML"),
+        (b"<b onload=x>", "it is HTML or XML"),
+        (b"<?php", "it is a script"),
+        (b"<% x", "it is a script"),
+        (b"#!/bin/sh", "it is a script"),
+    ],
+)
+def test_refusal_names_the_active_content(text: bytes, reason: str) -> None:
+    assert refusal("txt", text) == reason
+
+
+def test_refusal_names_an_event_handler_in_markdown() -> None:
+    assert refusal("md", b"<b onload=x>") == "it is HTML with a script"
+
+
+def test_text_with_nuls_in_every_place_is_not_utf_32() -> None:
+    reason = "it has the control character 0x00 at byte {}, in line 1"
+    for text, byte in ((bytes(8), 1), (b"a" + bytes(7), 2), (bytes(7) + b"a", 1)):
+        assert refusal("txt", text) == reason.format(byte)
+    for encoding in ("utf-32-le", "utf-32-be"):
+        assert refusal("txt", "a\x01".encode(encoding)) == "it is in UTF-32"
+
+
+def test_text_with_nuls_in_every_place_is_not_utf_16() -> None:
+    reason = "it has the control character 0x00 at byte {}, in line 1"
+    assert refusal("txt", "abcdefg\0".encode("utf-16-le")) == reason.format(2)
+    assert refusal("txt", "abcdefg\0".encode("utf-16-be")) == reason.format(1)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
