@@ -121,14 +121,24 @@ def is_chunked(fields: Message, *, version: str) -> bool:
         raise MalformedRequest("The request has a Content-Length and a Transfer-Encoding. Send only one of them.")
     if version == "HTTP/1.0":  # section 6.1: a proxy that passed the request on cannot have understood the field
         raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
-    codings = [coding.strip(" \t").lower() for coding in ",".join(fields.get_all("Transfer-Encoding", [])).split(",")]
+    _check_transfer_codings(",".join(fields.get_all("Transfer-Encoding", [])))
+    return True
+
+
+def _check_transfer_codings(value: str) -> None:
+    """Check that ``chunked`` is the only transfer coding of a body.
+
+    :param value: of ``Transfer-Encoding``. The values of several fields have a comma between them.
+    :raises MalformedRequest: the last coding is not ``chunked``, or ``chunked`` comes twice.
+    :raises TransferCodingNotSupported: there is another coding too.
+    """
+    codings = [coding.strip(" \t").lower() for coding in value.split(",")]
     if codings[-1] != "chunked" or "chunked" in codings[:-1]:  # section 6.3, item 4
         raise MalformedRequest(
             "The Transfer-Encoding does not end in one 'chunked', so the length is unknown. Send a Content-Length."
         )
     if len(codings) > 1:  # section 6.1
         raise TransferCodingNotSupported("The body has a transfer coding that is not supported. Use only 'chunked'.")
-    return True
 
 
 class ChunkedBody(io.RawIOBase):
