@@ -52,9 +52,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _blueprints(settings: Settings) -> Iterator[Blueprint]:
     """Yield the routes. A capability that is not configured has no routes."""
-    yield from (page.blueprint, uploads.blueprint, files.blueprint, openapi.blueprint, health.blueprint)
     if settings.downloads:
-        yield files.downloads
+        yield files.downloads  # before files.blueprint: the automatic OPTIONS of a path belongs to its first rule
+    yield from (page.blueprint, uploads.blueprint, files.blueprint, openapi.blueprint, health.blueprint)
     if settings.takes_direct_uploads:
         yield direct.blueprint
         if not settings.upload_bucket:
