@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_from_bytes, urlsplit
 
 from ..problems import MalformedRequest
+from ..units import KIB
 from .problems import HeaderTooLarge, TransferCodingNotSupported, UriTooLong, VersionNotSupported
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MAX_LINE_BYTES = 64 * 1024
+MAX_LINE_BYTES = 64 * KIB
 """The maximum length of the request line, which is nearly all address."""
-MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 64 * KIB
 """The maximum length of all fields together."""
-MAX_CHUNK_LINE_BYTES = 4 * 1024
+MAX_CHUNK_LINE_BYTES = 4 * KIB
 """The maximum length of the line before a chunk: its size, and extensions, which no client sends."""
-MAX_TRAILER_BYTES = 16 * 1024
+MAX_TRAILER_BYTES = 16 * KIB
 """The maximum length of all trailers, which follow the last chunk."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2

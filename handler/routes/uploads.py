@@ -15,6 +15,7 @@ from flask import Blueprint, Response, g, request, url_for
 from .. import field_names
 from ..field_names import FILE_FIELD
 from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
+from ..units import KIB
 from ..web import access, chunks, forms, limits, responses
 from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 256 * KIB
 MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
 """How much of a form is read after its first refusal, to report other refused files too."""
 MAX_SHOWN_NAME_CHARS = 100

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...units import MIB
 from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe
 from .hidden import MAX_IMAGE_HEAD_BYTES, refuse_behind, refuse_inside
 
@@ -421,7 +422,7 @@ _TIFF_PAGE = (256, 257)  # ImageWidth, ImageLength
 _TIFF_TILE = (322, 323)  # TileWidth, TileLength
 _MAX_TIFF_ENTRIES = 0xFFFF
 _MAX_TIFF_TEXTS = 32
-_MAX_TIFF_TEXT_BYTES = 1024 * 1024
+_MAX_TIFF_TEXT_BYTES = MIB
 
 
 def tiff(file: File) -> Steps[Dimensions | None]:
