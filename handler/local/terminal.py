@@ -27,15 +27,15 @@ def banner(settings: Settings, url: str) -> list[str]:
     :param url: the server's own address, without a slash at its end.
     """
     if settings.upload_bucket:
-        place = f"the bucket {settings.upload_bucket}"
+        destination = f"the bucket {settings.upload_bucket}"
     else:
-        place = str(settings.upload_folder.absolute()) if settings.upload_folder else ""
+        destination = str(settings.upload_folder.absolute()) if settings.upload_folder else ""
     limits = (
         f"{rounded_down(settings.max_file_bytes)} per file, {rounded_down(settings.max_content_length)} per request"
     )
     authorization = " -H 'Authorization: Bearer TOKEN'" if settings.access == "token" else ""
     return [
-        f"Serving {url}, keeping files in {place}. Stop with Ctrl-C.",
+        f"Serving {url}, keeping files in {destination}. Stop with Ctrl-C.",
         f"Types:   {' '.join(settings.file_types)}",
         f"Limit:   {limits}",
         f"Access:  {_access(settings)}",

@@ -133,12 +133,12 @@ def parameters(field: str) -> Iterator[tuple[str, str]]:
     """
     field = field.rstrip(" \t")
     at, count = field.find(";"), 0
-    while 0 <= at < len(field) and (found := _PARAMETER.match(field, at)):
+    while 0 <= at < len(field) and (match := _PARAMETER.match(field, at)):
         count += 1
         if count > MAX_PARAMETERS:
             raise MalformedRequest(f"A header field has more than {MAX_PARAMETERS} parameters. Send fewer.")
-        name, at = found[1].rstrip(" \t").lower(), found.end()
-        if not found[2]:  # a parameter has "="
+        name, at = match[1].rstrip(" \t").lower(), match.end()
+        if not match[2]:  # a parameter has "="
             continue
         if not _TOKEN.fullmatch(name):
             raise MalformedRequest(
