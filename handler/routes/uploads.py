@@ -12,7 +12,14 @@ from flask import Blueprint, Response, current_app, g, request, url_for
 
 from ..inspection.policy import Policy
 from ..intake import Batch, IncomingFile, Intake
-from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
+from ..problems import (
+    AccessNotConfigured,
+    ContentCodingNotSupported,
+    LengthRequired,
+    MalformedRequest,
+    NoFile,
+    TokenRequired,
+)
 from ..storage import StoredFile
 from ..web import chunks, field_names, forms, responses
 from ..web.access import UPLOAD, Grant, bearer_token, current_grant, current_upload_grant
@@ -66,6 +73,7 @@ def limits(token: str | None = None) -> Response:
             "max_image_pixels": policy.max_image_pixels,
             "max_request_bytes": max_request_bytes,
             "max_files": forms.MAX_PARTS,
+            "scopes": _scopes(token),
             "ways": ways,
         }
     )
@@ -132,6 +140,19 @@ def _store_body(name: str, token: str | None) -> Response:
         while not batch.refusals and (data := content.read(READ_BYTES)):
             incoming.write(data)
         return _created(batch, content)
+
+
+def _scopes(path_token: str | None) -> list[str]:
+    """Return the scopes of the client that sent this request; none if the client must send a token first.
+
+    :param path_token: the token from the path, if the route has one.
+    :raises Problem: the token is not valid, or must not be in a path.
+    """
+    try:
+        grant = current_grant(bearer_token(request)) if path_token is None else current_upload_grant(path_token)
+    except (TokenRequired, AccessNotConfigured):
+        return []
+    return sorted(grant.scopes)
 
 
 def current_policy() -> Policy:

@@ -682,6 +682,7 @@ def test_the_limits_are_known_before_the_upload(make_app: Callable[..., Flask]) 
         "max_image_pixels": 200_000_000,
         "max_request_bytes": 10_000,
         "max_files": 100,
+        "scopes": ["delete", "upload"],
         "ways": [
             {
                 "name": "form",
@@ -695,6 +696,28 @@ def test_the_limits_are_known_before_the_upload(make_app: Callable[..., Flask]) 
             {"name": "direct", "method": "POST", "url": "http://localhost/upload/s3/multipart", "max_bytes": 20_000},
         ],
     }
+
+
+def test_limits_name_the_scopes_of_the_client(make_app: Callable[..., Flask]) -> None:
+    def scopes(client: FlaskClient, token: str | None = None, path: str = "/upload") -> object:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return json_of(client.get(path, headers=headers))["scopes"]
+
+    secret = "a secret of at least thirty-two bytes"
+    both = mint(secret, expires_seconds=600, scopes=["upload", "delete"])
+    upload = mint(secret, expires_seconds=600)
+    private = make_app(TOKEN_SECRET=secret).test_client()
+    assert scopes(private) == []
+    assert scopes(private, both) == ["delete", "upload"]
+    assert scopes(private, upload) == ["upload"]
+    assert scopes(private, path=f"/upload/t/{upload}") == ["upload"]
+    assert scopes(private, mint(secret, expires_seconds=600, scopes=["delete"])) == ["delete"]
+    assert private.get("/upload", headers={"Authorization": "Bearer x"}).status_code == 401
+    public = make_app(ACCESS="public", TOKEN_SECRET=secret).test_client()
+    assert scopes(public) == ["upload"]
+    assert scopes(public, both) == ["delete", "upload"]
+    assert scopes(make_app(ACCESS="public").test_client()) == ["upload"]
+    assert scopes(make_app(AWS_LAMBDA_FUNCTION_NAME="f", AWS_SAM_LOCAL="true").test_client()) == []
 
 
 @pytest.mark.parametrize(
@@ -788,6 +811,16 @@ def test_a_browsers_form_is_answered_with_a_page(client: FlaskClient) -> None:
     assert (response.status_code, response.mimetype) == (201, "text/html")
     assert "Stored a.txt." in response.text
     assert f'href="{response.headers["Location"]}"' in response.text
+
+
+def test_page_names_files_as_their_owner_does(client: FlaskClient) -> None:
+    response = post(client, (samples.TEXT, "Grüße 日本.txt"), (samples.TEXT, "<b>.txt"), Accept=BROWSER)
+    assert "Stored 2 files." in response.text
+    assert "<bdi>Grüße 日本.txt</bdi>" in response.text
+    assert "<bdi>&lt;b&gt;.txt</bdi>" in response.text
+    assert "Stored Grüße 日本.txt." in post(client, (samples.TEXT, "Grüße 日本.txt"), Accept=BROWSER).text
+    refused = post(client, (b"MZ", "Grüße 日本.exe"), Accept=BROWSER)
+    assert "Grüße 日本.exe" in refused.text
 
 
 def test_a_browsers_form_is_told_of_each_refusal(client: FlaskClient) -> None:
