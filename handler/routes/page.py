@@ -1,4 +1,4 @@
-"""The upload page, and the scripts and styles that it is made of."""
+"""The upload page, with its scripts and styles."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ blueprint = Blueprint("page", __name__)
 
 STATIC = Path(__file__).parents[1] / "static"
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+VERSION_CHARS = 8
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -30,7 +31,7 @@ class _Static(NamedTuple):
 
 @blueprint.get("/")
 def page() -> Response:
-    """A form that needs no scripts, and what makes more of it where there are some."""
+    """Return the page: a form that works without scripts, and the scripts that improve it."""
     policy = current_policy()
     response = Response(
         render_template(
@@ -48,7 +49,10 @@ def page() -> Response:
 
 
 def rounded_down(size: int) -> str:
-    """A limit for people, never as more than it is: Jinja's ``filesizeformat`` makes 4.0 MiB of 3.99."""
+    """Return a limit for people, never as more than it is: Jinja's ``filesizeformat`` makes 4.0 MiB of 3.99.
+
+    :param size: in bytes.
+    """
     power = min(max(size.bit_length() - 1, 0) // 10, len(UNITS) - 1)
     if power == 0:
         return f"{size} {UNITS[0]}"
@@ -58,7 +62,7 @@ def rounded_down(size: int) -> str:
 
 @blueprint.get("/static/<version>/<name>")
 def static(version: str, name: str) -> Response:
-    """A file of the page. What is under an address never changes, so it is asked for once."""
+    """Return a file of the page. Its URL has the version of all files, so browsers keep the file for a year."""
     known = _read()
     if version != known.version or name not in known.files:
         abort(404)
@@ -77,7 +81,7 @@ def static_url(name: str) -> str:
 
 
 def _token_required() -> bool:
-    """Whether who comes without a token is told to bring one."""
+    """Return whether the endpoint rejects clients without a token."""
     access: Access = current_app.extensions["access"]
     try:
         access.grant(None)
@@ -87,7 +91,7 @@ def _token_required() -> bool:
 
 
 def _content_security_policy() -> str:
-    """Nothing but our own files, and no text becomes script; large files are sent to the storage."""
+    """Return the page's policy: only our own files, and no text becomes script. Large files go to the storage."""
     uploads: DirectUploads = current_app.extensions["direct_uploads"]
     connect = " ".join(["'self'", *uploads.origins()])
     return (
@@ -99,9 +103,9 @@ def _content_security_policy() -> str:
 
 @cache
 def _read() -> _Static:
-    """All files, and a hash of them all: modules find each other by relative names, so they change address together."""
+    """Read all files, and hash them together: modules import each other by relative names, so all change their URL."""
     files = {path.name: path.read_bytes() for path in sorted(STATIC.iterdir()) if path.suffix in MEDIA_TYPES}
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name} {len(content)}\n".encode() + content)
-    return _Static(digest.hexdigest()[:16], files)
+    return _Static(digest.hexdigest()[:VERSION_CHARS], files)
