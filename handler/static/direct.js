@@ -26,7 +26,7 @@ export async function sendInParts(file, endpoint, options) {
 export function abandon(file, endpoint) {
   const upload = memory(endpoint)[keyOf(file)];
   forget(file, endpoint);
-  if (upload) endpoint.askOnce("DELETE", pathOf(upload), {}).catch(() => {}); // the endpoint deletes it after a day
+  if (upload) endpoint.askOnce("DELETE", pathOf(upload), {}).catch(() => {});
 }
 
 async function goOn(file, endpoint, options) {
@@ -86,7 +86,7 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
       note(number, body.size);
     } catch (failure) {
       note(number, 0);
-      // S3 answers 400 to a slow or broken body, and 403 to an expired URL. The next try has a new URL.
+      // S3 answers 400 to a broken body and 403 to an expired URL. The next try has a new URL.
       failure.temporary ||= failure.status === 400 || (failure.status === 403 && refused(number) < MAX_REFUSALS);
       throw failure;
     }

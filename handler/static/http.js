@@ -1,7 +1,7 @@
 // Requests to the endpoint and the storage.
 
 const STALLED_MS = 60_000; // without a byte sent
-const RESPONSE_MS = 600_000; // slow disks
+const RESPONSE_MS = 600_000;
 const MAX_TRIES = 8;
 const MAX_WAIT_SECONDS = 30;
 

@@ -9,6 +9,7 @@ const FILES_AT_ONCE = 3;
 const MAX_SPOKEN = 3; // refusals before the next summary
 const UNFINISHED = [...ACTIVE, "paused"];
 const TITLE = document.title;
+const COPIED = "Copied";
 
 const $ = (id) => document.getElementById(id);
 const form = document.forms[0];
@@ -57,23 +58,24 @@ function add(files) {
 // Browsers enter an element before they leave the last one: files that leave the newest one leave the page.
 let entered;
 
-function drag(event, over) {
-  if (!event.dataTransfer.types.includes("Files")) return false;
+function drag(event) {
+  const { target, type, dataTransfer } = event;
+  if (!dataTransfer.types.includes("Files")) return;
   event.preventDefault();
+  if (type === "dragenter") entered = target;
+  const over = type === "dragenter" || type === "dragover" || (type === "dragleave" && target !== entered);
   document.body.classList.toggle("over", over);
-  return true;
+  if (type === "drop") take(dataTransfer);
 }
 
-document.ondragenter = (event) => drag(event, Boolean((entered = event.target)));
-document.ondragover = (event) => drag(event, true);
-document.ondragleave = (event) => event.target === entered && drag(event, false);
-document.ondrop = async (event) => {
-  if (!drag(event, false)) return;
+document.ondragenter = document.ondragover = document.ondragleave = document.ondrop = drag;
+
+async function take(dataTransfer) {
   // At once: after the first await there are no entries.
-  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+  const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
   notify("");
   for (const entry of entries) await walk(entry);
-};
+}
 
 async function walk(entry) {
   if (entry instanceof File) offer(entry);
@@ -89,13 +91,13 @@ async function walk(entry) {
       for (const each of some) await walk(each);
     }
   } catch {
-    notice.textContent += `${entry.fullPath.slice(1)} cannot be read. `; // go on with the next
+    notice.textContent += `${entry.fullPath.slice(1)} cannot be read. `;
   }
 }
 
 // Uploads.
 
-// An upload of the file that has not ended goes on.
+// An unfinished upload of the same file goes on.
 function offer(file) {
   const same = byKey.get(keyOf(file));
   if (!same || same.over) return list(file).check();
@@ -125,7 +127,7 @@ function changed(upload) {
   showAll();
   if (state === counted?.state) return;
   if (state === "waiting") queue.push(upload);
-  // A token that is there now is not the refused one.
+  // A token that is there now was not refused.
   if (state === "failed" && refused(failure) && endpoint.token) return upload.again();
   if (counted && !ACTIVE.includes(state)) sayEnd(upload);
   next();
@@ -156,11 +158,11 @@ function act(upload) {
 }
 
 async function copy(some, button) {
-  const { textContent } = button;
+  const { textContent, ariaLabel } = button;
   try {
     await navigator.clipboard.writeText(some.map(({ stored }) => stored.url).join("\n"));
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = textContent), 2000);
+    if (textContent !== COPIED) setTimeout(() => Object.assign(button, { textContent, ariaLabel }), 2000);
+    Object.assign(button, { textContent: COPIED, ariaLabel: ariaLabel && ariaLabel.replace(textContent, COPIED) });
     say(some.length > 1 ? `${some.length} links are copied.` : "The link is copied.");
   } catch {
     notify("The browser did not allow copying.");
@@ -263,7 +265,7 @@ function showAll() {
 
 link.onclick = (event) => {
   event.preventDefault();
-  rows.firstElementChild.focus(); // what needs attention comes first
+  rows.firstElementChild.focus(); // rows that need attention come first
 };
 
 function summary() {
@@ -358,7 +360,7 @@ function readFragment(own) {
 form.noValidate = true; // scripts send the files
 form.onsubmit = (event) => event.preventDefault();
 if ($("token")) {
-  const take = async ({ target }) => {
+  const read = async ({ target }) => {
     const token = target.value.trim();
     target.value = ""; // or the next one would be pasted behind it
     if (!token) return;
@@ -366,8 +368,8 @@ if ($("token")) {
     await start(token);
     if (!endpoint.token && document.activeElement === $("file")) target.focus();
   };
-  $("token").onchange = take;
-  $("token").oninput = (event) => event.inputType === "insertFromPaste" && take(event);
+  $("token").onchange = read;
+  $("token").oninput = (event) => event.inputType === "insertFromPaste" && read(event);
 }
 addEventListener("hashchange", () => {
   const token = readFragment(endpoint.token);

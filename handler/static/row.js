@@ -4,7 +4,7 @@ import { nameOf } from "./direct.js";
 
 const RATE_MS = 5000; // of the average rate
 const THUMBNAIL = 96;
-const MAX_DRAWN_BYTES = 32 * 2 ** 20; // drawing reads the whole file
+const MAX_DRAWN_BYTES = 32 * 2 ** 20; // a browser reads all of it
 const BUTTONS = {
   paused: "Resume",
   cancelled: "Retry",
@@ -54,7 +54,7 @@ export class Row {
   // Draw a thumbnail. Few browsers know HEIC, and a row that survived a reload has no file.
   draw(file) {
     if (!(file instanceof File) || !/^image\/(?!hei[cf])/.test(file.type) || file.size > MAX_DRAWN_BYTES) return;
-    drawn = drawn.then(() => this.#draw(file)).catch(() => {}); // then the tile shows the extension
+    drawn = drawn.then(() => this.#draw(file)).catch(() => {});
   }
 
   show({ file, state, words, sent, stored, endpoint, active }) {

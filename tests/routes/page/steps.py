@@ -121,6 +121,15 @@ def expect_summary(page: Page, text: str) -> None:
     page.locator("#summary").get_by_text(text, exact=True).wait_for()
 
 
+def wait_until(page: Page, expression: str) -> None:
+    """Wait until a script is true. Playwright's ``wait_for_function`` violates the policy if it has to wait."""
+    for _ in range(400):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never true: {expression}")
+
+
 def drag(page: Page, kind: str, *files: Path) -> None:
     """Drag files over the page as a person does it: ``dragEnter``, ``dragOver``, ``drop``, ``dragCancel``."""
     data = {"items": [], "files": [str(path) for path in files], "dragOperationsMask": 1}

@@ -65,6 +65,14 @@ def in_every_state(page: Page, url: str, tmp_path: Path) -> None:
         expect_state(page, name, "stored")
     choose(page, named("setup.exe", b"MZ", "application/octet-stream"), named("report.pdf", b"<html>"))
     expect_state(page, "report.pdf", "refused")
+    page.route("**/upload", lambda route: route.fulfill(status=404))
+    choose(page, named("failed.png", PNG))
+    expect_state(page, "failed.png", "failed")
+    page.unroute("**/upload")
+    with held(page, "**/upload"):
+        choose(page, named("cancelled.png", PNG + b"0"))
+        page.get_by_role("button", name="Cancel cancelled.png").click()
+        expect_state(page, "cancelled.png", "cancelled")
     choose(page, path)
     page.get_by_text("16.0 MiB of 20.0 MiB").wait_for()
     paused = path.with_name("صورة من العطلة.png")
@@ -107,6 +115,15 @@ def test_it_is_accessible_and_fits(
     page.goto("about:blank")
     in_every_state(page, f"{url}/#token={mint(SECRET, expires_seconds=3600)}", tmp_path)
     look("page")
+    page.evaluate(
+        """() => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([""], "a.png"));
+          document.body.dispatchEvent(new DragEvent("dragenter", { dataTransfer, bubbles: true }));
+        }"""
+    )
+    page.get_by_text("Drop to upload").wait_for()
+    look("drag")
     context.close()
 
 

@@ -54,7 +54,7 @@ def test_a_large_file_goes_in_parts_with_its_progress_shown(
     sent = [request for request in requests if request.method == "PUT"]
     assert sorted(int(request.headers.get("content-length", 0)) for request in sent) in (
         [4 * MIB, 8 * MIB, 8 * MIB],
-        [0, 0, 0],  # the protocol does not always tell
+        [0, 0, 0],  # the protocol does not always report it
     )
     assert {part_number(request) for request in requests} == {None, 1, 2, 3}
     begun = next(request for request in requests if request.url.endswith("/upload/s3/multipart"))

@@ -22,6 +22,7 @@ from .steps import (
     named,
     recorded,
     stored,
+    wait_until,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_a_token_in_the_fragment_is_in_no_url_that_is_sent(
     expect_state(page, "again.png", "stored")
     assert not [request.url for request in requests if token in request.url]
     assert token not in json.dumps(page.evaluate("({...localStorage})"))
-    # The storage is another's server, whoever it is: it gets no token.
+    # The storage may be another server, which must not see the token.
     puts = [request for request in requests if request.method == "PUT"]
     assert len(puts) == 3
     assert not [request for request in puts if "authorization" in request.all_headers()]
@@ -125,12 +126,12 @@ def test_a_link_does_not_replace_the_tabs_token_unasked(
     page.goto(f"{url}/#token={own}")
     page.get_by_text("each.").wait_for()
     page.reload()
-    page.goto(f"{url}/#token={own}")  # the same token is no question
+    page.goto(f"{url}/#token={own}")  # the same token raises no question
     assert asked == []
     if loads:
         page.goto("about:blank")
     page.goto(f"{url}/#token={another}")
-    page.wait_for_function("!location.hash")
+    wait_until(page, "!location.hash")
     with page.expect_request(lambda request: request.method == "POST") as sent:
         choose(page, named("a.png", PNG))
     expect_state(page, "a.png", "stored")
@@ -194,9 +195,9 @@ def test_token_that_expires_in_the_middle_holds_the_other_files(
         field.fill(mint(SECRET, expires_seconds=600))
         page.keyboard.press("Enter")
         field.wait_for(state="hidden")
-        # A late refusal of the old token is no reason to forget the new token.
+        # A late refusal of the old token must not remove the new token.
         routes[1].fulfill(**refusal)
-        page.wait_for_function("document.querySelectorAll('.sending').length === 3")
+        wait_until(page, "document.querySelectorAll('.sending').length === 3")
         assert not field.is_visible()
     expect_summary(page, "5 stored")
     assert len(stored(folder)) == 5
