@@ -162,7 +162,7 @@ def test_json_log_has_no_name_and_every_request(client: FlaskClient, capsys: pyt
         ({"ACCESS": "public", "TOKEN_SECRET": SECRET}, "Access:  everyone may upload; deleting needs a token"),
     ],
 )
-def test_banner_says_who_may_upload(environ: dict[str, str], line: str) -> None:
+def test_banner_names_the_access(environ: dict[str, str], line: str) -> None:
     assert line in banner(Settings.from_environ(environ), "http://localhost")
 
 

@@ -141,7 +141,7 @@ def test_botocores_errors_have_no_common_base(error: Exception) -> None:
     assert caught.value.reason == repr(error)
 
 
-def test_a_lost_answer_to_a_write_that_worked_is_no_conflict(fake: fake_s3.FakeS3) -> None:
+def test_lost_response_to_a_successful_write_does_not_conflict(fake: fake_s3.FakeS3) -> None:
     fake.behaviours = ["store, then reset"]
     assert upload().status_code == 201
     assert [method for method, _, _ in fake.requests] == ["PUT", "PUT", "HEAD"], "the second write met the first"
