@@ -152,7 +152,9 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
         return local, LocalDirectUploads(local)
     except OSError as error:
         raise SettingsError(
-            "UPLOAD_FOLDER", str(folder), f"files cannot be written there ({error.strerror})."
+            "UPLOAD_FOLDER",
+            str(folder),
+            f"files cannot be written there ({error.strerror}). Name a folder that this user may write to.",
         ) from None
 
 
@@ -169,7 +171,11 @@ def _make_client(bucket: str) -> S3Client:
         client = make_client()
     except ProfileNotFound as error:
         profile = error.kwargs["profile"]
-        raise SettingsError("AWS_PROFILE", profile, "the AWS configuration has no such profile.") from None
+        raise SettingsError(
+            "AWS_PROFILE",
+            profile,
+            "the AWS configuration has no such profile. Name one of 'aws configure list-profiles'.",
+        ) from None
     except InvalidRegionError as error:
         region = error.kwargs["region_name"]
         raise SettingsError("AWS_DEFAULT_REGION", region, "name a region, such as eu-central-1.") from None

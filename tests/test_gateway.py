@@ -217,7 +217,7 @@ class TestHttpApi1:
         assert environ["SERVER_NAME"] == "id.execute-api.us-east-1.amazonaws.com"
         assert environ["body"] == b"Hello from Lambda!"
 
-    def test_route_tells_the_stage_where_only_the_path_has_it(self) -> None:
+    def test_route_shows_a_stage_that_only_the_path_has(self) -> None:
         event = http_1_event(path="/upload", stage="prod", resource="/upload")
         event["requestContext"]["path"] = "/upload"
         assert url_of(environ_of(event)) == ("/prod", "/upload")
@@ -250,7 +250,7 @@ class TestHttpApi2:
             "isBase64Encoded": False,
         }
 
-    def test_route_tells_the_stage(self) -> None:
+    def test_route_shows_the_stage(self) -> None:
         event = http_2_event(
             path="/files/a b", stage="files", route_key="GET /files/{name}", parameters={"name": "a b"}
         )
@@ -276,7 +276,7 @@ class TestHttpApi2:
         del event["rawPath"]
         assert url_of(environ_of(event)) == ("", "/upload")
 
-    def test_route_tells_a_custom_domains_base_path(self) -> None:
+    def test_route_shows_the_base_path_of_a_custom_domain(self) -> None:
         event = http_2_event(host="upload.example", path="/base/upload", route_key="POST /upload")
         assert url_of(environ_of(event)) == ("/base", "/upload")
 
@@ -486,7 +486,7 @@ class TestEveryShape:
 
     @pytest.mark.parametrize("is_base64", [True, False])
     @pytest.mark.parametrize("body", [7, ["YQ=="], {"a": 1}])
-    def test_body_that_is_no_text(self, shape: Shape, body: object, is_base64: bool) -> None:
+    def test_body_of_another_type_is_rejected(self, shape: Shape, body: object, is_base64: bool) -> None:
         event = shape.event(method="POST") | {"body": body, "isBase64Encoded": is_base64}
         assert shape.read(make_handler(app_answering())(event, Context())).status == 400
 
@@ -504,7 +504,7 @@ class TestEveryShape:
         assert sorted(reply.values("Set-Cookie")) == ["a=1; Path=/", "b=2; Path=/"]
 
     @pytest.mark.parametrize("request_id", ["a\r\nSet-Cookie: a=1", "日本", "", 7])
-    def test_request_id_that_is_no_field_value_is_none(self, shape: Shape, request_id: object) -> None:
+    def test_request_id_with_invalid_characters_is_dropped(self, shape: Shape, request_id: object) -> None:
         event = shape.event(method="POST", body=b"") | {"body": "?", "isBase64Encoded": True}
         event.setdefault("requestContext", {})["requestId"] = request_id
         reply = shape.read(make_handler(app_answering())(event, None))
@@ -561,7 +561,7 @@ class TestEveryShape:
         reply = shape.read(make_handler(lambda *_: [b""])(shape.event(method="HEAD"), Context()))
         assert (reply.status, reply.body) == (500, b"")
 
-    def test_answer_that_is_no_wsgi_string(self, shape: Shape) -> None:
+    def test_response_field_outside_latin_1_is_an_error(self, shape: Shape) -> None:
         assert shape.read(make_handler(app_answering(("X-Title", "日本")))(shape.event(), Context())).status == 500
 
     def test_redirect_passes_through_unchanged(self, shape: Shape) -> None:
@@ -643,13 +643,13 @@ class TestWsgi:
         ("body", "encoded"),
         [(b"", False), (b"text", False), ("grüße".encode(), False), (b"gr\xfc\xdfe", True), (b"a\0b", True)],
     )
-    def test_base64_is_for_what_is_not_text(self, body: bytes, encoded: bool) -> None:
+    def test_binary_response_is_base64(self, body: bytes, encoded: bool) -> None:
         answer = make_handler(app_answering(body=body))(rest_event(), Context())
         expected = base64.b64encode(body).decode() if encoded else body.decode()
         assert (answer["isBase64Encoded"], answer["body"]) == (encoded, expected)
 
     @pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding"])
-    def test_base64_is_for_what_is_compressed(self, name: str) -> None:
+    def test_compressed_response_is_base64(self, name: str) -> None:
         answer = make_handler(app_answering((name, "br"), body=b"ascii"))(rest_event(), Context())
         assert (answer["isBase64Encoded"], answer["body"]) == (True, "YXNjaWk=")
 

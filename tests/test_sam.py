@@ -196,7 +196,7 @@ def test_sam_local_works_without_aws(sam_artifact: Path, tmp_path: Path) -> None
         assert [way["name"] for way in ways] == ["form", "body"]
 
 
-def test_the_artifact_holds_what_is_needed_and_nothing_else(sam_artifact: Path) -> None:
+def test_artifact_holds_only_needed_files(sam_artifact: Path) -> None:
     required = {"blinker", "click", "flask", "itsdangerous", "jinja2", "jwt", "markupsafe", "pybase64", "werkzeug"}
     for name in ("UploadFunction", "PromoteFunction"):
         function = sam_artifact.parent / name

@@ -74,7 +74,7 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
     try:
         urlsplit(target)
     except ValueError:
-        raise MalformedRequest("The address of the request is not valid.") from None
+        raise MalformedRequest("The address of the request is not valid. Percent-encode it.") from None
     return RequestLine(method, target, f"HTTP/1.{minor}")
 
 

@@ -207,12 +207,14 @@ def _open_body() -> DigestStream:
     :raises LengthRequired: nothing marks the end of the body.
     """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise ContentCodingNotSupported("Send the file as it is, without Content-Encoding.")
+        raise ContentCodingNotSupported(
+            "The request has a Content-Encoding. Send the file as it is, without this field."
+        )
     if request.environ.get("wsgi.input_terminated"):
         # At the limit Werkzeug refuses such a body, even if it ends there. One more byte lets it find the end.
         request.max_content_length = current_services().settings.max_content_length + 1
     elif request.content_length is None:
-        raise LengthRequired("Send a Content-Length, so that the end of the file is known.")
+        raise LengthRequired("The request has no Content-Length, so the end of the file is unknown. Send one.")
     return DigestStream(request.stream, request.headers)
 
 

@@ -40,7 +40,7 @@ def current_upload_grant(path_token: str | None) -> Grant:
     grant.require(UPLOAD)
     if path_token is not None and grant.expires is not None:
         if grant.scopes != {UPLOAD}:
-            raise Forbidden("A token in a path may have the scope 'upload' only.")
+            raise Forbidden("A token in a path may have the scope 'upload' only. Make one without other scopes.")
         if grant.expires > time.time() + MAX_PATH_TOKEN_SECONDS:
             raise Forbidden("A token in a path may be valid for one hour at most. Make one that expires sooner.")
     return grant

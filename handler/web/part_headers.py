@@ -270,7 +270,7 @@ def decoded(value: str) -> str:
 
 
 def _encoded_words(text: str) -> str | None:
-    """Decode a text that is nothing but encoded words in one charset (RFC 2047); ``None`` if it is not that."""
+    """Decode a text that holds only encoded words in one charset (RFC 2047); ``None`` for any other text."""
     charsets, content, at = set(), b"", 0
     for _ in range(MAX_ENCODED_WORDS):
         word = _ENCODED_WORD.match(text, at)

@@ -99,7 +99,7 @@ def test_an_event_about_something_else(promote: Any, key: Any) -> None:
 
 
 @pytest.mark.parametrize("malformed", [{}, {"detail": None}, {"detail": {"object": {}}}, {"Records": []}, None, []])
-def test_what_is_no_event_of_s3(promote: Any, malformed: Any) -> None:
+def test_malformed_event_is_rejected(promote: Any, malformed: Any) -> None:
     with pytest.raises(ValueError, match="Object Created"):
         promote.promote_handler(malformed, Context())
 
@@ -132,7 +132,7 @@ def test_events_from_the_queue(promote: Any, s3: S3Client, capsys: pytest.Captur
         [{"body": '{"Records": [{"body": "{}"}]}'}],
     ],
 )
-def test_message_that_is_no_event_is_rejected(promote: Any, records: Any) -> None:
+def test_message_without_an_event_is_rejected(promote: Any, records: Any) -> None:
     with pytest.raises(ValueError, match="Object Created"):
         promote.promote_handler({"Records": records}, Context())
 

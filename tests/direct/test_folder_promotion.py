@@ -409,7 +409,7 @@ def test_many_servers_make_one_secret(tmp_path: Path) -> None:
 DAY = 24 * 60 * 60
 
 
-def test_what_is_swept_and_what_is_not(folder: LocalDirectUploads, tmp_path: Path) -> None:
+def test_sweep_deletes_only_old_entries(folder: LocalDirectUploads, tmp_path: Path) -> None:
     root, now = tmp_path / "uploads", time.time()
     ages = {"young": -60.0, "old": 60.0}
     for place, limit in (("incoming", DAY), ("judged", DAY), ("refused", 7 * DAY)):
@@ -442,7 +442,7 @@ def test_what_is_swept_and_what_is_not(folder: LocalDirectUploads, tmp_path: Pat
     assert list((root / "metadata").iterdir()) == []
 
 
-def test_sweeping_is_done_now_and_then_alone(folder: LocalDirectUploads, tmp_path: Path) -> None:
+def test_sweep_does_not_run_at_every_upload(folder: LocalDirectUploads, tmp_path: Path) -> None:
     old = tmp_path / "uploads" / "judged" / "old"
     old.touch()
     os.utime(old, (0, 0))

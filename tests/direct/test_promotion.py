@@ -50,7 +50,7 @@ def test_judging_again_says_the_same(
     assert incoming() == []
 
 
-def test_judging_what_never_came_is_no_verdict(direct: DirectClient) -> None:
+def test_promotion_without_an_object_has_no_verdict(direct: DirectClient) -> None:
     assert judge(direct, new_id()) is None
     assert judge(direct, formed(direct, "a.txt")["id"]) is None
     assert judge(direct, direct.begun("a.txt")["id"]) is None
@@ -210,7 +210,7 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
 
 @ON_S3
 @pytest.mark.parametrize("step", ["UploadPartCopy", "CompleteMultipartUpload"])
-def test_what_a_slower_judge_has_begun_to_copy_is_ended(
+def test_copy_of_a_slower_promotion_is_aborted(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     file_id = unjudged(b"good")
@@ -282,7 +282,7 @@ def test_without_versioning_a_form_cannot_be_judged_and_parts_can(
 @pytest.mark.parametrize(
     "metadata", [{}, {"original-name": "a.txt"}, {"max-bytes": "1"}, {"original-name": "a.txt", "max-bytes": "many"}]
 )
-def test_what_was_not_written_with_our_urls(
+def test_object_without_a_declaration_is_not_promoted(
     direct: DirectClient, s3: S3Client, metadata: dict[str, str], stored_keys: Callable[[], list[str]]
 ) -> None:
     file_id = formed(direct, "a.txt")["id"]

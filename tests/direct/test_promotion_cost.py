@@ -304,7 +304,7 @@ def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
     assert content_of(direct, answer["location"]) == b"bytes"
 
 
-def test_what_takes_too_long_is_judged_by_the_event(
+def test_slow_promotion_is_left_to_the_event(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
     let_a_gateway_wait(monkeypatch, direct.client.application)
@@ -323,7 +323,9 @@ def test_what_takes_too_long_is_judged_by_the_event(
     assert direct.complete(upload).status_code == 200
 
 
-def test_what_has_to_be_read_takes_longer(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upload_with_a_digest_is_left_to_the_event_sooner(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     let_a_gateway_wait(monkeypatch, direct.client.application)
     monkeypatch.setattr("handler.direct.promotion.READ_IN_TIME_BYTES", 4)
     assert direct.send("a.txt", b"bytes").status_code == 200

@@ -110,7 +110,7 @@ def test_s3_fails_at_any_call_of_a_whole_upload(
 
 @pytest.mark.parametrize("kind", ["s3"])
 @pytest.mark.parametrize("answered", [b"<html>a proxy's page</html>", b"", b"good and more"])
-def test_other_bytes_than_asked_for_are_no_reason_to_refuse(
+def test_wrong_range_from_s3_does_not_refuse_the_file(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, answered: bytes
 ) -> None:
     file_id = unjudged(b"good")

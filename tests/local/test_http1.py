@@ -72,7 +72,7 @@ def test_a_request_line(line: bytes, expected: tuple[str, str, str] | None) -> N
         (b"GET /" + b"a" * http1.MAX_LINE_BYTES + b" HTTP/1.1\r\n", UriTooLong),
     ],
 )
-def test_what_is_no_request_line(line: bytes, problem: type[Problem]) -> None:
+def test_invalid_request_line_is_rejected(line: bytes, problem: type[Problem]) -> None:
     with pytest.raises(problem):
         http1.read_line(source(line))
 
@@ -110,7 +110,7 @@ def test_a_header() -> None:
         b"Content-Type: a/b\r\ncontent-type: a/c\r\n\r\n",
     ],
 )
-def test_what_is_no_header(fields: bytes) -> None:
+def test_invalid_header_is_rejected(fields: bytes) -> None:
     with pytest.raises(MalformedRequest):
         http1.read_header(source(b"Host: localhost\r\n" + fields), version="HTTP/1.1")
 
@@ -210,12 +210,12 @@ def test_chunks_are_put_together(size: int) -> None:
 
 
 @pytest.mark.parametrize("length", range(len(CHUNKS)))
-def test_chunks_that_are_cut_off_are_no_body(length: int) -> None:
+def test_chunked_body_that_is_cut_off_is_rejected(length: int) -> None:
     with pytest.raises(MalformedRequest, match="connection ended"):
         ChunkedBody(source(CHUNKS[:length])).readall()
 
 
-def test_what_came_of_a_huge_chunk_is_all_there_is() -> None:
+def test_huge_chunk_that_is_cut_off_is_rejected() -> None:
     body = ChunkedBody(source(b"40000000\r\nhello"))
     assert body.read(5) == b"hello"
     with pytest.raises(MalformedRequest, match="connection ended"):
@@ -254,21 +254,21 @@ def test_what_came_of_a_huge_chunk_is_all_there_is() -> None:
         b"0\r\n" + b"X: a\r\n" * http1.MAX_TRAILER_BYTES,
     ],
 )
-def test_what_are_no_chunks(chunks: bytes) -> None:
+def test_invalid_chunks_are_rejected(chunks: bytes) -> None:
     with pytest.raises(MalformedRequest) as caught:
         ChunkedBody(source(chunks + b"0\r\n\r\n")).readall()
     assert "connection ended" not in caught.value.detail
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50)), st.integers(1, 60))
-def test_whatever_is_put_into_chunks_comes_out(parts: list[bytes], size: int) -> None:
+def test_chunked_bytes_come_out_unchanged(parts: list[bytes], size: int) -> None:
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
     body = ChunkedBody(source(chunks))
     assert b"".join(iter(lambda: body.read(size) or b"", b"")) == b"".join(parts)
 
 
 @given(st.lists(st.sampled_from([b"\r\n", b"\n", b"0", b"5", b"f", b";", b"hello", b"X: a", b" ", b"\0"]), max_size=30))
-def test_whatever_comes_is_a_body_or_a_problem(pieces: list[bytes]) -> None:
+def test_any_bytes_are_a_body_or_a_problem(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
     try:
         body = ChunkedBody(source(data)).readall()

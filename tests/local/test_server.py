@@ -219,7 +219,7 @@ REQUEST = b"PUT /upload/a.txt HTTP/1.1\r\nHost: localhost\r\n"
     ],
     ids=lambda value: value[:50].decode("latin-1") if isinstance(value, bytes) else None,
 )
-def test_what_is_no_request_is_answered_like_every_other(
+def test_invalid_request_gets_a_response_like_every_other(
     start: Callable[..., Server], request_: bytes, status: int, slug: str
 ) -> None:
     server = start()
@@ -242,7 +242,7 @@ def test_a_refused_head_has_no_body(start: Callable[..., Server]) -> None:
     assert (status, body) == (400, b"")
 
 
-def test_a_connection_without_a_request_is_no_event(start: Callable[..., Server]) -> None:
+def test_connection_without_a_request_is_not_logged(start: Callable[..., Server]) -> None:
     server = start()
     assert server.talk(b"") == b""
     server.process.send_signal(signal.SIGINT)
@@ -435,7 +435,7 @@ def test_a_request_that_needs_no_go_ahead_gets_none(start: Callable[..., Server]
         ([], {"ALLOWED_EXTENSIONS": "xyz"}, "handler: ALLOWED_EXTENSIONS is 'xyz': 'xyz' is not one of"),
     ],
 )
-def test_what_cannot_work_is_one_line(
+def test_failed_start_prints_one_line(
     tmp_path: Path, arguments: list[str], environ: dict[str, str], message: str
 ) -> None:
     assert _fails(tmp_path, *arguments, **environ).startswith(message)
@@ -472,7 +472,7 @@ def test_a_burst_of_connections_waits_in_the_queue(server: LocalServer) -> None:
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
 
 
-def test_too_many_connections_are_told_so(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excess_connections_get_503(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "ROOM_SECONDS", 0)
     monkeypatch.setattr(server, "_room", threading.Semaphore(2))
     monkeypatch.setattr(server, "_room_seconds", 0)
@@ -619,7 +619,7 @@ def test_a_fault_of_the_server_is_one_line(
     assert "ZeroDivisionError" in json.loads(line)["exception"]
 
 
-def test_make_run_takes_its_options_from_the_command_line_alone() -> None:
+def test_make_run_takes_its_options_from_the_command_line_only() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     environ |= {"HOST": "x86_64-conda-linux-gnu", "PORT": "80", "FOLDER": "/"}
 

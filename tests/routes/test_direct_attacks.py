@@ -168,7 +168,7 @@ def test_a_second_completion_changes_nothing(direct: DirectClient, incoming: Cal
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_form_sent_again_does_not_replace_what_is_stored(
+def test_form_that_is_sent_again_does_not_replace_a_stored_file(
     direct: DirectClient, kind: str, times: int, incoming: Callable[[], list[str]]
 ) -> None:
     form = formed(direct, "a.txt")

@@ -432,7 +432,7 @@ COPIES = ["in the kernel", "not there", "a little at a time", "it ends at once"]
 
 
 @pytest.mark.parametrize("copies", [*COPIES, errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM])
-def test_parts_are_copied_whatever_the_kernel_can(
+def test_parts_are_copied_with_and_without_help_of_the_kernel(
     uploads: LocalDirectUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: str | int
 ) -> None:
     parts = [os.urandom(5 * MIB), os.urandom(5 * MIB + 7), b"", b"end"]
@@ -577,7 +577,9 @@ def test_a_ticket_signed_by_a_clock_that_is_ahead(direct: DirectClient, ahead: i
     assert direct.post(form, b"bytes").status == (204 if status == 200 else status)
 
 
-def test_a_directory_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directory_that_cannot_be_synced_does_not_fail_the_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some network file systems, and those that containers share with a desktop, sync files only."""
     fsync = os.fsync
 

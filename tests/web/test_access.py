@@ -262,7 +262,7 @@ def test_in_public_uploads_are_open_and_deletes_are_not(
     assert stored_keys() == before
 
 
-def test_in_public_no_token_is_good_where_there_is_no_secret(tmp_path: Path, sent: Sent) -> None:
+def test_public_access_without_a_secret_accepts_no_token(tmp_path: Path, sent: Sent) -> None:
     """Least of all one that was signed with nothing."""
     client = folder_app(tmp_path, ACCESS="public").test_client()
     path = json_of(put(client, None))["url"].partition("localhost")[2]

@@ -317,7 +317,7 @@ def test_a_form_is_not_stored_as_a_file(
     assert stored_keys() == []
 
 
-def test_a_form_is_read_as_one_whatever_the_query_says(client: FlaskClient) -> None:
+def test_form_is_read_as_a_form_with_any_query(client: FlaskClient) -> None:
     response = post_parts(client, ("file", None), query="?filename=b.pdf")
     assert json_of(response)["files"][0]["name"] == "a.txt"
 

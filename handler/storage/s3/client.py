@@ -127,7 +127,9 @@ def multipart_errors() -> Iterator[None]:
                     f"A part is smaller than {MIN_PART_BYTES:,} bytes. Only the last part may be smaller."
                 ) from None
             case "InvalidPart":
-                raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
+                raise UploadIncomplete(
+                    "A part was sent again while the upload was being completed. Complete the upload again."
+                ) from None
         raise
 
 
