@@ -14,7 +14,15 @@ from flask import Blueprint, Response, g, request, url_for
 
 from .. import field_names
 from ..field_names import FILE_FIELD
-from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
+from ..problems import (
+    AccessNotConfigured,
+    ContentCodingNotSupported,
+    LengthRequired,
+    MalformedRequest,
+    NoFile,
+    TokenRequired,
+)
+from ..units import KIB
 from ..web import access, chunks, forms, limits, responses
 from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 256 * KIB
 MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
 """How much of a form is read after its first refusal, to report other refused files too."""
 MAX_SHOWN_NAME_CHARS = 100
@@ -56,6 +64,7 @@ def show_limits(token: str | None = None) -> Response:
             "max_image_pixels": policy.max_image_pixels,
             "max_request_bytes": current_services().settings.max_content_length,
             "max_files": forms.MAX_PARTS,
+            "scopes": _scopes(token),
             "ways": list(_ways(policy)),
         }
     )
@@ -153,6 +162,19 @@ def _store_body(name: str, token: str | None) -> Response:
         return _store(batch, content)
 
 
+def _scopes(path_token: str | None) -> list[str]:
+    """Return the scopes of the client that sent this request; none if the client must send a token first.
+
+    :param path_token: the token from the path, if the route has one.
+    :raises Problem: the token is not valid, or must not be in a path.
+    """
+    try:
+        grant = current_grant(bearer_token(request)) if path_token is None else current_upload_grant(path_token)
+    except (TokenRequired, AccessNotConfigured):
+        return []
+    return sorted(grant.scopes)
+
+
 def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None = None) -> None:
     """Limit the batch to the files that the client may upload.
 
@@ -185,12 +207,14 @@ def _open_body() -> DigestStream:
     :raises LengthRequired: nothing marks the end of the body.
     """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise ContentCodingNotSupported("Send the file as it is, without Content-Encoding.")
+        raise ContentCodingNotSupported(
+            "The request has a Content-Encoding. Send the file as it is, without this field."
+        )
     if request.environ.get("wsgi.input_terminated"):
         # At the limit Werkzeug refuses such a body, even if it ends there. One more byte lets it find the end.
         request.max_content_length = current_services().settings.max_content_length + 1
     elif request.content_length is None:
-        raise LengthRequired("Send a Content-Length, so that the end of the file is known.")
+        raise LengthRequired("The request has no Content-Length, so the end of the file is unknown. Send one.")
     return DigestStream(request.stream, request.headers)
 
 

@@ -110,5 +110,6 @@ def test_event_that_always_fails_is_kept_and_logged(deployed: Deployed, quick_re
     failures = eventually(logged)
     assert len(failures) == quick_retries
     assert {line["id"] for line in failures} == {key.removeprefix("incoming/")}
-    assert {line["reason"] for line in failures} == {f"{key} was not written with a URL of this endpoint's"}
+    reason = f"{key} has no valid declaration: no URL of this endpoint wrote it"
+    assert {line["reason"] for line in failures} == {reason}
     deployed.aws("s3").delete_object(Bucket=bucket, Key=key, VersionId=put["VersionId"])

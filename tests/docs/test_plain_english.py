@@ -29,10 +29,14 @@ SHOWN_RIDDLES = 60
 NOT_A_QUESTION = r"(?![^.?!\n]*\?)"
 RIDDLES = {
     "what": re.compile(rf"(?<![-\w])what(?:ever)?\b(?! to\b){NOT_A_QUESTION}", re.IGNORECASE),
-    "who": re.compile(rf"(?<![-\w])who(?:ever|mever|m)?\b{NOT_A_QUESTION}", re.IGNORECASE),
+    "who": re.compile(
+        rf"(?<![-\w])who(?:ever|mever|m)?\b{NOT_A_QUESTION}|(?:^|[.:;!]\s+)(?:Whose|Whichever)\b{NOT_A_QUESTION}",
+        re.IGNORECASE | re.MULTILINE,
+    ),
     "alone": re.compile(r"\balone\b", re.IGNORECASE),
     "is no": re.compile(
-        r"(?<!\bthere )\b(?:is|are|was|were|be) no (?!longer\b|more than\b|later than\b|larger than\b|such\b)",
+        r"(?<!\bthere )(?:\b(?:is|are|was|were|be|been|being)|\w['\u2019](?:s|re)) no "
+        r"(?!longer\b|more than\b|later than\b|larger than\b|such\b)",
         re.IGNORECASE,
     ),
     "tell": re.compile(r"\b(?:tell|tells|telling|told)\b", re.IGNORECASE),
@@ -184,6 +188,20 @@ def test_prose_is_plain() -> None:
         "tests/conftest.py",
     } < names
     fault = fault_of(*count(files))
+    assert not fault, fault
+
+
+def test_names_of_tests_are_plain() -> None:
+    """A name is a sentence: ``test_invalid_origin_is_rejected``, not ``test_what_is_no_origin``."""
+    words, riddles = 0, list[Riddle]()
+    for path in sorted(ROOT.glob("tests/**/test_*.py")):
+        source = path.read_text(encoding="utf-8")
+        for found in re.finditer(r"\bdef test_(\w+)", source):
+            sentence = found[1].replace("_", " ")
+            words += len(sentence.split())
+            line = source.count("\n", 0, found.start()) + 1
+            riddles += riddles_in(sentence, path=str(path.relative_to(ROOT)), first_line=line)
+    fault = fault_of(words, riddles)
     assert not fault, fault
 
 

@@ -84,7 +84,7 @@ def test_no_optional_header_field_is_a_parameter() -> None:
 def test_imported_requests_have_no_made_up_values() -> None:
     """For a pattern Postman's converter makes up a value that matches: the digest of no file. For other optional values
     it writes ``<string>``, and the endpoint says what to do."""
-    properties = CONTRACT["components"]["schemas"]["Announcement"]["properties"]
+    properties = CONTRACT["components"]["schemas"]["Declaration"]["properties"]
     queries = [CONTRACT["paths"][f"/upload{token}/s3/params"]["get"]["parameters"] for token in ("", "/t/{token}")]
     optional = [
         *(value for name, value in properties.items() if name != "filename"),

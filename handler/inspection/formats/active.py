@@ -6,6 +6,8 @@ import codecs
 import re
 import sys
 
+from ...units import MIB
+
 EMBEDDED = "a page or a script inside"
 _WHITE_SPACE = b"\t\n\v\f\r "
 
@@ -101,7 +103,7 @@ _IN_METADATA = rb"""
     """ % {b"text": _TEXT, b"tag": _TAG}
 MAX_EMBEDDED_BYTES = 1024
 """The longest match that is found across two pieces of a file, in bytes."""
-_STEP_BYTES = 1024 * 1024
+_STEP_BYTES = MIB
 # The lookahead makes the search faster: most "<" in a photo fail there, before the alternatives are tried one by one.
 _EMBEDDED_ANYWHERE = re.compile(
     rb"<(?=[!?a-z])(?:%b|%b)" % (_ANYWHERE, _element_with(_EVENT)), re.IGNORECASE | re.VERBOSE

@@ -192,7 +192,9 @@ class LocalDirectUploads:
             os.link(self._open(file_id) / name, directory / name)
         except FileNotFoundError:
             if self.has_multipart_upload(file_id, file_id):
-                raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
+                raise UploadIncomplete(
+                    "A part was sent again while the upload was being completed. Complete the upload again."
+                ) from None
             raise
 
     def abort(self, file_id: str, _multipart_id: str, /) -> None:
