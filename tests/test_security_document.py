@@ -127,4 +127,4 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"its first and last {HEAD_BYTES // 1024} KiB" in hides
     assert f"a sound or a film of up to {hidden.MAX_MEDIA_BYTES // mib} MiB" in hides
     assert hidden.MEDIA_TAIL_BYTES // mib == 1
-    assert f"a check sees {MAX_BYTES // mib} MiB of a file at most" in DOCUMENT
+    assert f"A check sees {MAX_BYTES // mib} MiB of a file at most" in DOCUMENT
