@@ -128,4 +128,4 @@ def test_limits_equal_the_code() -> None:
     assert f"its first and last {HEAD_BYTES / 1024:g} KiB" in hides
     assert f"a sound or a film of up to {hidden.MAX_MEDIA_BYTES // mib} MiB" in hides
     assert hidden.MEDIA_TAIL_BYTES // mib == 1
-    assert f"a check sees {MAX_BYTES // mib} MiB of a file at most" in DOCUMENT
+    assert f"A check sees {MAX_BYTES // mib} MiB of a file at most" in DOCUMENT
