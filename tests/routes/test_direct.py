@@ -57,6 +57,7 @@ def test_file_sent_in_parts_is_stored(direct: DirectClient, stored_keys: Callabl
         "size": len(LARGE),
         "type": "image/png",
         "sha256": None,
+        "stored": file["stored"],
         "url": answer["location"],
         "location": answer["location"],
     }
