@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     minting = commands.add_parser("token", help="make an upload token", description="Make a token with TOKEN_SECRET.")
     minting.add_argument("--expires", type=_duration, required=True, help="how long it is good: 30m, 1h, 7d")
-    minting.add_argument("--scope", choices=SCOPES, action="append", help=f"may be given twice (default: {UPLOAD})")
+    minting.add_argument("--scope", choices=SCOPES, action="append", help=f"may be repeated (default: {UPLOAD})")
     minting.add_argument("--max-bytes", type=int, help="the largest size of one file, in bytes")
     minting.add_argument("--extensions", help="the types of files that may be uploaded, such as 'png jpg'")
     minting.add_argument("--subject", help="the user's id, for example: the log shows it")

@@ -6,9 +6,16 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
+
+KEEP_DAYS = (1, 7, 30, 90, 365)
+"""The days after which a file can expire. The bucket has a lifecycle rule for each of them (``template.yaml``)."""
+
+MAX_PAGE_FILES = 1000
+"""The maximum number of files in a page of a list, which is S3's (AWS: "ListObjectsV2", max-keys)."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -57,6 +64,35 @@ class StoredFile:
         return disposition
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedFile:
+    """A file in a list. S3 lists these attributes and no others.
+
+    :param id: see :func:`new_id`.
+    :param name: the safe name.
+    :param size: in bytes.
+    :param stored: the time at which the file was stored, in UTC.
+    :param folder: the folder of the file; ``None`` for a file without one.
+    """
+
+    id: str
+    name: str
+    size: int
+    stored: datetime
+    folder: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilePage:
+    """A page of a list. It can hold fewer files than the client asked for, and even none, before the end of the list.
+
+    :param position: the place at which the next page begins; ``None`` after the last page.
+    """
+
+    files: Sequence[ListedFile]
+    position: str | None
+
+
 def is_id(text: str) -> bool:
     """Return whether a text has the form of a file id. Every id from a client is checked before it is used."""
     return bool(_ID.fullmatch(text))
@@ -97,6 +133,16 @@ class Storage(Protocol):
 
     def find(self, file_id: str, name: str) -> StoredFile | None:
         """Return the file with this id and name; ``None`` if there is no such file."""
+
+    def list_files(self, folder: str | None = None, *, after: str = "", limit: int) -> FilePage:
+        """Return a page of the list of all files, in no particular order. On S3 this takes one call.
+
+        An expired file stays in the list until the storage deletes it.
+
+        :param folder: list only the files in this folder; ``None`` to list all files.
+        :param after: the position that the previous page returned; empty for the first page. Any text is accepted.
+        :param limit: the maximum number of files, from 1 to :data:`MAX_PAGE_FILES`.
+        """
 
     def contains(self, file_id: str) -> bool:
         """Return whether there is a file with this id, under any name. On S3 this takes one call."""

@@ -12,8 +12,8 @@ from flask import Request, g
 
 from ..problems import AccessNotConfigured, Forbidden, TokenRequired
 
-UPLOAD, DELETE = "upload", "delete"
-SCOPES = (UPLOAD, DELETE)
+UPLOAD, DELETE, LIST = "upload", "delete", "list"
+SCOPES = (UPLOAD, DELETE, LIST)
 
 FORM_FIELD = "token"
 """The name of the form field that carries a token."""
@@ -85,7 +85,7 @@ class Access(Protocol):
 
 
 class PublicAccess:
-    """Everyone may upload. Nobody may delete, because that needs a token, and there is no secret to sign one with."""
+    """Everyone may upload. Nobody may list or delete files: that needs a token, and there is no secret to sign one."""
 
     def check_request(self, request: Request) -> None:
         pass

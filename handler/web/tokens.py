@@ -62,7 +62,7 @@ _CLAIMS = (
     Claim(
         "scope",
         lambda scope: isinstance(scope, str) and set(scope.split()) <= set(SCOPES),
-        "The token's 'scope' is not 'upload', 'delete' or both with a space between them.",
+        "The token's 'scope' is not a list of 'upload', 'delete' and 'list' with spaces between them.",
         default=UPLOAD,
     ),
     Claim(
