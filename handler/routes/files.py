@@ -1,18 +1,20 @@
-"""The routes under ``/files``: they return and delete stored files."""
+"""The routes under ``/files``: they list, return and delete stored files."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import base64
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, request, send_file
 from werkzeug.http import http_date, parse_date
 
-from ..problems import Forbidden, NotFound, PreconditionFailed
-from ..storage import StoredFile
+from ..problems import FileExpired, Forbidden, MalformedRequest, NotFound, PreconditionFailed
+from ..storage import MAX_PAGE_FILES, StoredFile
 from ..web import responses
-from ..web.access import DELETE
+from ..web.access import DELETE, LIST
 from ..web.grants import bearer_token, current_grant
 from ..web.services import current_services
 
@@ -21,9 +23,63 @@ CODE_DESTINATIONS = frozenset(
 )
 """The values of ``Sec-Fetch-Dest`` with which a browser loads code (W3C: "Fetch Metadata Request Headers")."""
 
+PAGE_FILES = 100
+"""How many files a page of a list has if the client does not ask for a number."""
+MAX_CURSOR_CHARS = 1200
+"""The longest cursor. S3's keys have at most 1,024 bytes, and ours less than 240."""
+
+_LIMIT = re.compile("[0-9]{1,4}")
+
 blueprint = Blueprint("files", __name__)
 downloads = Blueprint("downloads", __name__)
 """The route of downloads, for endpoints whose files can be read here."""
+
+
+@blueprint.get("/files")
+def list_files() -> Response:
+    """Return a page of the list of stored files: those in the folder of the client's token, or all.
+
+    :raises Problem: the client may not list files.
+    :raises MalformedRequest: ``limit`` or ``cursor`` is invalid.
+    """
+    grant = current_grant(bearer_token(request))
+    grant.require(LIST)
+    limit, position = _limit(request.args.get("limit", "")), _position(request.args.get("cursor", ""))
+    page = current_services().storage.list_files(grant.folder, after=position, limit=limit)
+    body: dict[str, Any] = {"files": [responses.listed_entry(file) for file in page.files]}
+    if page.position is not None:
+        body["cursor"] = _cursor(page.position)
+    return responses.success(body)
+
+
+def _limit(value: str) -> int:
+    """:raises MalformedRequest: the value is not a number from 1 to :data:`~handler.storage.MAX_PAGE_FILES`."""
+    if not value:
+        return PAGE_FILES
+    if not (_LIMIT.fullmatch(value) and 1 <= int(value) <= MAX_PAGE_FILES):
+        raise MalformedRequest(f"'limit' is not a number from 1 to {MAX_PAGE_FILES}. Send such a number, or none.")
+    return int(value)
+
+
+def _cursor(position: str) -> str:
+    """Return the position of a page as text for a query."""
+    return base64.urlsafe_b64encode(position.encode()).decode("ascii").rstrip("=")
+
+
+def _position(cursor: str) -> str:
+    """Return the position in a cursor; empty without a cursor.
+
+    A cursor needs no signature. It only moves the start of the page, and never leaves the folder of the client.
+
+    :raises MalformedRequest: :func:`_cursor` did not make the cursor.
+    """
+    try:
+        if len(cursor) > MAX_CURSOR_CHARS:
+            raise ValueError("too long")
+        data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return data.decode()
+    except ValueError:
+        raise MalformedRequest("'cursor' is not the cursor of a page. Send it as the page had it, or none.") from None
 
 
 @downloads.get("/files/<file_id>/<name>")
