@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,40 +83,80 @@ def _position(cursor: str) -> str:
 
 
 @downloads.get("/files/<file_id>/<name>")
-def download(file_id: str, name: str) -> Response:
-    """Return the file as an attachment, or redirect to S3. Anyone who knows the URL may read the file.
+@downloads.get("/files/<folder>/<file_id>/<name>")
+def download(file_id: str, name: str, folder: str | None = None) -> Response:
+    """Return the file, or redirect to S3. Anyone who knows the URL may read the file.
+
+    The file is an attachment, unless ``INLINE_EXTENSIONS`` names its extension.
 
     :param file_id: the id of the file.
     :param name: the safe name of the file.
+    :param folder: the folder of the file, if the file is in one.
     :raises Forbidden: a page loads the file as code. S3 sends no ``nosniff``, without which browsers run a text file.
     :raises NotFound: no such file is stored.
+    :raises FileExpired: the file has expired.
     :raises PreconditionFailed: ``If-Match`` or ``If-Unmodified-Since`` names another state of the file.
     """
     if request.headers.get("Sec-Fetch-Dest", "").lower() in CODE_DESTINATIONS:
         raise Forbidden("A stored file cannot be loaded as a script or a style sheet. Link to it, or fetch it.")
     storage = current_services().storage
-    file = storage.find(file_id, name)
+    file = storage.find(file_id, name, folder)
     if file is None:
         raise _no_file()
-    location = storage.download(file, head=request.method == "HEAD")
-    if not isinstance(location, Path):
-        return Response(status=302, headers={"Location": location})
-    return _send(file, location)
+    if file.is_expired:
+        raise FileExpired()
+    inline = _is_inline(file)
+    location = storage.download(file, head=request.method == "HEAD", inline=inline)
+    if isinstance(location, Path):
+        response = _send(file, location)
+    else:
+        response = Response(status=302, headers={"Location": location})
+    return _shown(response, file) if inline else response
 
 
 @blueprint.delete("/files/<file_id>/<name>")
-def delete(file_id: str, name: str) -> Response:
+@blueprint.delete("/files/<folder>/<file_id>/<name>")
+def delete(file_id: str, name: str, folder: str | None = None) -> Response:
     """Delete the file.
 
     :param file_id: the id of the file.
     :param name: the safe name of the file.
-    :raises Problem: the client may not delete files.
+    :param folder: the folder of the file, if the file is in one.
+    :raises Problem: the client may not delete files, or may not delete files of this folder.
     :raises NotFound: no such file is stored.
     """
-    current_grant(bearer_token(request)).require(DELETE)
-    if not current_services().storage.delete(file_id, name):
+    grant = current_grant(bearer_token(request))
+    grant.require(DELETE)
+    grant.require_folder(folder)
+    if not current_services().storage.delete(file_id, name, folder):
         raise _no_file()
     return responses.nothing()
+
+
+def _is_inline(file: StoredFile) -> bool:
+    """Return whether browsers may show the file: its extension is in ``INLINE_EXTENSIONS``, and it was checked as that
+    type. The declared type of an earlier configuration could have the same extension."""
+    file_type = current_services().settings.inline_types.get(file.name.rpartition(".")[2])
+    return file_type is not None and file_type.media_type == file.media_type
+
+
+def _shown(response: Response, file: StoredFile) -> Response:
+    """Add the header fields with which a browser shows the file, in a tab or in a page of an allowed site.
+
+    No script runs: the sandbox forbids scripts, and none of the types is a page. Chromium plays sound and video in a
+    tab only if their document may load them, and has the origin of their URL.
+    """
+    is_played = file.media_type.startswith(("audio/", "video/"))
+    framing = " ".join(("'self'", *current_services().settings.allowed_origins))
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors {framing}; "
+        f"sandbox{' allow-same-origin' if is_played else ''}"
+    )
+    # A page with Cross-Origin-Embedder-Policy loads nothing from another origin without this field.
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    if response.status_code != 302:
+        response.headers["Content-Disposition"] = file.inline_disposition
+    return response
 
 
 def _send(file: StoredFile, path: Path) -> Response:

@@ -18,11 +18,12 @@ from .services import current_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from werkzeug.exceptions import HTTPException
 
     from ..problems import Problem
-    from ..storage import StoredFile
+    from ..storage import ListedFile, StoredFile
     from .dialects import Reply
 
 JSON = "application/json"
@@ -75,7 +76,10 @@ def in_dialect(reply: Reply, *, headers: Mapping[str, str]) -> Response:
 
 
 def file_entry(file: StoredFile) -> dict[str, Any]:
-    """Return the description of a stored file that clients receive. Without downloads, the file has no URL."""
+    """Return the description of a stored file that clients receive. Without downloads, the file has no URL.
+
+    ``stored`` and the members behind it are there only for files that have them.
+    """
     entry = {
         "id": file.id,
         "name": file.name,
@@ -84,10 +88,40 @@ def file_entry(file: StoredFile) -> dict[str, Any]:
         "type": file.media_type,
         "sha256": file.sha256,
     }
+    more = {
+        "stored": rfc3339(file.stored),
+        "subject": file.subject,
+        "folder": file.folder,
+        "meta": file.meta,
+        "fields": file.fields,
+        "expires": rfc3339(file.expires),
+    }
+    entry |= {name: value for name, value in more.items() if value is not None}
     if current_services().settings.downloads:
-        url = url_for("downloads.download", file_id=file.id, name=file.name, _external=True)
+        url = file_url(file)
         entry |= {"url": url, "location": url}
     return entry
+
+
+def listed_entry(file: ListedFile) -> dict[str, Any]:
+    """Return the description of a file in a list. Without downloads, the file has no URL."""
+    entry: dict[str, Any] = {"id": file.id, "name": file.name, "size": file.size, "stored": rfc3339(file.stored)}
+    if file.folder is not None:
+        entry["folder"] = file.folder
+    if current_services().settings.downloads:
+        entry["url"] = file_url(file)
+    return entry
+
+
+def file_url(file: StoredFile | ListedFile) -> str:
+    """Return the URL of a stored file."""
+    folder = {} if file.folder is None else {"folder": file.folder}
+    return url_for("downloads.download", file_id=file.id, name=file.name, **folder, _external=True)
+
+
+def rfc3339(time: datetime | None) -> str | None:
+    """Return a time in UTC and whole seconds, such as ``2026-11-27T14:00:00Z`` (RFC 3339, section 5.6)."""
+    return None if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def direct_url() -> str | None:

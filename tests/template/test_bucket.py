@@ -73,7 +73,9 @@ def test_file_expires_by_its_tag(days: int) -> None:
 def test_rule_of_delete_markers_has_no_tag() -> None:
     """S3 rejects a rule that has both (AWS: "Lifecycle configuration elements")."""
     for rule in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]:
-        assert not ("TagFilters" in rule and {"ExpiredObjectDeleteMarker", "AbortIncompleteMultipartUpload"} & set(rule))
+        assert not (
+            "TagFilters" in rule and {"ExpiredObjectDeleteMarker", "AbortIncompleteMultipartUpload"} & set(rule)
+        )
 
 
 def test_unfinished_multipart_uploads_expire() -> None:

@@ -44,8 +44,9 @@ def _names_from(directory: Path, first: str) -> Iterator[str]:
         names = heapq.nsmallest(NAMES_AT_ONCE, (name for name in _names(directory) if name > last))
 
 
-def _names(directory: Path) -> list[str]:
+def _names(directory: Path) -> Iterator[str]:
     try:
-        return [name for name in os.listdir(directory) if name.isascii()]  # ours have no other characters
+        with os.scandir(directory) as entries:
+            yield from (entry.name for entry in entries if entry.name.isascii())  # ours have no other characters
     except FileNotFoundError:  # a concurrent delete has removed it
-        return []
+        return
