@@ -26,7 +26,7 @@ CODE_DESTINATIONS = frozenset(
 PAGE_FILES = 100
 """How many files a page of a list has if the client does not ask for a number."""
 MAX_CURSOR_CHARS = 1200
-"""The longest cursor. S3's keys have at most 1,024 bytes, and ours less than 240."""
+"""The longest cursor, which holds 900 bytes. S3's keys have at most 1,024 bytes, and ours less than 240."""
 
 _LIMIT = re.compile("[0-9]{1,4}")
 
@@ -77,7 +77,10 @@ def _position(cursor: str) -> str:
         if len(cursor) > MAX_CURSOR_CHARS:
             raise ValueError("too long")
         data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return data.decode()
+        position = data.decode()
+        if not position.isprintable():  # a key of ours has no such characters, and S3's XML cannot hold all of them
+            raise ValueError("not printable")
+        return position
     except ValueError:
         raise MalformedRequest("'cursor' is not the cursor of a page. Send it as the page had it, or none.") from None
 

@@ -224,7 +224,8 @@ class Storage(Protocol):
         An expired file stays in the list until the storage deletes it.
 
         :param folder: list only the files in this folder; ``None`` to list all files.
-        :param after: the position that the previous page returned; empty for the first page. Any text is accepted.
+        :param after: the position that the previous page returned; empty for the first page. Any
+            printable text of up to 900 bytes is accepted.
         :param limit: the maximum number of files, from 1 to :data:`MAX_PAGE_FILES`.
         """
 
