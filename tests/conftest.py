@@ -57,8 +57,18 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(
             (
-                *("AWS_", "UPLOAD_", "MAX_", "ALLOW", "ACCESS", "TOKEN_", "DOWNLOADS", "FILE_FIELDS", "TRUSTED_"),
-                *("INLINE_", "KEEP_"),
+                "AWS_",
+                "UPLOAD_",
+                "MAX_",
+                "ALLOW",
+                "ACCESS",
+                "TOKEN_",
+                "DOWNLOADS",
+                "FILE_FIELDS",
+                "METADATA_",
+                "TRUSTED_",
+                "INLINE_",
+                "KEEP_",
             )
         ):
             monkeypatch.delenv(name)

@@ -11,14 +11,13 @@ from flask.globals import request_ctx
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from .. import problems
+from .. import entries, problems
 from . import forms
 from .client_dialect import UPLOAD_ROUTES, requested_dialect
 from .services import current_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from werkzeug.exceptions import HTTPException
 
@@ -78,50 +77,22 @@ def in_dialect(reply: Reply, *, headers: Mapping[str, str]) -> Response:
 def file_entry(file: StoredFile) -> dict[str, Any]:
     """Return the description of a stored file that clients receive. Without downloads, the file has no URL.
 
-    ``stored`` and the members behind it are there only for files that have them.
+    With a ``TOKEN_SECRET``, the description has a receipt, which a back end can verify.
     """
-    entry = {
-        "id": file.id,
-        "name": file.name,
-        "original_name": file.original_name,
-        "size": file.size,
-        "type": file.media_type,
-        "sha256": file.sha256,
-    }
-    more = {
-        "stored": rfc3339(file.stored),
-        "subject": file.subject,
-        "folder": file.folder,
-        "meta": file.meta,
-        "fields": file.fields,
-        "expires": rfc3339(file.expires),
-    }
-    entry |= {name: value for name, value in more.items() if value is not None}
-    if current_services().settings.downloads:
-        url = file_url(file)
-        entry |= {"url": url, "location": url}
-    return entry
+    services = current_services()
+    entry = entries.file_entry(file, url=file_url(file) if services.settings.downloads else None)
+    return entry | ({"receipt": services.receipts.make(entry)} if services.receipts else {})
 
 
 def listed_entry(file: ListedFile) -> dict[str, Any]:
     """Return the description of a file in a list. Without downloads, the file has no URL."""
-    entry: dict[str, Any] = {"id": file.id, "name": file.name, "size": file.size, "stored": rfc3339(file.stored)}
-    if file.folder is not None:
-        entry["folder"] = file.folder
-    if current_services().settings.downloads:
-        entry["url"] = file_url(file)
-    return entry
+    return entries.listed_entry(file, url=file_url(file) if current_services().settings.downloads else None)
 
 
 def file_url(file: StoredFile | ListedFile) -> str:
     """Return the URL of a stored file."""
     folder = {} if file.folder is None else {"folder": file.folder}
     return url_for("downloads.download", file_id=file.id, name=file.name, **folder, _external=True)
-
-
-def rfc3339(time: datetime | None) -> str | None:
-    """Return a time in UTC and whole seconds, such as ``2026-11-27T14:00:00Z`` (RFC 3339, section 5.6)."""
-    return None if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def direct_url() -> str | None:

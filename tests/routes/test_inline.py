@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from flask import Flask
     from flask.testing import FlaskClient
+    from werkzeug.datastructures import Headers
 
 ATTACHMENT_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
-def served(client: FlaskClient, path: str, *, method: str = "GET") -> tuple[int, Mapping[str, str]]:
+def served(client: FlaskClient, path: str, *, method: str = "GET") -> tuple[int, Mapping[str, str] | Headers]:
     """Return the status and the header fields of a file, from the storage where the endpoint redirects."""
     response = client.open(path, method=method)
     if response.status_code != 302:
@@ -179,7 +180,7 @@ def test_part_of_a_shown_file_is_inline(make_app: Callable[..., Flask], kind: st
     assert response.headers["Content-Disposition"] == 'inline; filename="a.mp4"'
 
 
-def directives(headers: Mapping[str, str]) -> dict[str, str]:
+def directives(headers: Headers) -> dict[str, str]:
     """Return the directives of a Content-Security-Policy."""
     parts = [part.strip().partition(" ") for part in headers["Content-Security-Policy"].split(";")]
     assert len({name for name, _, _ in parts}) == len(parts)
