@@ -38,7 +38,7 @@ def all_files(deployed: Deployed, **query: str) -> dict[str, dict[str, Any]]:
 
 
 def key_of(entry: dict[str, Any]) -> str:
-    return urlsplit(entry["url"]).path.removeprefix("/live/")
+    return str(urlsplit(entry["url"]).path.removeprefix("/live/"))
 
 
 def test_files_are_listed_page_by_page(deployed: Deployed) -> None:
