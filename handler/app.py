@@ -148,12 +148,30 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
 
     folder = settings.upload_folder or Path(DEFAULT_FOLDER)
     try:
-        local = LocalStorage(folder)
+        local = LocalStorage(folder, announce=_make_announce(settings, folder))
         return local, LocalDirectUploads(local)
     except OSError as error:
         raise SettingsError(
             "UPLOAD_FOLDER", str(folder), f"files cannot be written there ({error.strerror})."
         ) from None
+
+
+def _make_announce(settings: Settings, folder: Path) -> Announce | None:
+    """Begin to send the waiting events of the folder, and return the function that adds one; ``None`` without a webhook.
+
+    :raises OSError: the folder cannot be written.
+    """
+    if not settings.webhook_url or settings.on_lambda:  # a function stops between two requests, so it cannot send
+        return None
+    from .webhooks.delivery import Receiver
+    from .webhooks.outbox import Outbox, Sender
+
+    outbox = Outbox(folder)
+    # Offline the receiver is often on this machine.
+    sender = Sender(outbox, Receiver(settings.webhook_url, keys=settings.webhook_keys, allow_private=True))
+    sender.start()
+    file_stored.connect(...)
+    return lambda file: outbox.announce(file.id, webhook_event(file))
 
 
 def _make_client(bucket: str) -> S3Client:

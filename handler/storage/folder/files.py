@@ -20,8 +20,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -32,6 +32,8 @@ from .. import StoredFile, is_id, is_key
 from .durable import copy_file, make_directory, read_record, sync_directory, sync_file
 from .errors import disk_errors
 
+Announce = Callable[[StoredFile], AbstractContextManager[object]]
+
 STALE_SECONDS = 24 * 60 * 60
 """The age at which a directory under ``tmp/`` can no longer be an upload in progress."""
 
@@ -40,11 +42,13 @@ class LocalStorage:
     """Files below a folder.
 
     :param folder: is made if it is missing.
+    :param announce: writes the event of a file durably, before the body of the ``with`` statement stores the file.
     :raises OSError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, announce: Announce | None = None) -> None:
         self.folder = folder.absolute()
+        self._announce = announce or nullcontext
         for name in ("files", "metadata", "tmp"):
             make_directory(self.folder / name)
         self._check_writable()
@@ -67,9 +71,9 @@ class LocalStorage:
         :raises FileNotFoundError: that file is missing.
         """
         if linked_to is not None:
-            return LocalWriter(self.folder, linked_to=linked_to)
+            return LocalWriter(self.folder, linked_to=linked_to, announce=self._announce)
         with disk_errors():
-            return LocalWriter(self.folder)
+            return LocalWriter(self.folder, announce=self._announce)
 
     def find(self, file_id: str, name: str) -> StoredFile | None:
         if not is_key(file_id, name):
@@ -142,10 +146,12 @@ class LocalWriter:
     """A file that is being written, in its own directory below ``tmp/``. The directory moves to ``files/`` as a whole.
 
     :param linked_to: see :meth:`LocalStorage.open_writer`.
+    :param announce: see :class:`LocalStorage`.
     """
 
-    def __init__(self, folder: Path, *, linked_to: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, linked_to: Path | None = None, announce: Announce = nullcontext) -> None:
         self.folder = folder
+        self._announce = announce
         self._path = Path(tempfile.mkdtemp(dir=folder / "tmp")) / "data"
         self._committed = False
         try:
@@ -186,8 +192,9 @@ class LocalWriter:
                 json.dump(asdict(file), metadata, ensure_ascii=False)
                 sync_file(metadata)
                 sync_directory(self.folder / "metadata")
-                # The metadata is durable now, so no power loss leaves a file without metadata.
-                self._path.parent.rename(self.folder / "files" / file.id)
+                # The metadata is durable now, and so is the event. No power loss leaves a file without them.
+                with self._announce(file):
+                    self._path.parent.rename(self.folder / "files" / file.id)
             self._committed = True
             sync_directory(self.folder / "files")
 
