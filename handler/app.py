@@ -19,12 +19,14 @@ from .routes import direct, files, health, openapi, page, uploads
 from .settings import DEFAULT_FOLDER, Settings, SettingsError
 from .storage import Storage
 from .storage.direct import DirectUploads
-from .web import cors, hooks
+from .web import cors, hooks, responses
 from .web.access import UPLOADING, Access, LoopbackAccess, NoAccess, PublicAccess
 from .web.services import Services
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from .storage.folder.files import FolderOutbox
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -148,7 +150,7 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
 
     folder = settings.upload_folder or Path(DEFAULT_FOLDER)
     try:
-        local = LocalStorage(folder, announce=_make_announce(settings, folder))
+        local = LocalStorage(folder, outbox=_make_outbox(settings, folder))
         return local, LocalDirectUploads(local)
     except OSError as error:
         raise SettingsError(
@@ -156,22 +158,21 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
         ) from None
 
 
-def _make_announce(settings: Settings, folder: Path) -> Announce | None:
-    """Begin to send the waiting events of the folder, and return the function that adds one; ``None`` without a webhook.
+def _make_outbox(settings: Settings, folder: Path) -> FolderOutbox | None:
+    """Return the outbox of the folder, and begin to send its events; ``None`` without a webhook.
 
     :raises OSError: the folder cannot be written.
     """
-    if not settings.webhook_url or settings.on_lambda:  # a function stops between two requests, so it cannot send
+    if not settings.webhook_url or settings.on_lambda:  # a function sleeps between two requests, so it cannot send
         return None
     from .webhooks.delivery import Receiver
     from .webhooks.outbox import Outbox, Sender
 
-    outbox = Outbox(folder)
     # Offline the receiver is often on this machine.
-    sender = Sender(outbox, Receiver(settings.webhook_url, keys=settings.webhook_keys, allow_private=True))
-    sender.start()
-    file_stored.connect(...)
-    return lambda file: outbox.announce(file.id, webhook_event(file))
+    receiver = Receiver(settings.webhook_url, keys=settings.webhook_keys, allow_private=True)
+    outbox = Outbox(folder, describe=responses.webhook_entry)
+    Sender(outbox, receiver).start()
+    return outbox
 
 
 def _make_client(bucket: str) -> S3Client:

@@ -49,6 +49,7 @@ class Intake:
             _verify(name, incoming, sha256=declaration.sha256)
         file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256)
         incoming.copy_to_files(file)
+        self.storage.confirm([file])
         return file
 
 
@@ -146,6 +147,7 @@ class Batch:
         except BaseException:
             self._storage.delete_best_effort(list(ours.values()))
             raise
+        self._storage.confirm(files)
         return files
 
 

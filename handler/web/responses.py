@@ -11,7 +11,7 @@ from flask.globals import request_ctx
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from .. import problems
+from .. import entries, problems
 from . import forms
 from .client_dialect import UPLOAD_ROUTES, requested_dialect
 from .services import current_services
@@ -76,18 +76,21 @@ def in_dialect(reply: Reply, *, headers: Mapping[str, str]) -> Response:
 
 def file_entry(file: StoredFile) -> dict[str, Any]:
     """Return the description of a stored file that clients receive. Without downloads, the file has no URL."""
-    entry = {
-        "id": file.id,
-        "name": file.name,
-        "original_name": file.original_name,
-        "size": file.size,
-        "type": file.media_type,
-        "sha256": file.sha256,
-    }
-    if current_services().settings.downloads:
-        url = url_for("downloads.download", file_id=file.id, name=file.name, _external=True)
-        entry |= {"url": url, "location": url}
-    return entry
+    return entries.file_entry(file, url=_file_url(file))
+
+
+def webhook_entry(file: StoredFile) -> dict[str, Any]:
+    """Return the description of a stored file for the webhook: the one in the response, without its receipt.
+
+    A request stores every file, so the URL is the one that its client receives.
+    """
+    return entries.file_entry(file, url=_file_url(file))
+
+
+def _file_url(file: StoredFile) -> str | None:
+    if not current_services().settings.downloads:
+        return None
+    return url_for("downloads.download", file_id=file.id, name=file.name, _external=True)
 
 
 def direct_url() -> str | None:

@@ -169,11 +169,6 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-def shown_url(url: str) -> str:
-    """Return a URL without its query, which may hold a secret."""
-    return urlsplit(url)._replace(query="").geturl()
-
-
 def _host(url: SplitResult) -> str:
     return url.hostname or ""
 

@@ -21,16 +21,20 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..logs import logger
 from ..storage.folder.durable import log_damaged, make_directory, sync_directory, write_new
 from ..storage.folder.locks import locked
 from .delivery import NotDelivered, Receiver
-from .events import event_id
+from .events import event_id, file_stored
+
+if TYPE_CHECKING:
+    from ..storage import StoredFile
 
 UNCONFIRMED_SECONDS = 60
 """The age at which an event that no request has confirmed belongs to a killed process."""
@@ -49,24 +53,26 @@ class Outbox:
     """The events in the folder ``outbox/``.
 
     :param folder: the upload folder.
+    :param describe: returns the description of a file that the event holds; see :func:`~.events.file_stored`.
     :raises OSError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, describe: Callable[[StoredFile], Mapping[str, Any]]) -> None:
         self.folder = folder.absolute()
+        self._describe = describe
+        self.added = threading.Event()
         self.directory = self.folder / "outbox"
         make_directory(self.directory)
 
     @contextmanager
-    def announce(self, file_id: str, event: bytes) -> Iterator[None]:
-        """Write an event, durably, for a file that the body of the ``with`` statement stores.
+    def announce(self, file: StoredFile) -> Iterator[None]:
+        """Write the event of a file, durably, before the body of the ``with`` statement stores the file.
 
-        :param event: as :func:`~.events.file_stored` returns it.
         :raises OSError: the event cannot be written. Then the file must not be stored.
         """
-        path = self._path(file_id, NEW)
+        path = self._path(file.id, NEW)
         path.unlink(missing_ok=True)  # a killed process left it, and has not stored the file
-        write_new(path, event)
+        write_new(path, file_stored(self._describe(file)))
         sync_directory(self.directory)
         try:
             yield
@@ -74,39 +80,44 @@ class Outbox:
             path.unlink(missing_ok=True)
             raise
 
-    def confirm(self, file_id: str) -> None:
-        """Let the sender send the event of a stored file. Without such an event this does nothing."""
-        with suppress(FileNotFoundError):
+    def confirm(self, files: Sequence[StoredFile]) -> None:
+        """Let the events of stored files be sent."""
+        for file in files:
+            self._confirm(file.id)
+        self.added.set()
+
+    def _confirm(self, file_id: str) -> None:
+        with suppress(OSError):  # the event has been sent already, or the sender confirms it later
             self._path(file_id, NEW).replace(self._path(file_id, CONFIRMED))
 
     def confirm_abandoned(self) -> None:
         """Confirm the events of killed processes whose files are stored, and delete the others after a day."""
         now = time.time()
         for path in self.directory.glob(f"*{NEW}"):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, ValueError):  # a killed process may leave half an event, and no file
                 age = now - path.stat().st_mtime
-                if age > UNCONFIRMED_SECONDS and self.has_file(path):
-                    self.confirm(path.stem)
-                elif age > STALE_SECONDS:
+                if age > STALE_SECONDS and not self.has_file(path):
                     path.unlink()
+                elif age > UNCONFIRMED_SECONDS and self.has_file(path):
+                    self._confirm(path.stem)
 
     def waiting(self) -> list[Path]:
         """Return the paths of the events to send."""
         return list(self.directory.glob(f"*{CONFIRMED}"))
 
     def has_file(self, event: Path) -> bool:
-        """Return whether the file of an event is stored. A damaged event is logged, and has no file.
+        """Return whether the file of an event is stored.
 
         :param event: the path of the event.
         :raises FileNotFoundError: the event was removed.
+        :raises ValueError: the event is damaged.
         """
         try:
             data = json.loads(event.read_bytes())["data"]
             file: Path = self.folder / "files" / data.get("folder", "") / data["id"] / data["name"]
             return file.is_file()
-        except (ValueError, TypeError, KeyError, AttributeError):
-            log_damaged(event)
-            return False
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(repr(error)) from None
 
     def give_up(self, event: Path) -> None:
         """Keep an event, but do not try it again."""
@@ -141,7 +152,6 @@ class Sender:
         self._outbox = outbox
         self._receiver = receiver
         self._retries: dict[str, _Retry] = {}
-        self._wakes = threading.Event()
 
     def start(self) -> None:
         """Begin to send, as soon as no other process on this folder sends. The thread ends with the process.
@@ -150,19 +160,15 @@ class Sender:
         """
         threading.Thread(target=self._run, name="webhook", daemon=True).start()
 
-    def wake(self) -> None:
-        """Send new events at once."""
-        self._wakes.set()
-
     def _run(self) -> None:
         with locked(self._outbox.directory):
             while True:
-                self._wakes.clear()
+                self._outbox.added.clear()
                 try:
                     self.send_due()
                 except OSError as error:  # a full or failing disk
                     logger.error("webhook failed", extra={"reason": repr(error)})
-                self._wakes.wait(POLL_SECONDS)
+                self._outbox.added.wait(POLL_SECONDS)
 
     def send_due(self) -> None:
         """Send every event that is due, new events first."""
@@ -181,7 +187,13 @@ class Sender:
 
     def _send(self, event: Path) -> None:
         """Try an event once, and remove it if it was delivered or if its file is not there."""
-        if not self._outbox.has_file(event):
+        try:
+            is_stored = self._outbox.has_file(event)
+        except ValueError:
+            log_damaged(event)
+            self._outbox.give_up(event)
+            return
+        if not is_stored:  # it was deleted
             event.unlink()
             return
         began = time.monotonic()

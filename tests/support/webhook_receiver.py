@@ -74,7 +74,7 @@ class Receiver:
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}/hook?key=not-for-the-log"
 
-    def wait_for(self, condition: Callable[[list[Received]], bool], *, seconds: float = 60) -> list[Received]:
+    def wait_for(self, condition: Callable[[list[Received]], bool], *, seconds: float = 20) -> list[Received]:
         """Wait until the received requests fulfil a condition, and return them."""
         with self.changed:
             assert self.changed.wait_for(lambda: condition(self.received), seconds), (self.received, self.failures)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from handler.webhooks import delivery
-from handler.webhooks.delivery import NotDelivered, Receiver, is_public, shown_url
+from handler.webhooks.delivery import NotDelivered, Receiver, is_public
 from handler.webhooks.signing import decode_secret
 
 from ..support.webhook_receiver import OTHER_SECRET, SECRET, receiving, respond
@@ -347,10 +347,6 @@ def test_handshake_cannot_exceed_the_total_time() -> None:
     with raw_server(lambda _: wait(closed)) as url:
         assert failure(url.replace("http:", "https:")).reason == "the receiver did not respond in time"
         closed.set()
-
-
-def test_shown_url_has_no_query() -> None:
-    assert shown_url("https://example.com:8443/hook?key=secret") == "https://example.com:8443/hook"
 
 
 def test_reason_holds_neither_url_nor_secret() -> None:

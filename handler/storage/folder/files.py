@@ -20,11 +20,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable
@@ -32,23 +32,34 @@ from .. import StoredFile, is_id, is_key
 from .durable import copy_file, make_directory, read_record, sync_directory, sync_file
 from .errors import disk_errors
 
-Announce = Callable[[StoredFile], AbstractContextManager[object]]
-
 STALE_SECONDS = 24 * 60 * 60
 """The age at which a directory under ``tmp/`` can no longer be an upload in progress."""
+
+
+class FolderOutbox(Protocol):
+    """Takes the event of a file durably, before the file is stored (``webhooks/outbox.py``)."""
+
+    def announce(self, file: StoredFile, /) -> AbstractContextManager[None]:
+        """Write the event of a file that the body of the ``with`` statement stores.
+
+        :raises OSError: the event cannot be written. Then the file must not be stored.
+        """
+
+    def confirm(self, files: Sequence[StoredFile], /) -> None:
+        """Let the events be sent: all files of the request are stored. This never raises."""
 
 
 class LocalStorage:
     """Files below a folder.
 
     :param folder: is made if it is missing.
-    :param announce: writes the event of a file durably, before the body of the ``with`` statement stores the file.
+    :param outbox: gets the event of every stored file.
     :raises OSError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path, *, announce: Announce | None = None) -> None:
+    def __init__(self, folder: Path, *, outbox: FolderOutbox | None = None) -> None:
         self.folder = folder.absolute()
-        self._announce = announce or nullcontext
+        self._outbox = outbox
         for name in ("files", "metadata", "tmp"):
             make_directory(self.folder / name)
         self._check_writable()
@@ -71,9 +82,9 @@ class LocalStorage:
         :raises FileNotFoundError: that file is missing.
         """
         if linked_to is not None:
-            return LocalWriter(self.folder, linked_to=linked_to, announce=self._announce)
+            return LocalWriter(self.folder, linked_to=linked_to, outbox=self._outbox)
         with disk_errors():
-            return LocalWriter(self.folder, announce=self._announce)
+            return LocalWriter(self.folder, outbox=self._outbox)
 
     def find(self, file_id: str, name: str) -> StoredFile | None:
         if not is_key(file_id, name):
@@ -114,6 +125,10 @@ class LocalStorage:
             with suppress(StorageUnavailable):
                 self.delete(file.id, file.name)
 
+    def confirm(self, files: Sequence[StoredFile]) -> None:
+        if self._outbox:
+            self._outbox.confirm(files)
+
     def release(self, file_id: str) -> None:
         """Make an id free again if no whole file has it: a process was killed while it stored the file, or the metadata
         is damaged. No other thread and no other server may be storing a file under this id."""
@@ -146,12 +161,12 @@ class LocalWriter:
     """A file that is being written, in its own directory below ``tmp/``. The directory moves to ``files/`` as a whole.
 
     :param linked_to: see :meth:`LocalStorage.open_writer`.
-    :param announce: see :class:`LocalStorage`.
+    :param outbox: see :class:`LocalStorage`.
     """
 
-    def __init__(self, folder: Path, *, linked_to: Path | None = None, announce: Announce = nullcontext) -> None:
+    def __init__(self, folder: Path, *, linked_to: Path | None = None, outbox: FolderOutbox | None = None) -> None:
         self.folder = folder
-        self._announce = announce
+        self._outbox = outbox
         self._path = Path(tempfile.mkdtemp(dir=folder / "tmp")) / "data"
         self._committed = False
         try:
@@ -193,7 +208,7 @@ class LocalWriter:
                 sync_file(metadata)
                 sync_directory(self.folder / "metadata")
                 # The metadata is durable now, and so is the event. No power loss leaves a file without them.
-                with self._announce(file):
+                with self._outbox.announce(file) if self._outbox else nullcontext():
                     self._path.parent.rename(self.folder / "files" / file.id)
             self._committed = True
             sync_directory(self.folder / "files")

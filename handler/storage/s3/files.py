@@ -115,6 +115,9 @@ class S3Storage:
                 Bucket=self.bucket, Delete={"Objects": [{"Key": file.key} for file in files], "Quiet": True}
             )
 
+    def confirm(self, files: Sequence[StoredFile]) -> None:
+        pass  # the bucket itself reports its objects
+
     def put(self, file: StoredFile, body: IO[bytes]) -> None:
         """Store the body as this file. A stored file is never overwritten.
 
