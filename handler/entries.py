@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .storage import StoredFile
 
 
 def file_entry(file: StoredFile, *, url: str | None) -> dict[str, Any]:
     """Return the description of a stored file.
+
+    ``stored`` and the members behind it are there only for files that have them.
 
     :param url: the address of the file; ``None`` if the endpoint has no downloads.
     """
@@ -21,6 +25,20 @@ def file_entry(file: StoredFile, *, url: str | None) -> dict[str, Any]:
         "type": file.media_type,
         "sha256": file.sha256,
     }
+    more = {
+        "stored": rfc3339(file.stored),
+        "subject": file.subject,
+        "folder": file.folder,
+        "meta": file.meta,
+        "fields": file.fields,
+        "expires": rfc3339(file.expires),
+    }
+    entry |= {name: value for name, value in more.items() if value is not None}
     if url:
         entry |= {"url": url, "location": url}
     return entry
+
+
+def rfc3339(time: datetime | None) -> str | None:
+    """Return a time in UTC and whole seconds, such as ``2026-11-27T14:00:00Z`` (RFC 3339, section 5.6)."""
+    return None if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"

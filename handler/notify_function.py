@@ -22,7 +22,7 @@ from .storage.s3.files import S3Storage
 from .webhooks.delivery import Receiver
 from .webhooks.events import event_id, file_stored
 
-_FILE_KEY = re.compile(r"files/([0-9a-f]{32})/([A-Za-z0-9._-]{1,128})")
+_FILE_KEY = re.compile(r"files/(?:([A-Za-z0-9_-]{1,64})/)?([0-9a-f]{32})/([A-Za-z0-9._-]{1,128})")
 _WRONG_EVENT = "this function takes 'Object Created' events of EventBridge for files/ only, bare or from SQS"
 
 
@@ -55,7 +55,8 @@ class Notifier:
         found = _FILE_KEY.fullmatch(key)
         if found is None:
             raise ValueError(_WRONG_EVENT)
-        file = self._storage.find(found[1], found[2])
+        folder, file_id, name = found.groups()
+        file = self._storage.find(file_id, name, folder)
         if file is None:
             return None
         entry = file_entry(file, url=self._root and f"{self._root}/{file.key}")

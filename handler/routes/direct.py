@@ -61,8 +61,8 @@ def status(name: str) -> Response:
 @blueprint.get("/t/<token>/s3/params")
 def presigned_post(token: str | None = None) -> Response:
     """Return a form that sends a whole file to the storage."""
-    policy = limits.policy_of(current_upload_grant(token))
-    upload = _service().presigned_post(request.args, policy=policy)
+    grant = current_upload_grant(token)
+    upload = _service().presigned_post(request.args, policy=limits.policy_of(grant), details=limits.details_of(grant))
     return responses.success(
         {
             "method": "POST",
@@ -79,10 +79,10 @@ def presigned_post(token: str | None = None) -> Response:
 def begin(token: str | None = None) -> Response:
     """Begin an upload in parts."""
     grant = current_upload_grant(token)
-    upload = _service().begin(_json(), policy=limits.policy_of(grant), subject=grant.subject)
+    upload = _service().begin(_json(), policy=limits.policy_of(grant), details=limits.details_of(grant))
     return responses.success(
         {
-            "key": _key(upload.file_id),
+            "key": upload.key,
             "uploadId": upload.upload_id,
             "id": upload.file_id,
             "status": _status_url(upload.upload_id),
@@ -117,9 +117,9 @@ def complete(upload_id: str, token: str | None = None) -> Response:
     match _service().complete(reference, _json(optional=True).get("parts")):
         case Stored(file):
             return _completed(file, upload_id)
-        case Pending(file_id):
+        case Pending(key):
             url = _status_url(upload_id)
-            body = {"message": "The file is being checked.", "location": url, "key": _key(file_id), "status": url}
+            body = {"message": "The file is being checked.", "location": url, "key": key, "status": url}
             return responses.success(body, status=202, headers={"Location": url})
 
 
@@ -137,7 +137,7 @@ def _completed(file: StoredFile, upload_id: str) -> Response:
     body: dict[str, Any] = {
         "message": f"Stored {file.name}.",
         "location": entry.get("url") or _status_url(upload_id),
-        "key": _key(file.id),
+        "key": f"incoming/{file.path}",
         "files": [entry],
     }
     return responses.success(body | ({"url": entry["url"]} if "url" in entry else {}))
@@ -154,7 +154,7 @@ def _reference(upload_id: str, token: str | None) -> UploadReference:
     :raises Problem: the client may not upload.
     """
     grant = current_upload_grant(token)
-    return UploadReference(upload_id=upload_id, subject=grant.subject, key=request.args.get("key"))
+    return UploadReference(upload_id=upload_id, subject=grant.subject, folder=grant.folder, key=request.args.get("key"))
 
 
 def _has_upload_token() -> bool:
@@ -167,10 +167,6 @@ def _has_upload_token() -> bool:
     except Problem:
         return False  # the request needs no token, so an invalid token changes nothing
     return grant.expires is not None and UPLOAD in grant.scopes
-
-
-def _key(file_id: str) -> str:
-    return f"incoming/{file_id}"
 
 
 def _status_url(upload_id: str) -> str:

@@ -166,6 +166,7 @@ def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None =
         grant = current_grant(form_token)
         grant.require(access.UPLOAD)
     batch.narrow(max_bytes=grant.max_bytes, extensions=grant.extensions)
+    g.grant = grant
     g.max_file_bytes = limits.policy_of(grant).max_file_bytes  # for the error handler of a request over its limit
 
 
@@ -202,7 +203,7 @@ def _store(batch: Batch, content: DigestStream) -> Response:
     """
     if not batch.refusals:  # after a refusal, the rest of the body may not have been read
         content.verify()
-    g.stored = batch.commit()
+    g.stored = batch.commit(limits.details_of(g.grant))
     entries = [responses.file_entry(file) for file in g.stored]
     first = entries[0]
     headers = {"Location": first["url"]} if "url" in first else {}

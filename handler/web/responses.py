@@ -76,21 +76,23 @@ def in_dialect(reply: Reply, *, headers: Mapping[str, str]) -> Response:
 
 def file_entry(file: StoredFile) -> dict[str, Any]:
     """Return the description of a stored file that clients receive. Without downloads, the file has no URL."""
-    return entries.file_entry(file, url=_file_url(file))
+    return entries.file_entry(file, url=file_url(file))
 
 
 def webhook_entry(file: StoredFile) -> dict[str, Any]:
-    """Return the description of a stored file for the webhook: the one in the response, without its receipt.
+    """Return the description of a stored file that the webhook sends: the one in the response, without its receipt.
 
-    A request stores every file, so the URL is the one that its client receives.
+    Every file is stored while a request lasts. So the URL is the one that the client of that request receives.
     """
-    return entries.file_entry(file, url=_file_url(file))
+    return entries.file_entry(file, url=file_url(file))
 
 
-def _file_url(file: StoredFile) -> str | None:
+def file_url(file: StoredFile) -> str | None:
+    """Return the URL of a stored file; ``None`` without downloads."""
     if not current_services().settings.downloads:
         return None
-    return url_for("downloads.download", file_id=file.id, name=file.name, _external=True)
+    folder = {} if file.folder is None else {"folder": file.folder}
+    return url_for("downloads.download", file_id=file.id, name=file.name, **folder, _external=True)
 
 
 def direct_url() -> str | None:

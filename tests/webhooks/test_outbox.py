@@ -19,6 +19,7 @@ from handler.local.check import check_all
 from handler.problems import StorageUnavailable
 from handler.settings import Settings
 from handler.storage.folder import files as folder_files
+from handler.storage.folder.durable import sync_directory
 from handler.webhooks import outbox as outbox_module
 from handler.webhooks.delivery import NotDelivered
 from handler.webhooks.outbox import Outbox, Sender
@@ -125,7 +126,7 @@ def test_event_is_durable_before_the_file_appears(
 ) -> None:
     """Whenever the process is killed: a file under files/ has its event, whole and synced."""
     steps: list[str] = []
-    rename, sync = Path.rename, outbox_module.sync_directory
+    rename = Path.rename
 
     def note_rename(path: Path, target: Path) -> Path:
         if target.parent.name == "files":
@@ -136,7 +137,7 @@ def test_event_is_durable_before_the_file_appears(
         return rename(path, target)
 
     def note_sync(directory: Path) -> None:
-        sync(directory)
+        sync_directory(directory)
         steps.append(f"sync {directory.name}")
 
     monkeypatch.setattr(Path, "rename", note_rename)
@@ -249,8 +250,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Moves both clocks of the sender forward."""
     moved = [0.0]
     monotonic, now = time.monotonic, time.time
-    monkeypatch.setattr(outbox_module.time, "monotonic", lambda: monotonic() + moved[0])
-    monkeypatch.setattr(outbox_module.time, "time", lambda: now() + moved[0])
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + moved[0])
+    monkeypatch.setattr(time, "time", lambda: now() + moved[0])
 
     def move(seconds: float) -> None:
         moved[0] += seconds
