@@ -17,7 +17,7 @@ from . import logs
 from .entries import file_entry
 from .logs import logger
 from .settings import Settings, SettingsError
-from .storage.s3.client import make_client
+from .storage.s3 import client
 from .storage.s3.files import S3Storage
 from .webhooks.delivery import Receiver
 from .webhooks.events import event_id, file_stored
@@ -38,7 +38,7 @@ class Notifier:
         if settings.downloads and not settings.endpoint_url:
             raise SettingsError("ENDPOINT_URL", None, "name the root of the endpoint. The files' URLs begin with it.")
         self._root = settings.endpoint_url if settings.downloads else None
-        self._storage = S3Storage(settings.upload_bucket, client=make_client())
+        self._storage = S3Storage(settings.upload_bucket, client=client.make_client())
         self._receiver = Receiver(
             settings.webhook_url, keys=settings.webhook_keys, allow_private=settings.webhook_allow_private
         )

@@ -1,10 +1,11 @@
 """Files in an S3 bucket.
 
-The permissions that the roles need. "upload" is the role of the function that serves HTTP, and "promote" is the role of
-the function that handles events::
+The permissions that the roles need. "upload" is the role of the function that serves HTTP, "promote" is the role of the
+function that checks files, and "notify" is the role of the function that sends webhooks::
 
     upload   files/*  s3:PutObject s3:GetObject s3:DeleteObject s3:ListBucket
     promote  files/*  s3:GetObject s3:ListBucket
+    notify   files/*  s3:GetObject s3:ListBucket
 
 Without ``s3:ListBucket`` S3 returns 403 instead of 404 for a missing object.
 """
