@@ -11,20 +11,10 @@ if TYPE_CHECKING:
 
 
 def file_entry(file: StoredFile, *, url: str | None) -> dict[str, Any]:
-    """Return the description of a stored file.
-
-    ``stored`` and the members behind it are there only for files that have them.
+    """Return the description of a stored file. The members from ``subject`` on are there only for files that have them.
 
     :param url: the address of the file; ``None`` if the endpoint has no downloads.
     """
-    entry: dict[str, Any] = {
-        "id": file.id,
-        "name": file.name,
-        "original_name": file.original_name,
-        "size": file.size,
-        "type": file.media_type,
-        "sha256": file.sha256,
-    }
     more = {
         "stored": rfc3339(file.stored),
         "subject": file.subject,
@@ -32,11 +22,18 @@ def file_entry(file: StoredFile, *, url: str | None) -> dict[str, Any]:
         "meta": file.meta,
         "fields": file.fields,
         "expires": rfc3339(file.expires),
+        "url": url,
+        "location": url,
     }
-    entry |= {name: value for name, value in more.items() if value is not None}
-    if url:
-        entry |= {"url": url, "location": url}
-    return entry
+    return {
+        "id": file.id,
+        "name": file.name,
+        "original_name": file.original_name,
+        "size": file.size,
+        "type": file.media_type,
+        "sha256": file.sha256,
+        **{name: value for name, value in more.items() if value is not None},
+    }
 
 
 def rfc3339(time: datetime | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from . import problems
@@ -24,15 +24,19 @@ class Intake:
 
     :param storage: receives the files that pass.
     :param policy: decides which files pass.
+    :param on_stored: is called with each file, once it can be read. It never raises.
     """
 
-    def __init__(self, storage: Storage, *, policy: Policy) -> None:
+    def __init__(
+        self, storage: Storage, *, policy: Policy, on_stored: Callable[[StoredFile], None] = lambda _file: None
+    ) -> None:
         self.storage = storage
         self.policy = policy
+        self._on_stored = on_stored
 
     def begin(self) -> Batch:
         """Begin a batch: files that are stored together or not at all. Use the batch in a ``with`` statement."""
-        return Batch(self.storage, self.policy)
+        return Batch(self.storage, self.policy, self._on_stored)
 
     def accept(self, path: str, incoming: Incoming) -> StoredFile:
         """Check a file that was sent straight to the storage, and make it readable.
@@ -57,8 +61,9 @@ class Intake:
             keep_days=declaration.keep_days,
         )
         file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256, details=details)
-        incoming.copy_to_files(file)
+        incoming.copy_to_files(file)  # raises AlreadyExists in all promotions of this file except one
         self.storage.confirm([file])
+        self._on_stored(file)
         return file
 
 
@@ -97,9 +102,10 @@ def _verify(name: FileName, incoming: Incoming, *, sha256: str) -> None:
 class Batch:
     """The files of one request. The end of the ``with`` forgets every file that :meth:`commit` has not stored."""
 
-    def __init__(self, storage: Storage, policy: Policy) -> None:
+    def __init__(self, storage: Storage, policy: Policy, on_stored: Callable[[StoredFile], None]) -> None:
         self._storage = storage
         self._policy = policy
+        self._on_stored = on_stored
         self._files: list[IncomingFile] = []
 
     def __enter__(self) -> Batch:
@@ -164,6 +170,8 @@ class Batch:
             self._storage.delete_best_effort(list(ours.values()))
             raise
         self._storage.confirm(files)
+        for file in files:
+            self._on_stored(file)
         return files
 
 

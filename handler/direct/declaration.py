@@ -60,12 +60,16 @@ def read_query(arguments: Mapping[str, str], *, policy: Policy, details: Details
 
     :raises Problem: as :func:`read`.
     """
-    metadata = {
+    return read({**arguments, "metadata": query_metadata(arguments)}, policy=policy, details=details)
+
+
+def query_metadata(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the members of a widget's metadata in the arguments of a query."""
+    return {
         name[len(_QUERY_METADATA) : -1]: value
         for name, value in arguments.items()
         if name.startswith(_QUERY_METADATA) and name.endswith("]")
     }
-    return read({**arguments, "metadata": metadata}, policy=policy, details=details)
 
 
 def _inspect_name(members: Mapping[str, Any], *, policy: Policy) -> FileName:

@@ -230,13 +230,17 @@ class UploadService:
         if self._uploads.arrived(upload.path) or self._storage.contains(upload.id, upload.folder):
             raise UploadNotFound("The upload is already completed, so it has no parts. Delete the file instead.")
 
-    def status(self, upload_id: str) -> UploadStatus:
+    def status(self, upload_id: str, *, folder: str | None = None) -> UploadStatus:
         """Return the status of an upload. If the file has arrived and can be promoted quickly, promote it.
 
         :param upload_id: signed, from :meth:`begin` or :meth:`presigned_post`. Anyone who has it may ask.
+        :param folder: the folder of the client's token, if the client sent such a token.
+        :raises Forbidden: the upload is in another folder.
         :raises NotFound: nothing has arrived, or the file was deleted.
         """
         upload = upload_ids.verify(upload_id, secret=self._uploads.secret())
+        if folder not in (None, upload.folder):
+            raise Forbidden("The token is for another folder. Use a token for the folder of the upload.")
         state = self._find_state(upload)
         match state:
             case Stored() | Refused() | Pending():

@@ -13,14 +13,16 @@ from urllib.parse import urljoin
 
 from flask import Blueprint, Response, g, request, url_for
 
+from ..direct import declaration
 from ..direct.uploads import Pending, UploadReference, UploadService
 from ..problems import MalformedRequest, Problem, RequestTooLarge
 from ..storage import StoredFile, is_id
 from ..storage.direct import Refused, Stored
 from ..units import MIB
 from ..web import limits, responses
-from ..web.access import UPLOAD
+from ..web.access import UPLOAD, Grant
 from ..web.grants import bearer_token, current_grant, current_upload_grant
+from ..web.metadata_fields import MetadataFields
 from ..web.services import current_services
 
 MAX_JSON_BYTES = 2 * MIB
@@ -41,11 +43,12 @@ def status(name: str) -> Response:
 
     :param name: the upload id, or the file's id.
     """
+    grant = _token_grant()
     if is_id(name):
-        return responses.success(
-            {"id": name, "status": _service().status_of_file(name, with_token=_has_upload_token())}
-        )
-    upload = _service().status(name)
+        folder = grant.folder if grant else None
+        status = _service().status_of_file(name, folder=folder, with_token=grant is not None)
+        return responses.success({"id": name, "status": status})
+    upload = _service().status(name, folder=grant.folder if grant else None)
     body: dict[str, Any]
     match upload.state:
         case Stored(file):
@@ -62,7 +65,10 @@ def status(name: str) -> Response:
 def presigned_post(token: str | None = None) -> Response:
     """Return a form that sends a whole file to the storage."""
     grant = current_upload_grant(token)
-    upload = _service().presigned_post(request.args, policy=limits.policy_of(grant), details=limits.details_of(grant))
+    fields = _fields(declaration.query_metadata(request.args))
+    upload = _service().presigned_post(
+        request.args, policy=limits.policy_of(grant), details=limits.details_of(grant, fields.kept)
+    )
     return responses.success(
         {
             "method": "POST",
@@ -70,6 +76,7 @@ def presigned_post(token: str | None = None) -> Response:
             "fields": dict(upload.post.fields),
             "id": upload.file_id,
             "status": _status_url(upload.upload_id),
+            **fields.ignored,
         }
     )
 
@@ -79,7 +86,9 @@ def presigned_post(token: str | None = None) -> Response:
 def begin(token: str | None = None) -> Response:
     """Begin an upload in parts."""
     grant = current_upload_grant(token)
-    upload = _service().begin(_json(), policy=limits.policy_of(grant), details=limits.details_of(grant))
+    body = _json()
+    fields = _fields(body.get("metadata"))
+    upload = _service().begin(body, policy=limits.policy_of(grant), details=limits.details_of(grant, fields.kept))
     return responses.success(
         {
             "key": upload.key,
@@ -87,6 +96,7 @@ def begin(token: str | None = None) -> Response:
             "id": upload.file_id,
             "status": _status_url(upload.upload_id),
             "partSize": upload.part_bytes,
+            **fields.ignored,
         }
     )
 
@@ -143,6 +153,16 @@ def _completed(file: StoredFile, upload_id: str) -> Response:
     return responses.success(body | ({"url": entry["url"]} if "url" in entry else {}))
 
 
+def _fields(metadata: object) -> MetadataFields:
+    """Return the fields in a widget's metadata.
+
+    :raises MalformedRequest: a field has two values.
+    """
+    fields = MetadataFields(current_services().settings.metadata_fields)
+    fields.add_metadata(metadata)
+    return fields
+
+
 def _service() -> UploadService:
     return current_services().uploads
 
@@ -157,16 +177,16 @@ def _reference(upload_id: str, token: str | None) -> UploadReference:
     return UploadReference(upload_id=upload_id, subject=grant.subject, folder=grant.folder, key=request.args.get("key"))
 
 
-def _has_upload_token() -> bool:
-    """Return whether the client sent a valid token with the scope ``upload``. Without ``TOKEN_SECRET`` no token is."""
+def _token_grant() -> Grant | None:
+    """Return the grant of the client's token; ``None`` without a valid token that has the scope ``upload``."""
     token = bearer_token(request)
     if token is None:
-        return False
+        return None
     try:
         grant = current_grant(token)
     except Problem:
-        return False  # the request needs no token, so an invalid token changes nothing
-    return grant.expires is not None and UPLOAD in grant.scopes
+        return None  # the request needs no token, so an invalid token changes nothing
+    return grant if grant.expires is not None and UPLOAD in grant.scopes else None
 
 
 def _status_url(upload_id: str) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+KEEP_DAYS = (1, 7, 30, 90, 365)
+"""The days after which a file can expire. The bucket has a lifecycle rule for each of them (``template.yaml``)."""
+
 _ID = re.compile(r"[0-9a-f]{32}")
 _FOLDER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")

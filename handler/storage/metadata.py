@@ -83,7 +83,7 @@ def _present(**members: Any) -> dict[str, Any]:
 
 
 def _dump(members: Mapping[str, Any]) -> bytes:
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _encode(data: bytes) -> str:

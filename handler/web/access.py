@@ -15,8 +15,6 @@ from ..problems import AccessNotConfigured, Forbidden, TokenRequired
 UPLOAD, DELETE, LIST = "upload", "delete", "list"
 SCOPES = (UPLOAD, DELETE, LIST)
 
-FORM_FIELD = "token"
-"""The name of the form field that carries a token."""
 MAX_TOKEN_SECONDS = 10 * 366 * 24 * 60 * 60
 """The longest validity of a token: ten years. A later ``exp`` is a mistake, such as milliseconds, or a token without
 an end."""

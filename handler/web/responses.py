@@ -75,8 +75,13 @@ def in_dialect(reply: Reply, *, headers: Mapping[str, str]) -> Response:
 
 
 def file_entry(file: StoredFile) -> dict[str, Any]:
-    """Return the description of a stored file that clients receive. Without downloads, the file has no URL."""
-    return entries.file_entry(file, url=file_url(file))
+    """Return the description of a stored file that clients receive. Without downloads, the file has no URL.
+
+    With a ``TOKEN_SECRET``, the description has a receipt, which a back end can verify.
+    """
+    entry = webhook_entry(file)
+    receipts = current_services().receipts
+    return entry | ({"receipt": receipts.make(entry)} if receipts else {})
 
 
 def webhook_entry(file: StoredFile) -> dict[str, Any]:

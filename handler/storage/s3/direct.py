@@ -262,7 +262,7 @@ class S3DirectUploads:
             file_id, folder = split_path(path)
             file = self._storage.find(file_id, history.name, folder)
             return Deleted() if file is None else Stored(file)  # somebody may have deleted the file in between
-        problem = self.refusal(file_id)
+        problem = self.refusal(path)
         return None if problem is None else Refused(problem)
 
     def refusal(self, path: str, /) -> Mapping[str, Any] | None:
