@@ -25,9 +25,10 @@ from handler.webhooks.delivery import NotDelivered
 from handler.webhooks.outbox import Outbox, Sender
 
 from ..support import samples
-from ..support.direct_client import DirectClient, send_form
+from ..support.direct_client import DirectClient
 from ..support.stored_files import ID, file
 from ..support.webhook_receiver import SECRET, Received, Receiver, receiving, respond
+from ..support.webhook_uploads import SETTINGS, WAYS, client_of, expected
 
 
 def make_app(folder: Path, receiver: Receiver, **variables: str) -> Flask:
@@ -64,46 +65,26 @@ def emptied(folder: Path) -> None:
         time.sleep(0.01)
 
 
-def test_form_arrives_exactly_as_its_response(app: Flask, receiver: Receiver, tmp_path: Path) -> None:
-    response = app.test_client().post(
-        "/upload", data={"file": [(samples_file("a.txt")), (samples_file("Übersicht b.txt"))]}
-    )
-    entries = response.json["files"]  # type: ignore[index]
+@pytest.mark.parametrize("way", WAYS)
+def test_file_arrives_exactly_as_its_response(way: str, tmp_path: Path, receiver: Receiver) -> None:
+    app = make_app(tmp_path, receiver, **SETTINGS)
+    data = expected(WAYS[way](client_of(app)))
+    (received,) = receiver.wait_for(count(1))
+    assert received.event == {"type": "file.stored", "timestamp": data["stored"], "data": data}
+    assert received.id == f"file_{data['id']}"
+    emptied(tmp_path)
+
+
+def test_every_file_of_a_form_is_reported(app: Flask, receiver: Receiver, tmp_path: Path) -> None:
+    files = [samples_file("a.txt"), samples_file("b.txt")]
+    entries = app.test_client().post("/upload", data={"file": files}).json["files"]  # type: ignore[index]
     received = receiver.wait_for(count(2))
-    assert {each.id: each.event["data"] for each in received} == {
-        f"file_{entry['id']}": without_receipt(entry) for entry in entries
-    }
-    assert {each.event["type"] for each in received} == {"file.stored"}
-    assert all(each.event["timestamp"] == each.event["data"]["stored"] for each in received)
+    assert {each.id: each.event["data"] for each in received} == {f"file_{entry['id']}": entry for entry in entries}
     emptied(tmp_path)
 
 
 def samples_file(name: str) -> Any:
     return io.BytesIO(samples.TEXT), name
-
-
-def without_receipt(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if name != "receipt"}
-
-
-def test_put_arrives_exactly_as_its_response(app: Flask, receiver: Receiver) -> None:
-    response = app.test_client().put("/upload/a.txt", data=samples.TEXT)
-    (received,) = receiver.wait_for(count(1))
-    assert received.event["data"] == without_receipt(response.json["files"][0])  # type: ignore[index]
-
-
-def test_file_in_parts_arrives_exactly_as_its_response(app: Flask, receiver: Receiver) -> None:
-    response = DirectClient(client=app.test_client()).send("a.txt", samples.TEXT)
-    assert response.status_code == 200
-    (received,) = receiver.wait_for(count(1))
-    assert received.event["data"] == without_receipt(response.json["files"][0])  # type: ignore[index]
-
-
-def test_presigned_form_arrives_exactly_as_its_status(app: Flask, receiver: Receiver) -> None:
-    direct = DirectClient(client=app.test_client())
-    form = send_form(direct, "a.txt", samples.TEXT)
-    (received,) = receiver.wait_for(count(1))
-    assert received.event["data"] == without_receipt(direct.status(form["id"]).json["file"])  # type: ignore[index]
 
 
 def test_event_without_downloads_has_no_url(tmp_path: Path, receiver: Receiver) -> None:
