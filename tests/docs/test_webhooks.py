@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from werkzeug.serving import make_server
 
 from handler.webhooks.delivery import NotDelivered, Receiver
@@ -68,8 +69,6 @@ def express_receiver(tmp_path: Path) -> Iterator[tuple[str, Any]]:
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
 
         def seen() -> Any:
-            import requests
-
             return dict(requests.get(f"{url}/seen", timeout=10).json())
 
         try:

@@ -128,14 +128,17 @@ def receiving(*, certificate: Path | None = None, path: Path | None = None, secr
         daemon_threads = True
         block_on_close = False
 
-    server = UnixServer(str(path), Handler) if path else Server(("127.0.0.1", 0), Handler)
+    server: UnixServer | Server
+    if path:
+        server = UnixServer(str(path), Handler)
+    else:
+        server = Server(("127.0.0.1", 0), Handler)
+        receiver.port = server.server_port
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         receiver.scheme = "https"
-    if not path:
-        receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
