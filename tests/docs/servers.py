@@ -50,7 +50,10 @@ class Endpoint:
 
 def environment(**variables: str) -> dict[str, str]:
     """Return the environment of a snippet's process: with this Python and this checkout, without settings of ours."""
-    ours = ("UPLOAD_", "TOKEN", "TRUSTED_", "ACCESS", "ALLOW", "MAX_", "AWS_", "DOWNLOADS", "FILE_FIELDS")
+    ours = (
+        *("UPLOAD_", "TOKEN", "TRUSTED_", "ACCESS", "ALLOW", "MAX_", "AWS_", "DOWNLOADS", "FILE_FIELDS"),
+        *("METADATA_", "KEEP_", "INLINE_", "WEBHOOK_"),
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | variables
 
