@@ -19,6 +19,7 @@ blueprint = Blueprint("page", __name__)
 
 STATIC = Path(__file__).parents[1] / "static"
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+VERSION_CHARS = 8
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -114,4 +115,4 @@ def _read() -> _StaticFiles:
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name} {len(content)}\n".encode() + content)
-    return _StaticFiles(digest.hexdigest()[:16], files)
+    return _StaticFiles(digest.hexdigest()[:VERSION_CHARS], files)

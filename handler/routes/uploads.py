@@ -14,7 +14,14 @@ from flask import Blueprint, Response, g, request, url_for
 
 from .. import field_names
 from ..field_names import FILE_FIELD
-from ..problems import ContentCodingNotSupported, LengthRequired, MalformedRequest, NoFile
+from ..problems import (
+    AccessNotConfigured,
+    ContentCodingNotSupported,
+    LengthRequired,
+    MalformedRequest,
+    NoFile,
+    TokenRequired,
+)
 from ..web import access, chunks, forms, limits, responses
 from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
@@ -56,6 +63,7 @@ def show_limits(token: str | None = None) -> Response:
             "max_image_pixels": policy.max_image_pixels,
             "max_request_bytes": current_services().settings.max_content_length,
             "max_files": forms.MAX_PARTS,
+            "scopes": _scopes(token),
             "ways": list(_ways(policy)),
         }
     )
@@ -151,6 +159,19 @@ def _store_body(name: str, token: str | None) -> Response:
         while not batch.refusals and (data := content.read(READ_BYTES)):
             incoming.write(data)
         return _store(batch, content)
+
+
+def _scopes(path_token: str | None) -> list[str]:
+    """Return the scopes of the client that sent this request; none if the client must send a token first.
+
+    :param path_token: the token from the path, if the route has one.
+    :raises Problem: the token is not valid, or must not be in a path.
+    """
+    try:
+        grant = current_grant(bearer_token(request)) if path_token is None else current_upload_grant(path_token)
+    except (TokenRequired, AccessNotConfigured):
+        return []
+    return sorted(grant.scopes)
 
 
 def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None = None) -> None:

@@ -1,14 +1,14 @@
-// Large files: in parts, straight to the storage, and on from where it was after a lost connection or a reload.
+// Large files: in parts, straight to the storage. After a break or a reload only missing parts are sent.
 
 import { Failure, persistently, request, sleep } from "./http.js";
 
 const MIB = 2 ** 20;
-const PART_BYTES = 8 * MIB; // little to send again; the storage takes no less than 5
-const MOST_PARTS = 1000; // so that larger files have larger parts
-const PARTS_AT_ONCE = 2; // of three files: as many as a browser has connections to one host
-const MOST_REFUSALS = 3; // of one part, each with a fresh URL
+const PART_BYTES = 8 * MIB; // S3 takes no part below 5 MiB
+const MAX_PARTS = 1000;
+const PARTS_AT_ONCE = 2; // for three files: a browser has six connections to one host
+const MAX_REFUSALS = 3; // of one part
 const POLL_SECONDS = 2;
-const REMEMBERED_MS = 24 * 60 * 60 * 1000; // as long as the endpoint takes parts for it
+const REMEMBERED_MS = 24 * 60 * 60 * 1000; // as long as the endpoint
 
 // options: signal, progress(bytes), again(failure), checking()
 export async function sendInParts(file, endpoint, options) {
@@ -17,16 +17,16 @@ export async function sendInParts(file, endpoint, options) {
     forget(file, endpoint);
     return stored;
   } catch (failure) {
-    if ([404, 413, 415, 422].includes(failure.status)) forget(file, endpoint); // nothing will come of it
+    if ([404, 413, 415, 422].includes(failure.status)) forget(file, endpoint);
     throw failure;
   }
 }
 
-// What was begun and is not wanted any more.
+// Abort an unfinished upload.
 export function abandon(file, endpoint) {
   const upload = memory(endpoint)[keyOf(file)];
   forget(file, endpoint);
-  if (upload) endpoint.askOnce("DELETE", pathOf(upload), {}).catch(() => {}); // else it is swept in a day
+  if (upload) endpoint.askOnce("DELETE", pathOf(upload), {}).catch(() => {});
 }
 
 async function goOn(file, endpoint, options) {
@@ -36,11 +36,11 @@ async function goOn(file, endpoint, options) {
     try {
       return await finish(begun, file, endpoint, options);
     } catch (failure) {
-      const { status, ofStorage } = failure;
-      if (status !== 404 && (status !== 403 || ofStorage)) throw failure; // else it is gone, or another's by now
+      // Begin anew if the upload is gone, or belongs to another token.
+      if (failure.status !== 404 && !(failure.status === 403 && "token" in failure)) throw failure;
     }
   }
-  const partSize = Math.max(PART_BYTES, Math.ceil(file.size / MOST_PARTS / MIB) * MIB);
+  const partSize = Math.max(PART_BYTES, Math.ceil(file.size / MAX_PARTS / MIB) * MIB);
   const json = { filename: file.name, type: file.type, size: file.size, partSize };
   const { id, key, uploadId } = await endpoint.ask("POST", "/s3/multipart", { signal, again, json });
   const upload = { id, key, uploadId, partSize, until: Date.now() + REMEMBERED_MS };
@@ -54,7 +54,7 @@ async function finish(upload, file, endpoint, { signal, progress, again, checkin
     const arrived = await endpoint.ask("GET", pathOf(upload), options);
     await sendMissing(arrived, upload, file, endpoint, { ...options, progress });
   } catch (failure) {
-    // Where there is nothing to add to, it may have been completed: the answer got lost, or another tab did it.
+    // It may be complete: by another tab, or the response was lost.
     if (failure.status !== 404) throw failure;
   }
   checking();
@@ -66,13 +66,14 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
   const sizes = new Map(arrived.map((part) => [part.PartNumber, part.Size]));
   const count = Math.max(1, Math.ceil(file.size / upload.partSize));
   const missing = Array.from({ length: count }, (_, index) => index + 1).filter((number) => !sizes.has(number));
-  const tell = () => progress([...sizes.values()].reduce((sum, size) => sum + size, 0));
+  let sent = arrived.reduce((sum, part) => sum + part.Size, 0);
   const note = (number, bytes) => {
+    sent += bytes - (sizes.get(number) ?? 0);
     sizes.set(number, bytes);
-    tell();
+    progress(sent);
   };
-  tell();
-  const stop = new AbortController(); // a part that cannot be sent stops the others
+  progress(sent);
+  const stop = new AbortController(); // a failed part stops the others
   const options = { signal: AbortSignal.any([signal, stop.signal]), again };
 
   const refusals = new Map();
@@ -80,14 +81,13 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
     const { url } = await endpoint.askOnce("GET", pathOf(upload, `/${number}`), options);
     const body = file.slice((number - 1) * upload.partSize, number * upload.partSize);
     try {
-      // No token: this is another's server.
+      // The URL may lead to S3, which must not see the token.
       await request("PUT", url, { ...options, body, progress: (bytes) => note(number, bytes) });
       note(number, body.size);
     } catch (failure) {
       note(number, 0);
-      failure.ofStorage = true; // no other token would help
-      // S3 answers 400 to a body that was cut off or too slow, and 403 to an expired URL. The next try has a fresh URL.
-      failure.passing ||= failure.status === 400 || (failure.status === 403 && refused(number) < MOST_REFUSALS);
+      // S3 answers 400 to a broken body and 403 to an expired URL. The next try has a new URL.
+      failure.temporary ||= failure.status === 400 || (failure.status === 403 && refused(number) < MAX_REFUSALS);
       throw failure;
     }
   };
@@ -115,9 +115,9 @@ function pathOf(upload, rest = "") {
   return `/s3/multipart/${upload.uploadId}${rest}?key=${encodeURIComponent(upload.key)}`;
 }
 
-// Which upload a file belongs to, for as long as one may take. Where nothing can be kept, nothing is resumed.
+// Unfinished uploads by file, where the browser keeps them.
 function memory({ url }, change) {
-  const place = `unfinished ${url}`; // others may keep something on this origin
+  const place = `unfinished ${url}`; // other pages share the origin
   try {
     const all = JSON.parse(localStorage.getItem(place) ?? "{}");
     for (const key in all) if (!(all[key].until > Date.now())) delete all[key];
@@ -129,11 +129,10 @@ function memory({ url }, change) {
   }
 }
 
-// A folder's files may have the same name, size and time, and be different all the same.
+// Files of two folders may agree in name, size and time.
 export const nameOf = (file) => file.webkitRelativePath || file.name;
 export const keyOf = (file) => JSON.stringify([nameOf(file), file.size, file.lastModified]);
 
 const forget = (file, endpoint) => memory(endpoint, (all) => delete all[keyOf(file)]);
 
-// The names of the files that were not sent to their end.
-export const unfinished = (endpoint) => Object.keys(memory(endpoint)).map((key) => JSON.parse(key)[0]);
+export const unfinished = (endpoint) => Object.keys(memory(endpoint));

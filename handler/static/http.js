@@ -1,26 +1,25 @@
-// Requests to the endpoint and to the storage: with progress, tried again where that may help, and with failures in
-// the words of whoever answered.
+// Requests to the endpoint and the storage.
 
-const STALLED_MS = 60_000; // without a byte going out
-const ANSWER_MS = 600_000; // a large file on a slow disk may take its time
-const MOST_TRIES = 8;
-const MOST_SECONDS = 30;
+const STALLED_MS = 60_000; // without a byte sent
+const RESPONSE_MS = 600_000;
+const MAX_TRIES = 8;
+const MAX_WAIT_SECONDS = 30;
 
 export class Failure extends Error {
-  // A status of 0 stands for no answer at all. What is passing is worth another try.
-  constructor(message, { status = 0, retryAfter, passing = !status || status === 429 || status >= 500 } = {}) {
+  // Status 0: no response. A temporary failure is worth another try.
+  constructor(message, { status = 0, retryAfter, temporary = !status || status === 429 || status >= 500 } = {}) {
     super(message);
-    Object.assign(this, { status, retryAfter, passing });
+    Object.assign(this, { status, retryAfter, temporary });
   }
 }
 
-// XMLHttpRequest and not fetch, which cannot tell how much has been sent.
+// XMLHttpRequest: fetch reports no progress.
 export function request(method, url, { body, headers = {}, signal, progress } = {}) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const xhr = new XMLHttpRequest();
     const stop = () => xhr.abort();
-    let stalled; // only once it moves: before that it may wait for one of the browser's six connections
+    let stalled; // not before the first byte: the request may wait for a free connection
     const giveUpIn = (ms) => {
       clearTimeout(stalled);
       stalled = setTimeout(stop, ms);
@@ -29,7 +28,7 @@ export function request(method, url, { body, headers = {}, signal, progress } = 
       giveUpIn(STALLED_MS);
       progress?.(event.loaded);
     };
-    xhr.upload.onload = () => giveUpIn(ANSWER_MS);
+    xhr.upload.onload = () => giveUpIn(RESPONSE_MS);
     xhr.onload = () => (xhr.status < 300 ? resolve(parsed(xhr)) : reject(failureOf(xhr)));
     xhr.onerror = xhr.onabort = () => reject(signal?.aborted ? signal.reason : new Failure("The connection was lost."));
     xhr.onloadend = () => {
@@ -54,20 +53,20 @@ function parsed(xhr) {
 function failureOf(xhr) {
   return new Failure(parsed(xhr)?.detail ?? `The server answered ${xhr.status} ${xhr.statusText}`.trim() + ".", {
     status: xhr.status,
-    // Asked for by its name, one that another origin does not expose would be complained of.
+    // getResponseHeader logs an error if another origin does not expose the field.
     retryAfter: Number(/^retry-after: (\d+)/im.exec(xhr.getAllResponseHeaders())?.[1]),
   });
 }
 
-// Try again after 1, 2, 4 … seconds, or when the server says, or as soon as there is a network again.
+// Try again after 1, 2, 4 … seconds, when the server says, or when the browser is online again.
 export async function persistently(attempt, { signal, again }) {
   for (let tries = 1; ; tries++) {
     try {
       return await attempt();
     } catch (failure) {
-      if (!failure.passing || tries === MOST_TRIES) throw failure;
+      if (!failure.temporary || tries === MAX_TRIES) throw failure;
       await again?.(failure);
-      await sleep(Math.min(failure.retryAfter || 2 ** (tries - 1), MOST_SECONDS), signal);
+      await sleep(Math.min(failure.retryAfter || 2 ** (tries - 1), MAX_WAIT_SECONDS), signal);
     }
   }
 }
@@ -83,6 +82,7 @@ export function sleep(seconds, signal) {
 
 export class Endpoint {
   token = null;
+  canDelete = false;
   #limits = null;
 
   constructor(url) {
@@ -93,20 +93,36 @@ export class Endpoint {
     return persistently(() => this.askOnce(method, path, options), options);
   }
 
-  async askOnce(method, path, { json, body = json && JSON.stringify(json), ...options }) {
-    const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};
-    if (json) headers["Content-Type"] = "application/json";
-    const answer = await request(method, this.url + path, { ...options, body, headers });
-    if (!answer) throw new Failure("Something else than the endpoint answered.");
-    return answer;
+  async askOnce(method, path, options) {
+    const response = await this.#send(method, this.url + path, options);
+    if (!response) throw new Failure("The response did not come from the upload endpoint.");
+    return response;
   }
 
-  // What may be uploaded, the ways by name, and the most bytes that one file may hold. Asked for once, and again for another token or after a failure.
+  // The host in the URL may be another name for this endpoint.
+  delete({ url }) {
+    return this.#send("DELETE", new URL(url).pathname, {});
+  }
+
+  async #send(method, url, { json, body = json && JSON.stringify(json), ...options }) {
+    const { token } = this;
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    if (json) headers["Content-Type"] = "application/json";
+    try {
+      return await request(method, url, { ...options, body, headers });
+    } catch (failure) {
+      if ([401, 403].includes(failure.status)) failure.token = token; // by now there may be another
+      throw failure;
+    }
+  }
+
+  // Kept until the token changes.
   limits() {
     return (this.#limits ??= this.#askLimits());
   }
 
-  forgetLimits() {
+  use(token) {
+    this.token = token;
     this.#limits = null;
   }
 
@@ -114,7 +130,8 @@ export class Endpoint {
     try {
       const limits = await this.ask("GET", "");
       const ways = Object.fromEntries(limits.ways.map((way) => [way.name, way]));
-      return { ...limits, ways, most: (ways.direct ?? ways.form).max_bytes };
+      this.canDelete = limits.scopes.includes("delete");
+      return { ...limits, ways, maxBytes: (ways.direct ?? ways.form).max_bytes };
     } catch (failure) {
       this.#limits = null;
       throw failure;

@@ -1,70 +1,76 @@
-// The row of a file: what it is, how far it has come, and what can be done about it.
+// The row of one upload.
 
 import { nameOf } from "./direct.js";
 
-const RATE_MS = 5000; // what the rate is taken from
+const RATE_MS = 5000; // of the average rate
 const THUMBNAIL = 96;
-const MOST_DRAWN = 32 * 2 ** 20; // a browser reads the whole file for it
+const MAX_DRAWN_BYTES = 32 * 2 ** 20; // a browser reads all of it
 const BUTTONS = {
-  new: "Pause",
-  waiting: "Pause",
-  sending: "Pause",
-  checking: "Pause",
   paused: "Resume",
   cancelled: "Retry",
   failed: "Retry",
+  interrupted: "Choose again",
   stored: "Copy link",
 };
 const WORDS = {
   new: "Waiting",
   waiting: "Waiting",
-  checking: "Being checked …",
+  checking: "Checking …",
   paused: "Paused",
   cancelled: "Cancelled",
+  interrupted: "Interrupted. Choose the file again to continue.",
   stored: "Stored",
 };
+const MARKS = { stored: "✓", refused: "✕", failed: "✕", interrupted: "!" };
+export const ATTENTION = ["refused", "failed", "interrupted"];
 
-let drawn = Promise.resolve(); // one after the other: unpacked, a photo takes 50 MB
+let drawn = Promise.resolve(); // in turn: a photo takes 50 MB of memory
+
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
 
 export class Row {
+  first = false; // among the rows that need attention
   #samples = [];
 
-  constructor(template, upload) {
-    this.element = template.content.firstElementChild.cloneNode(true);
-    const find = (selector) => this.element.querySelector(selector);
-    [this.bar, this.state, this.tile] = [find("progress"), find(".state"), find(".tile")];
-    [this.action, this.end] = this.element.querySelectorAll("button");
-    const { file } = upload;
-    find("bdi").textContent = nameOf(file);
-    find("small").textContent = bytes(file.size);
-    this.bar.ariaLabel = nameOf(file);
-    this.tile.textContent = file.name.split(".").pop().slice(0, 4);
-    if (!file.type.startsWith("image/") || file.size > MOST_DRAWN) return;
-    drawn = drawn.then(() => this.#draw(file)).catch(() => {}); // or it has none
+  constructor({ file }) {
+    const name = nameOf(file);
+    this.element = make(
+      "li",
+      { tabIndex: -1 },
+      (this.tile = make("span", { className: "tile", ariaHidden: "true", textContent: file.name.split(".").pop().slice(0, 4) })),
+      (this.mark = make("b", { role: "img" })),
+      (this.link = make("a", { className: "name", dir: "auto", target: "_blank", textContent: name, title: name })),
+      make("p", undefined, (this.state = make("span", { className: "state" })), " ", make("small", { textContent: bytes(file.size) })),
+      (this.bar = make("progress", { ariaLabel: name })),
+      make("div", { className: "buttons" }, ...["action", "remove", "end"].map((key) => (this[key] = make("button", { className: key })))),
+    );
+    this.draw(file);
   }
 
-  show({ file, state, words, sent, stored }) {
+  // Draw a thumbnail. Few browsers know HEIC, and a row that survived a reload has no file.
+  draw(file) {
+    if (!(file instanceof File) || !/^image\/(?!hei[cf])/.test(file.type) || file.size > MAX_DRAWN_BYTES) return;
+    drawn = drawn.then(() => this.#draw(file)).catch(() => {});
+  }
+
+  show({ file, state, words, sent, stored, endpoint, active }) {
     this.element.className = state;
+    this.mark.hidden = !MARKS[state];
+    this.mark.textContent = MARKS[state];
+    this.mark.ariaLabel = state;
     this.bar.hidden = !["sending", "checking", "paused"].includes(state);
     this.bar.value = file.size ? sent / file.size : 1;
     this.state.textContent = words || WORDS[state] || this.#progress(sent, file.size);
-    if (state === "stored") this.#link(stored);
-    const underWay = !["stored", "refused", "cancelled", "failed"].includes(state);
-    name(this.end, underWay ? "Cancel" : "Dismiss", file);
-    const action = state === "stored" && !(stored.url && navigator.clipboard) ? "" : BUTTONS[state];
-    if (!action && document.activeElement === this.action) this.end.focus(); // before it is lost
+    if (stored?.url) this.link.href = stored.url;
+    name(this.end, active || state === "paused" ? "Cancel" : "Dismiss", file);
+    name(this.remove, state === "stored" && stored.url && endpoint.canDelete ? "Delete" : "", file);
+    const action = state === "stored" && !(stored.url && navigator.clipboard) ? "" : active ? "Pause" : BUTTONS[state];
+    if (!action && document.activeElement === this.action) this.end.focus(); // before the focus is lost
     name(this.action, action, file);
-  }
-
-  copied({ file }) {
-    name(this.action, "Copied", file);
-  }
-
-  #link({ url }) {
-    if (!url) return;
-    const link = document.createElement("a");
-    link.href = link.textContent = url;
-    this.state.append(": ", link);
   }
 
   #progress(sent, size) {
@@ -82,8 +88,7 @@ export class Row {
 
   async #draw(file) {
     const image = await createImageBitmap(file, { resizeHeight: THUMBNAIL, resizeQuality: "medium" });
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = THUMBNAIL;
+    const canvas = make("canvas", { width: THUMBNAIL, height: THUMBNAIL });
     canvas.getContext("2d").drawImage(image, (THUMBNAIL - image.width) / 2, 0);
     this.tile.replaceChildren(canvas);
     image.close();
@@ -96,7 +101,7 @@ function name(button, label = "", file) {
   button.ariaLabel = `${label} ${nameOf(file)}`;
 }
 
-// Rounded down, as the page without scripts does it: a limit is never shown as more than it is.
+// Rounded down: a limit is never shown as more than it is.
 export function bytes(number) {
   const power = Math.min(Math.floor(Math.log2(Math.max(number, 1)) / 10), 4);
   const tenths = Math.floor((number / 1024 ** power) * 10);

@@ -1,13 +1,16 @@
-// One file on its way: whether it may go, which way it takes, and how far it is.
+// One upload: checks its file and sends it.
 
 import { abandon, keyOf, sendInParts } from "./direct.js";
 import { Failure } from "./http.js";
 
-const SMALL_BYTES = 4 * 2 ** 20; // up to here one request is less work than parts
+const SMALL_BYTES = 4 * 2 ** 20; // in one request
 
-// Its state is one of: new, waiting, sending, checking, paused, cancelled, failed, refused, stored.
+export const ACTIVE = ["new", "waiting", "sending", "checking"];
+
+// Other states: paused, cancelled, failed, interrupted, refused, stored.
 export class Upload {
   state = "new";
+  words = "";
   sent = 0;
   #stop = new AbortController();
 
@@ -19,15 +22,15 @@ export class Upload {
     return ["sending", "checking"].includes(this.state);
   }
 
-  get waiting() {
-    return ["new", "waiting"].includes(this.state);
+  get active() {
+    return ACTIVE.includes(this.state);
   }
 
   get over() {
     return ["stored", "refused"].includes(this.state);
   }
 
-  // Say what will be refused before anything is sent.
+  // Refuse a file that the server would refuse.
   async check() {
     try {
       const limits = await this.endpoint.limits();
@@ -43,7 +46,7 @@ export class Upload {
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     this.#become("sending");
-    // What is stopped may still have something to say.
+    // A stopped upload may still report something.
     const become = (...news) => signal.aborted || this.#become(...news);
     const options = {
       signal,
@@ -74,18 +77,18 @@ export class Upload {
       try {
         return (await this.endpoint.ask("POST", "", { ...options, body })).files[0];
       } catch (failure) {
-        if (failure.status !== 413 || !direct) throw failure; // else there is another way in
+        if (failure.status !== 413 || !direct) throw failure; // else in parts
       }
     }
     return sendInParts(file, this.endpoint, options);
   }
 
-  // What has changed on the disk cannot be read any more, and a browser calls that a lost connection.
+  // Browsers report a changed file as a lost connection.
   async #look() {
     try {
       await this.file.slice(0, 1).arrayBuffer();
     } catch {
-      const reason = `'${clean(this.file.name)}' has changed since it was chosen, or is gone. Choose it again.`;
+      const reason = `'${clean(this.file.name)}' was changed or removed after you chose it. Choose it again.`;
       throw new Failure(reason, { status: 422 });
     }
   }
@@ -96,7 +99,7 @@ export class Upload {
   }
 
   again() {
-    if (["paused", "cancelled", "failed"].includes(this.state)) this.#become("new");
+    if (!this.active && !this.over) this.#become("new");
     return this.check();
   }
 
@@ -104,6 +107,10 @@ export class Upload {
     this.#stop.abort();
     abandon(this.file, this.endpoint);
     this.#become("cancelled");
+  }
+
+  show(words) {
+    this.#become(this.state, words);
   }
 
   #fail(failure) {
@@ -117,18 +124,18 @@ export class Upload {
   }
 }
 
-// The words are those of the server, which says them again to whoever sends the file all the same.
-function refusal(file, { extensions, most }) {
+// In the words of the server.
+function refusal(file, { extensions, maxBytes }) {
   const name = clean(file.name) || "The file";
   const [, extension] = /\.([^.]*)$/.exec(name) ?? [];
   if (!extensions.includes(extension?.toLowerCase())) {
-    const what = extension ? `files of type .${extension}` : "files without an extension";
-    return `'${name}': ${what} are not allowed. Allowed are: ${extensions.join(", ") || "none"}.`;
+    const files = extension ? `files of type .${extension}` : "files without an extension";
+    return `'${name}': ${files} are not allowed. Allowed are: ${extensions.join(", ") || "none"}.`;
   }
-  if (file.size > most) return `'${name}' is larger than a file may be: ${most.toLocaleString("en")} bytes.`;
+  if (file.size > maxBytes) return `'${name}' is larger than a file may be: ${maxBytes.toLocaleString("en")} bytes.`;
 }
 
-// As the server shows names: no invisible characters, and at most 150 with an extension of at most 20.
+// As the server shows names: no invisible characters, at most 150, and 20 in the extension.
 function clean(name) {
   const visible = name.split(/[/\\]/).pop().replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}\u2800\u{16fe4}\u{1d159}]/gu, "").trim();
   const [, stem, end = ""] = /^(.*?)(\.[^.]*)?$/s.exec(visible);

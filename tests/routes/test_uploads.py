@@ -11,6 +11,7 @@ import pytest
 
 from handler.routes.page import rounded_down
 from handler.web import forms
+from handler.web.tokens import mint
 
 from ..support import samples
 from ..support.http_client import BROWSER, PART, TYPE, download, form_of, json_of, post, post_raw, problem, put_raw
@@ -253,6 +254,28 @@ def test_the_sentence_is_within_the_first_characters_of_a_problem(client: FlaskC
         assert response.text.startswith('{"detail": "')
         assert list(json_of(response))[:5] == ["detail", "error", "type", "title", "status"]
     assert post(client, (b"<p>", "photo.png")).text[:120].count("'photo.png' is not a PNG image.") == 1
+
+
+def test_limits_name_the_scopes_of_the_client(make_app: Callable[..., Flask]) -> None:
+    def scopes(client: FlaskClient, token: str | None = None, path: str = "/upload") -> object:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return json_of(client.get(path, headers=headers))["scopes"]
+
+    secret = "a secret of at least thirty-two bytes"
+    both = mint(secret, expires_seconds=600, scopes=["upload", "delete"])
+    upload = mint(secret, expires_seconds=600)
+    private = make_app(TOKEN_SECRET=secret).test_client()
+    assert scopes(private) == []
+    assert scopes(private, both) == ["delete", "upload"]
+    assert scopes(private, upload) == ["upload"]
+    assert scopes(private, path=f"/upload/t/{upload}") == ["upload"]
+    assert scopes(private, mint(secret, expires_seconds=600, scopes=["delete"])) == ["delete"]
+    assert private.get("/upload", headers={"Authorization": "Bearer x"}).status_code == 401
+    public = make_app(ACCESS="public", TOKEN_SECRET=secret).test_client()
+    assert scopes(public) == ["upload"]
+    assert scopes(public, both) == ["delete", "upload"]
+    assert scopes(make_app(ACCESS="public").test_client()) == ["upload"]
+    assert scopes(make_app(AWS_LAMBDA_FUNCTION_NAME="f", AWS_SAM_LOCAL="true").test_client()) == []
 
 
 # The page without scripts.

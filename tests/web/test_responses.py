@@ -89,3 +89,13 @@ def test_the_gateways_request_id_is_ours(client: FlaskClient) -> None:
     assert response.headers["X-Request-Id"] == "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
     response = client.get("/health", headers={"X-Request-Id": "forged"})
     assert response.headers["X-Request-Id"] != "forged"
+
+
+def test_page_names_files_as_their_owner_does(client: FlaskClient) -> None:
+    response = post(client, (samples.TEXT, "Grüße 日本.txt"), (samples.TEXT, "<b>.txt"), Accept=BROWSER)
+    assert "Stored 2 files." in response.text
+    assert "<bdi>Grüße 日本.txt</bdi>" in response.text
+    assert "<bdi>&lt;b&gt;.txt</bdi>" in response.text
+    assert "Stored Grüße 日本.txt." in post(client, (samples.TEXT, "Grüße 日本.txt"), Accept=BROWSER).text
+    refused = post(client, (b"MZ", "Grüße 日本.exe"), Accept=BROWSER)
+    assert "Grüße 日本.exe" in refused.text
