@@ -74,7 +74,7 @@ def test_client_of_openapi_typescript(endpoint: Endpoint, tmp_path: Path) -> Non
 
 
 def test_client_of_openapi_python_client(endpoint: Endpoint, tmp_path: Path) -> None:
-    pytest.importorskip("openapi_python_client", reason="openapi-python-client is not installed; make clients brings it")
+    pytest.importorskip("openapi_python_client", reason="make clients brings openapi-python-client")
     (tmp_path / "config.yaml").write_text("post_hooks: []\n")
     output = run(
         [sys.executable, "-m", "openapi_python_client", "generate", "--path", CONTRACT, "--config", "config.yaml",
