@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..docs.servers import Endpoint, environment, serve
+from ..examples.processes import node_packages
 from ..support.documents import ROOT
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ pytestmark = pytest.mark.clients
 
 CONTRACT = ROOT / "handler" / "openapi.json"
 PROGRAMS = Path(__file__).parent / "generated"
-PACKAGES = ROOT / ".npm" / "clients" / "node_modules"
 COMPILER_OPTIONS = {
     "strict": True,
     "noUncheckedIndexedAccess": True,
@@ -60,16 +60,13 @@ def check(output: str, endpoint: Endpoint) -> None:
 
 
 def test_client_of_openapi_typescript(endpoint: Endpoint, tmp_path: Path) -> None:
-    if not shutil.which("node"):
-        pytest.skip("there is no node on the PATH; .ci/run installs it")
-    if not (PACKAGES / "openapi-typescript").is_dir():
-        pytest.skip(f"{PACKAGES.relative_to(ROOT)} is missing; make clients brings it with npm")
-    (tmp_path / "node_modules").symlink_to(PACKAGES)
+    packages = node_packages("openapi-typescript")
+    (tmp_path / "node_modules").symlink_to(packages)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": COMPILER_OPTIONS, "files": ["client.ts"]}))
     shutil.copy(PROGRAMS / "client.ts", tmp_path)
-    run(["node", PACKAGES / "openapi-typescript" / "bin" / "cli.js", CONTRACT, "-o", "api.d.ts"], tmp_path)
-    run(["node", PACKAGES / "typescript" / "bin" / "tsc"], tmp_path)
+    run(["node", packages / "openapi-typescript" / "bin" / "cli.js", CONTRACT, "-o", "api.d.ts"], tmp_path)
+    run(["node", packages / "typescript" / "bin" / "tsc"], tmp_path)
     check(run(["node", "client.js"], tmp_path, SERVER=endpoint.url, TOKEN=endpoint.token), endpoint)
 
 

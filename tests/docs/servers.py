@@ -59,12 +59,13 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def serve(folder: Path, *, token: bool) -> Iterator[Endpoint]:
+def serve(folder: Path, *, token: bool, **settings: str) -> Iterator[Endpoint]:
     """Run a local server that every web site may use.
 
     :param token: whether it asks for tokens.
+    :param settings: more settings.
     """
-    variables = {"ALLOWED_ORIGINS": "*"} | ({"TOKEN_SECRET": SECRET} if token else {})
+    variables = {"ALLOWED_ORIGINS": "*"} | ({"TOKEN_SECRET": SECRET} if token else {}) | settings
     command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(folder)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment(**variables), cwd=ROOT

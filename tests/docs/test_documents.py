@@ -49,6 +49,7 @@ def test_documents_answer_one_task_each() -> None:
         "docs/deploy.md",
         "docs/configuration.md",
         "docs/uploading.md",
+        "docs/application.md",
         "docs/http-api.md",
         "docs/operations.md",
         "docs/recipes.md",

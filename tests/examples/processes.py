@@ -43,15 +43,22 @@ def commands(example: str) -> str:
     return re.sub(r"^(?:pip|npm) install .*\n", "", fence.text, flags=re.MULTILINE)
 
 
-def copy_with_packages(example: str, folder: Path) -> Path:
-    """Copy an example to a folder that has the packages of npm, as ``npm install`` leaves it."""
+def node_packages(needed: str) -> Path:
+    """Return the folder of npm's packages, and skip the test if the needed one is missing."""
     if not shutil.which("node"):
         pytest.skip("there is no node on the PATH; .ci/run installs it")
-    if not (PACKAGES / "express").is_dir():
-        pytest.skip("express is not installed; make clients brings it with npm")
+    if not (PACKAGES / needed).is_dir():
+        pytest.skip(f"{needed} is not installed; make clients brings it with npm")
+    return PACKAGES
+
+
+def copy_with_packages(example: str, folder: Path) -> Path:
+    """Copy an example to a folder that has the packages of npm, as ``npm install`` leaves it."""
+    packages = node_packages("express")
     copy = folder / example
-    shutil.copytree(ROOT / "docs" / "examples" / example, copy)
-    (copy / "node_modules").symlink_to(PACKAGES)
+    ignore = shutil.ignore_patterns("node_modules")
+    shutil.copytree(ROOT / "docs" / "examples" / example, copy, ignore=ignore)
+    (copy / "node_modules").symlink_to(packages)
     return copy
 
 
