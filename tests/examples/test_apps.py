@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Browser
+
 SECONDS = 60
 """How long anything may take that a test waits for."""
 
@@ -160,6 +162,29 @@ def test_stored_picture_is_shown_inline(ann: User) -> None:
     response = requests.get(ann.upload("a")["url"], timeout=SECONDS)
     assert response.content == PHOTO["buffer"]
     assert response.headers["Content-Disposition"].startswith("inline")
+
+
+@pytest.mark.clients
+def test_page_uploads_and_shows_the_picture(site: Site, browser: Browser) -> None:
+    if site.example == "express_app":
+        pytest.skip("the Express app has no page")
+    page = browser.new_page()
+    page.goto(site.url)
+    page.get_by_label("Name").fill("bob")
+    page.get_by_label("Password").fill("bob")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Album").fill("<b>Summer</b>")
+    page.set_input_files("input[type=file]", [FAKE])
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_text("is not a PNG image").wait_for()
+    page.set_input_files("input[type=file]", [PHOTO])
+    page.get_by_role("button", name="Upload").click()
+    row = page.get_by_role("listitem").filter(has_text="in the album <b>Summer</b>")
+    row.wait_for()
+    assert row.locator("img").evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 320
+    row.get_by_role("button", name="Delete").click()
+    row.wait_for(state="detached")
+    page.close()
 
 
 def test_files_are_deleted_by_their_user_only(ann: User, bob: User) -> None:
