@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from .inspection.policy import Policy
 from .intake import Intake
 from .routes import direct, files, health, openapi, page, uploads
 from .settings import DEFAULT_FOLDER, Settings, SettingsError
-from .storage import Storage
+from .signals import send_file_stored
+from .storage import Storage, StoredFile
 from .storage.direct import DirectUploads
 from .web import cors, hooks
 from .web.access import UPLOADING, Access, LoopbackAccess, NoAccess, PublicAccess
@@ -25,6 +27,8 @@ from .web.services import Services
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from .web.receipts import Receipts
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -40,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False  # a redirect would make the client send its file twice
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    _make_services(settings).attach(app)
+    _make_services(settings, on_stored=partial(send_file_stored, app)).attach(app)
     for blueprint in _blueprints(settings):
         app.register_blueprint(blueprint)
     hooks.register(app)
@@ -82,10 +86,10 @@ class _Rule(Rule):
         return build
 
 
-def _make_services(settings: Settings) -> Services:
+def _make_services(settings: Settings, *, on_stored: Callable[[StoredFile], None]) -> Services:
     policy = _make_policy(settings)
     storage, direct_uploads = _make_storage(settings)
-    intake = Intake(storage, policy=policy)
+    intake = Intake(storage, policy=policy, on_stored=on_stored)
     promotion = Promotion(direct_uploads, intake=intake)
     return Services(
         settings=settings,
@@ -96,6 +100,7 @@ def _make_services(settings: Settings) -> Services:
         direct_uploads=direct_uploads,
         promotion=promotion,
         uploads=UploadService(direct_uploads, storage=storage, promotion=promotion),
+        receipts=_make_receipts(settings),
     )
 
 
@@ -133,6 +138,14 @@ def _make_access(settings: Settings) -> Access:
             return LoopbackAccess(allowed_origins=settings.allowed_origins)
         case _:
             return NoAccess()
+
+
+def _make_receipts(settings: Settings) -> Receipts | None:
+    if not settings.token_secrets:
+        return None
+    from .web.receipts import Receipts  # needs PyJWT, as tokens do
+
+    return Receipts(settings.token_secrets[0])
 
 
 def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:

@@ -8,6 +8,10 @@ FILE_FIELD = "file"
 """The name in our own page and in every example."""
 DEFAULT_NAMES = (FILE_FIELD, "files")
 ANY = "*"
+BEARER_FIELD = "token"
+"""The name of the form field that carries a token."""
+RESERVED = (BEARER_FIELD, "filename", "for")
+"""The names of fields and of query parameters that have a meaning of their own."""
 
 
 def is_taken(field: str, names: Collection[str]) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from . import problems
 from .inspection.policy import FileName, Policy
 from .problems import AlreadyExists, DigestMismatch, Problem, StorageUnavailable
-from .storage import Storage, StoredFile, Writer, new_id
+from .storage import NO_DETAILS, Details, Storage, StoredFile, Writer, new_id, now, split_path
 from .storage.direct import Incoming
 from .storage.parallel import run_side_by_side
 
@@ -24,20 +24,25 @@ class Intake:
 
     :param storage: receives the files that pass.
     :param policy: decides which files pass.
+    :param on_stored: is called with each file, once it can be read. It never raises.
     """
 
-    def __init__(self, storage: Storage, *, policy: Policy) -> None:
+    def __init__(
+        self, storage: Storage, *, policy: Policy, on_stored: Callable[[StoredFile], None] = lambda _file: None
+    ) -> None:
         self.storage = storage
         self.policy = policy
+        self._on_stored = on_stored
 
     def begin(self) -> Batch:
         """Begin a batch: files that are stored together or not at all. Use the batch in a ``with`` statement."""
-        return Batch(self.storage, self.policy)
+        return Batch(self.storage, self.policy, self._on_stored)
 
-    def accept(self, file_id: str, incoming: Incoming) -> StoredFile:
+    def accept(self, path: str, incoming: Incoming) -> StoredFile:
         """Check a file that was sent straight to the storage, and make it readable.
 
-        :param file_id: the id that the upload began with. The file keeps it.
+        :param path: the path that the upload began with, which is the id of the file, after its folder if it has one.
+            The file keeps both.
         :raises Problem: the file is refused, or could not be stored.
         :raises Gone: the file was removed meanwhile.
         """
@@ -47,12 +52,21 @@ class Intake:
         policy.inspect_content(name, size=incoming.size, read=incoming.read)
         if declaration.sha256 is not None:
             _verify(name, incoming, sha256=declaration.sha256)
-        file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256)
-        incoming.copy_to_files(file)
+        file_id, folder = split_path(path)
+        details = Details(
+            subject=declaration.subject,
+            folder=folder,
+            meta=declaration.meta,
+            fields=declaration.fields,
+            keep_days=declaration.keep_days,
+        )
+        file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256, details=details)
+        incoming.copy_to_files(file)  # raises AlreadyExists in all promotions of this file except one
+        self._on_stored(file)
         return file
 
 
-def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None) -> StoredFile:
+def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None, details: Details) -> StoredFile:
     return StoredFile(
         id=file_id,
         name=name.safe,
@@ -60,6 +74,12 @@ def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None)
         size=size,
         media_type=name.file_type.media_type,
         sha256=sha256,
+        stored=now(),
+        subject=details.subject,
+        folder=details.folder,
+        meta=details.meta,
+        fields=details.fields,
+        keep_days=details.keep_days,
     )
 
 
@@ -81,9 +101,10 @@ def _verify(name: FileName, incoming: Incoming, *, sha256: str) -> None:
 class Batch:
     """The files of one request. The end of the ``with`` forgets every file that :meth:`commit` has not stored."""
 
-    def __init__(self, storage: Storage, policy: Policy) -> None:
+    def __init__(self, storage: Storage, policy: Policy, on_stored: Callable[[StoredFile], None]) -> None:
         self._storage = storage
         self._policy = policy
+        self._on_stored = on_stored
         self._files: list[IncomingFile] = []
 
     def __enter__(self) -> Batch:
@@ -120,16 +141,17 @@ class Batch:
         """Return one problem that reports all :attr:`refusals`. There must be at least one."""
         return problems.one_of(self.refusals, files=len(self._files))
 
-    def commit(self) -> list[StoredFile]:
+    def commit(self, details: Details = NO_DETAILS) -> list[StoredFile]:
         """Finish the checks and store all files.
 
+        :param details: every file of the batch gets them.
         :raises Problem: a file was refused or could not be stored. Then none of them is stored.
         """
         for incoming in self._files:
             incoming.finish()
         if self.refusals:
             raise self.refusal()
-        files = [incoming.stored_file() for incoming in self._files]
+        files = [incoming.stored_file(details) for incoming in self._files]
         ours: dict[str, StoredFile] = {}
 
         def store(incoming: IncomingFile, file: StoredFile) -> None:
@@ -146,6 +168,8 @@ class Batch:
         except BaseException:
             self._storage.delete_best_effort(list(ours.values()))
             raise
+        for file in files:
+            self._on_stored(file)
         return files
 
 
@@ -193,9 +217,10 @@ class IncomingFile:
         except Problem as refusal:
             self._refuse(refusal)
 
-    def stored_file(self) -> StoredFile:
+    def stored_file(self, details: Details) -> StoredFile:
         """Return the file that :meth:`commit` will store, under a new id."""
-        return _stored_file(new_id(), self._name, size=self._size, sha256=self._sha256.hexdigest())
+        sha256 = self._sha256.hexdigest()
+        return _stored_file(new_id(), self._name, size=self._size, sha256=sha256, details=details)
 
     def commit(self, file: StoredFile) -> None:
         """Store the file.

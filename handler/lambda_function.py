@@ -22,7 +22,8 @@ from .web.services import Services
 
 _app = create_app()
 gc.enable()
-_INCOMING_KEY = re.compile("incoming/([0-9a-f]{32})")
+_INCOMING_KEY = re.compile("incoming/((?:[A-Za-z0-9_-]{1,64}/)?([0-9a-f]{32}))")
+"""A path, which may begin with a folder, and the id at its end."""
 _WRONG_EVENT = "this function takes 'Object Created' events of EventBridge for incoming/ only, bare or from SQS"
 
 lambda_handler = make_handler(_app)
@@ -71,13 +72,13 @@ def _promote(created: Any, context: object) -> None:
         verdict = services.promotion.promote(key[1], version=version or None)
     except Exception as error:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
-        logger.error("promotion failed", extra={"request_id": request_id, "id": key[1], "reason": reason})
+        logger.error("promotion failed", extra={"request_id": request_id, "id": key[2], "reason": reason})
         raise
     logger.info(
         "promotion",
         extra={
             "request_id": request_id,
-            "id": key[1],
+            "id": key[2],
             "milliseconds": round((time.monotonic() - began) * 1000, 1),
             **_verdict_fields(verdict),
         },

@@ -22,7 +22,7 @@ FLUSH_SECONDS = 2
 logger = logging.getLogger("handler")
 
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-_FILE_KEY = re.compile(r"\b(files/[0-9a-f]{32}/)[\w.-]+", re.ASCII)
+_FILE_KEY = re.compile(r"\b(files/(?:[\w-]{1,64}+/)?[0-9a-f]{32}/)[\w.-]+", re.ASCII)
 
 
 class JsonFormatter(logging.Formatter):

@@ -45,6 +45,7 @@ VARIABLES = (
     "MAX_CONTENT_LENGTH",
     "MAX_FILE_BYTES",
     "MAX_IMAGE_PIXELS",
+    "METADATA_FIELDS",
     "TOKEN_SECRET",
     "TRUSTED_PROXIES",
     "UPLOAD_BUCKET",
@@ -119,6 +120,9 @@ class Settings:
     trusted_proxies: int = 0
     """The number of proxies in front of the server whose ``X-Forwarded-*`` fields count."""
 
+    metadata_fields: tuple[str, ...] = ()
+    """The names of the form fields that are kept with a file."""
+
     @property
     def takes_direct_uploads(self) -> bool:
         """Whether clients can send files straight to the storage: to a bucket, or to routes of the local server.
@@ -152,6 +156,7 @@ class Settings:
             downloads=_switch(environ, "DOWNLOADS", default=True),
             on_lambda=_on_lambda(environ),
             trusted_proxies=_trusted_proxies(environ),
+            metadata_fields=_metadata_fields(environ),
         )
 
     @staticmethod
@@ -239,14 +244,30 @@ def _allowed_origins(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _file_fields(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Read ``FILE_FIELDS``: names in addition to the default ones, or ``*``."""
-    variable = "FILE_FIELDS"
+    return tuple(dict.fromkeys((*field_names.DEFAULT_NAMES, *_field_names(environ, "FILE_FIELDS"))))
+
+
+def _metadata_fields(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Read ``METADATA_FIELDS``: names of fields that have no other meaning."""
+    variable = "METADATA_FIELDS"
+    names = _field_names(environ, variable)
+    file_fields = set(_file_fields(environ)) - {field_names.ANY}
+    for name in names:
+        if name in (field_names.ANY, *field_names.RESERVED) or field_names.is_taken(name, file_fields):
+            expected = f"{name!r} has another meaning in a form. Use another name."
+            raise SettingsError(variable, environ[variable], expected)
+    return tuple(dict.fromkeys(names))
+
+
+def _field_names(environ: Mapping[str, str], variable: str) -> list[str]:
+    """Return the names in a list with commas or white space between them."""
     value = environ.get(variable, "").strip()
     names = value.replace(",", " ").split()
     for name in names:
         if len(name) > MAX_FIELD_NAME_CHARS or not name.isprintable():
             expected = f"give names of at most {MAX_FIELD_NAME_CHARS} characters, without invisible ones."
             raise SettingsError(variable, value, expected)
-    return tuple(dict.fromkeys((*field_names.DEFAULT_NAMES, *names)))
+    return names
 
 
 def _switch(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:

@@ -56,7 +56,18 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the developer's own settings, so that they decide no test."""
     for name in os.environ:
         if name.startswith(
-            ("AWS_", "UPLOAD_", "MAX_", "ALLOW", "ACCESS", "TOKEN_", "DOWNLOADS", "FILE_FIELDS", "TRUSTED_")
+            (
+                "AWS_",
+                "UPLOAD_",
+                "MAX_",
+                "ALLOW",
+                "ACCESS",
+                "TOKEN_",
+                "DOWNLOADS",
+                "FILE_FIELDS",
+                "METADATA_",
+                "TRUSTED_",
+            )
         ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..inspection.policy import FileName, Policy
 from ..problems import MalformedRequest
+from ..storage import NO_DETAILS, Details
 from ..storage.direct import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, Declaration, part_bytes
 from ..units import ceil_div
 
@@ -26,10 +27,11 @@ _QUERY_METADATA = "metadata["
 """The beginning of a metadata member in a query: Uppy writes ``metadata[name]=value``."""
 
 
-def read(body: Mapping[str, Any], *, policy: Policy) -> Declaration:
+def read(body: Mapping[str, Any], *, policy: Policy, details: Details = NO_DETAILS) -> Declaration:
     """Return the declaration in a client's JSON object.
 
     :param body: the object. Its members come before those of its ``metadata``.
+    :param details: for the stored file.
     :raises Problem: the object is malformed, or the policy refuses the declared file.
     """
     members = _usable_metadata(body.get("metadata")) | {k: value for k, value in body.items() if value is not None}
@@ -46,20 +48,28 @@ def read(body: Mapping[str, Any], *, policy: Policy) -> Declaration:
         sha256=sha256,
         size=size if is_exact else None,
         part_bytes=part_size,
+        subject=details.subject,
+        meta=details.meta,
+        fields=details.fields,
+        keep_days=details.keep_days,
     )
 
 
-def read_query(arguments: Mapping[str, str], *, policy: Policy) -> Declaration:
+def read_query(arguments: Mapping[str, str], *, policy: Policy, details: Details = NO_DETAILS) -> Declaration:
     """Return the declaration in the arguments of a query.
 
     :raises Problem: as :func:`read`.
     """
-    metadata = {
+    return read({**arguments, "metadata": query_metadata(arguments)}, policy=policy, details=details)
+
+
+def query_metadata(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the members of a widget's metadata in the arguments of a query."""
+    return {
         name[len(_QUERY_METADATA) : -1]: value
         for name, value in arguments.items()
         if name.startswith(_QUERY_METADATA) and name.endswith("]")
     }
-    return read({**arguments, "metadata": metadata}, policy=policy)
 
 
 def _inspect_name(members: Mapping[str, Any], *, policy: Policy) -> FileName:

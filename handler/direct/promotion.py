@@ -38,17 +38,18 @@ class Promotion:
 
     def promote(
         self,
-        file_id: str,
+        path: str,
         *,
         version: str | None = None,
         undecided: bool = False,
         max_read_bytes: int | None = None,
     ) -> Verdict | None:
-        """Return the verdict on the bytes that arrived under an id, and discard the bytes.
+        """Return the verdict on the bytes that arrived under a path, and discard the bytes.
 
         If there is no verdict yet, make one. The search for a verdict comes first, so a form that is sent again costs
         little.
 
+        :param path: the id of the file, after its folder if it has one.
         :param version: the version that the storage's event names, if the event names a version.
         :param undecided: there was no verdict a moment ago, so the search for a verdict is skipped.
         :param max_read_bytes: the largest file that may be read for its digest while a gateway waits; by default
@@ -57,35 +58,35 @@ class Promotion:
         :raises TooLargeForRequest: a gateway waits, and the promotion would take too long.
         :raises StorageUnavailable: there is no verdict yet. Try again.
         """
-        if not undecided and (verdict := self._uploads.find_verdict(file_id)) is not None:
-            self._uploads.discard(file_id, version)
+        if not undecided and (verdict := self._uploads.find_verdict(path)) is not None:
+            self._uploads.discard(path, version)
             return verdict
         try:
-            incoming = self._uploads.open_incoming(file_id, version)
+            incoming = self._uploads.open_incoming(path, version)
         except SentAgain:
-            self._uploads.discard(file_id, version)  # the event of the first version is on its way, or being handled
+            self._uploads.discard(path, version)  # the event of the first version is on its way, or being handled
             return None
         if incoming is None:
-            return self._uploads.find_verdict(file_id)  # a concurrent promotion may have discarded the bytes
+            return self._uploads.find_verdict(path)  # a concurrent promotion may have discarded the bytes
         _check_time(incoming, max_read_bytes=READ_IN_TIME_BYTES if max_read_bytes is None else max_read_bytes)
-        verdict = self._check_and_copy(file_id, incoming)
-        self._uploads.discard(file_id, incoming.version)
+        verdict = self._check_and_copy(path, incoming)
+        self._uploads.discard(path, incoming.version)
         if not isinstance(verdict, Refused):
-            self._uploads.end_copies(file_id)
+            self._uploads.end_copies(path)
         return verdict
 
-    def _check_and_copy(self, file_id: str, incoming: Incoming) -> Verdict:
+    def _check_and_copy(self, path: str, incoming: Incoming) -> Verdict:
         try:
-            return Stored(self._intake.accept(file_id, incoming))
+            return Stored(self._intake.accept(path, incoming))
         except StorageUnavailable:
             raise  # the file may be good
         except (AlreadyExists, Gone):
             pass  # a concurrent promotion finished first
         except Problem as refusal:
-            self._uploads.refuse(file_id, refusal.as_dict())
-        verdict = self._uploads.find_verdict(file_id)  # the first verdict is final, and may differ from this one
+            self._uploads.refuse(path, refusal.as_dict())
+        verdict = self._uploads.find_verdict(path)  # the first verdict is final, and may differ from this one
         if verdict is None:
-            raise StorageUnavailable(f"incoming/{file_id} vanished before there was a verdict")
+            raise StorageUnavailable(f"incoming/{path} vanished before there was a verdict")
         return verdict
 
 

@@ -8,6 +8,7 @@ from itsdangerous import BadSignature
 
 from ..problems import UploadNotFound
 from ..signing import timed_signer
+from ..storage import path_of
 
 MAX_SECONDS = 24 * 60 * 60
 """The longest time that an upload may take. The bucket's lifecycle rules delete unfinished uploads after a day."""
@@ -26,6 +27,7 @@ class UploadId:
     :param size: the exact size of the file, in bytes, if the client declared it.
     :param part_bytes: the size of each part except the last, in bytes, if the client declared it.
     :param subject: a hash of the token's ``sub``, if the token has one.
+    :param folder: the folder that the stored file will be in, if the token has one.
     """
 
     id: str
@@ -34,6 +36,17 @@ class UploadId:
     size: int | None = None
     part_bytes: int | None = None
     subject: str | None = None
+    folder: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The path of the file below ``incoming/`` and ``files/``: see :func:`handler.storage.path_of`."""
+        return path_of(self.id, self.folder)
+
+    @property
+    def key(self) -> str:
+        """The key under which the bytes arrive."""
+        return f"incoming/{self.path}"
 
 
 def sign(upload_id: UploadId, *, secret: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from .. import problems
 from ..inspection.policy import Policy
 from ..problems import FileTooLarge, Forbidden, MalformedRequest, NotFound, UploadIncomplete, UploadNotFound
-from ..storage import Storage, new_id
+from ..storage import NO_DETAILS, Details, Storage, new_id, path_of
 from ..storage.direct import (
     MAX_FORM_BYTES,
     MAX_PARTS,
@@ -47,11 +47,13 @@ class UploadReference:
 
     :param upload_id: the signed upload id, as :meth:`UploadService.begin` returned it.
     :param subject: the ``sub`` of the client's token, if the token has one.
-    :param key: the key ``incoming/<id>``, if the client sent it. It must match the upload id.
+    :param folder: the folder of the client's token, if the token has one.
+    :param key: the key under ``incoming/``, if the client sent it. It must match the upload id.
     """
 
     upload_id: str
     subject: str | None = None
+    folder: str | None = None
     key: str | None = None
 
 
@@ -60,11 +62,13 @@ class BegunUpload:
     """An upload in parts that has begun.
 
     :param file_id: the id that the stored file will have.
+    :param key: the key under which the bytes arrive.
     :param upload_id: signed, for the client.
     :param part_bytes: the size of each part except the last, in bytes: the declared or the recommended size.
     """
 
     file_id: str
+    key: str
     upload_id: str
     part_bytes: int
 
@@ -86,10 +90,10 @@ class PostUpload:
 class Pending:
     """The upload has no verdict yet.
 
-    :param file_id: the id that the stored file will have.
+    :param key: the key under which the bytes arrived, or will arrive.
     """
 
-    file_id: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class UploadService:
 
     Every method may raise :class:`~handler.problems.StorageUnavailable`. Methods that take an upload id raise
     :class:`~handler.problems.UploadNotFound` if the upload id is invalid or has expired. Methods that take a reference
-    also raise :class:`~handler.problems.Forbidden` if the upload was begun with another ``sub``.
+    also raise :class:`~handler.problems.Forbidden` if the upload was begun with another ``sub`` or another folder.
 
     :param uploads: the storage in which the bytes arrive.
     :param storage: the storage of checked files.
@@ -119,39 +123,44 @@ class UploadService:
         self._storage = storage
         self._promotion = promotion
 
-    def begin(self, body: Mapping[str, Any], *, policy: Policy, subject: str | None = None) -> BegunUpload:
+    def begin(self, body: Mapping[str, Any], *, policy: Policy, details: Details = NO_DETAILS) -> BegunUpload:
         """Begin an upload in parts.
 
         :param body: the declaration, as a client's JSON object.
         :param policy: the policy for this client.
-        :param subject: the ``sub`` of the client's token, if the token has one.
+        :param details: for the stored file.
         :raises Problem: the declaration is malformed, or the policy refuses the declared file.
         """
-        declared = declaration.read(body, policy=policy)
+        declared = declaration.read(body, policy=policy, details=details)
         file_id = new_id()
         upload_id = UploadId(
             id=file_id,
-            multipart_id=self._uploads.begin(file_id, declared),
+            multipart_id=self._uploads.begin(path_of(file_id, details.folder), declared),
             max_bytes=declared.max_bytes,
             size=declared.size,
             part_bytes=declared.part_bytes,
-            subject=_subject_hash(subject),
+            subject=_subject_hash(details.subject),
+            folder=details.folder,
         )
         return BegunUpload(
             file_id=file_id,
+            key=upload_id.key,
             upload_id=self._sign(upload_id),
             part_bytes=declared.part_bytes or part_bytes(declared.max_bytes),
         )
 
-    def presigned_post(self, arguments: Mapping[str, str], *, policy: Policy) -> PostUpload:
+    def presigned_post(
+        self, arguments: Mapping[str, str], *, policy: Policy, details: Details = NO_DETAILS
+    ) -> PostUpload:
         """Return a form that sends a whole file. The storage's event starts the promotion after the file has arrived.
 
         :param arguments: the declaration, as the arguments of a query.
         :param policy: the policy for this client.
+        :param details: for the stored file.
         :raises Problem: the declaration is malformed, or the policy refuses the declared file.
         :raises FileTooLarge: the file is too large for one POST.
         """
-        declared = declaration.read_query(arguments, policy=policy)
+        declared = declaration.read_query(arguments, policy=policy, details=details)
         if declared.size is not None and declared.size > MAX_FORM_BYTES:
             raise FileTooLarge(
                 f"'{declared.original_name}' is too large for a form, which holds at most {MAX_FORM_BYTES:,} bytes. "
@@ -160,8 +169,8 @@ class UploadService:
                 max_bytes=MAX_FORM_BYTES,
             )
         file_id = new_id()
-        post = self._uploads.presigned_post(file_id, declared)
-        upload_id = UploadId(id=file_id, multipart_id="", max_bytes=declared.max_bytes)
+        post = self._uploads.presigned_post(path_of(file_id, details.folder), declared)
+        upload_id = UploadId(id=file_id, multipart_id="", max_bytes=declared.max_bytes, folder=details.folder)
         return PostUpload(file_id=file_id, upload_id=self._sign(upload_id), post=post)
 
     def part_url(self, reference: UploadReference, number: int) -> str:
@@ -177,12 +186,12 @@ class UploadService:
         size = None if upload.size is None else _part_size(number, size=upload.size, part_bytes=upload.part_bytes)
         if size is None:
             self._check_room(upload, number)
-        return self._uploads.part_url(upload.id, upload.multipart_id, number, size=size)
+        return self._uploads.part_url(upload.path, upload.multipart_id, number, size=size)
 
     def parts(self, reference: UploadReference) -> list[UploadedPart]:
         """Return the parts that have arrived, for a client that resumes an upload."""
         upload = self._verify(reference)
-        return self._uploads.parts(upload.id, upload.multipart_id)
+        return self._uploads.parts(upload.path, upload.multipart_id)
 
     def complete(self, reference: UploadReference, listed_parts: object = None) -> Stored | Pending:
         """Join the parts to one file, and promote the file. A client may repeat this: the result stays the same.
@@ -196,10 +205,10 @@ class UploadService:
         is_joined_now = self._join_parts(upload, listed_parts)
         try:
             verdict = self._promotion.promote(
-                upload.id, undecided=is_joined_now, max_read_bytes=promotion.READ_IN_TIME_BYTES
+                upload.path, undecided=is_joined_now, max_read_bytes=promotion.READ_IN_TIME_BYTES
             )
         except TooLargeForRequest:
-            return Pending(upload.id)
+            return Pending(upload.key)
         match verdict:
             case Stored():
                 return verdict
@@ -216,18 +225,22 @@ class UploadService:
         :raises UploadNotFound: the upload is completed.
         """
         upload = self._verify(reference)
-        self._uploads.abort(upload.id, upload.multipart_id)
+        self._uploads.abort(upload.path, upload.multipart_id)
         # S3 may respond to an abort after the completion as it responds to an abort before the completion.
-        if self._uploads.arrived(upload.id) or self._storage.contains(upload.id):
+        if self._uploads.arrived(upload.path) or self._storage.contains(upload.id, upload.folder):
             raise UploadNotFound("The upload is already completed, so it has no parts. Delete the file instead.")
 
-    def status(self, upload_id: str) -> UploadStatus:
+    def status(self, upload_id: str, *, folder: str | None = None) -> UploadStatus:
         """Return the status of an upload. If the file has arrived and can be promoted quickly, promote it.
 
         :param upload_id: signed, from :meth:`begin` or :meth:`presigned_post`. Anyone who has it may ask.
+        :param folder: the folder of the client's token, if the client sent such a token.
+        :raises Forbidden: the upload is in another folder.
         :raises NotFound: nothing has arrived, or the file was deleted.
         """
         upload = upload_ids.verify(upload_id, secret=self._uploads.secret())
+        if folder not in (None, upload.folder):
+            raise Forbidden("The token is for another folder. Use a token for the folder of the upload.")
         state = self._find_state(upload)
         match state:
             case Stored() | Refused() | Pending():
@@ -237,17 +250,18 @@ class UploadService:
             case None:
                 raise NotFound("No file has arrived under this upload id, or the file was removed.")
 
-    def status_of_file(self, file_id: str, *, with_token: bool) -> str:
+    def status_of_file(self, file_id: str, *, folder: str | None = None, with_token: bool) -> str:
         """Return ``stored`` or ``refused`` for a client that knows only the file's id, which may be from the log.
 
         On S3 this takes one call, and one more with a token for a file that is not stored.
 
+        :param folder: the folder of the client's token, if the token has one. No other folder is searched.
         :param with_token: the client sent a valid token with the scope ``upload``.
         :raises NotFound: no file is stored under this id.
         """
-        if self._storage.contains(file_id):
+        if self._storage.contains(file_id, folder):
             return "stored"
-        if with_token and self._uploads.refusal(file_id) is not None:
+        if with_token and self._uploads.refusal(path_of(file_id, folder)) is not None:
             return "refused"
         raise NotFound(
             "No file is stored under this id. Use the upload's 'status' URL, or its upload id, to see a pending upload "
@@ -261,14 +275,16 @@ class UploadService:
         """Return the upload id of an upload in parts, if the client may continue the upload.
 
         :raises UploadNotFound: the upload id is invalid, or has expired, or is the id of a presigned form.
-        :raises Forbidden: the upload was begun with another ``sub``.
+        :raises Forbidden: the upload was begun with another ``sub`` or another folder.
         """
         upload = upload_ids.verify(reference.upload_id, secret=self._uploads.secret())
         if not upload.multipart_id:
             raise UploadNotFound()
         if upload.subject != _subject_hash(reference.subject):
             raise Forbidden("This upload was begun with another token. Use a token with the same 'sub'.")
-        if reference.key not in (None, f"incoming/{upload.id}"):
+        if upload.folder != reference.folder:
+            raise Forbidden("This upload was begun with another token. Use a token with the same 'folder'.")
+        if reference.key not in (None, upload.key):
             raise UploadNotFound("This upload id and this key do not belong together.")
         return upload
 
@@ -278,17 +294,17 @@ class UploadService:
         An upload is pending while parts may still arrive, while the form was not sent, and while the file is too large
         for a promotion within this request.
         """
-        if upload.multipart_id and self._uploads.has_multipart_upload(upload.id, upload.multipart_id):
-            return Pending(upload.id)
-        verdict = self._uploads.find_verdict(upload.id)
+        if upload.multipart_id and self._uploads.has_multipart_upload(upload.path, upload.multipart_id):
+            return Pending(upload.key)
+        verdict = self._uploads.find_verdict(upload.path)
         if verdict is not None:
             return verdict
-        if not upload.multipart_id and not self._uploads.arrived(upload.id):
-            return Pending(upload.id)  # the client may still send the form
+        if not upload.multipart_id and not self._uploads.arrived(upload.path):
+            return Pending(upload.key)  # the client may still send the form
         try:
-            return self._promotion.promote(upload.id, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
+            return self._promotion.promote(upload.path, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
         except TooLargeForRequest:
-            return Pending(upload.id)
+            return Pending(upload.key)
 
     def _join_parts(self, upload: UploadId, listed_parts: object) -> bool:
         """Join the parts to one file, if this has not happened before.
@@ -297,9 +313,9 @@ class UploadService:
         :raises UploadIncomplete: parts are missing, or differ from the client's list.
         """
         try:
-            parts = self._uploads.parts(upload.id, upload.multipart_id)
+            parts = self._uploads.parts(upload.path, upload.multipart_id)
             self._check_complete(upload, parts, listed_parts)
-            self._uploads.complete(upload.id, upload.multipart_id, parts)
+            self._uploads.complete(upload.path, upload.multipart_id, parts)
         except UploadNotFound:
             return False
         return True
@@ -312,7 +328,7 @@ class UploadService:
         """
         if number > max(1, ceil_div(upload.max_bytes, MIN_PART_BYTES)):
             raise _too_large(upload)
-        parts = self._uploads.parts(upload.id, upload.multipart_id)
+        parts = self._uploads.parts(upload.path, upload.multipart_id)
         self._check_sum(upload, parts)
         if number > len(parts) + PARTS_AHEAD:
             raise MalformedRequest(
@@ -342,8 +358,8 @@ class UploadService:
         """
         if _total_bytes(parts) > upload.max_bytes:
             refusal = _too_large(upload)
-            self._uploads.refuse(upload.id, refusal.as_dict())  # for the status: Uppy shows no reason
-            self._uploads.abort(upload.id, upload.multipart_id)
+            self._uploads.refuse(upload.path, refusal.as_dict())  # for the status: Uppy shows no reason
+            self._uploads.abort(upload.path, upload.multipart_id)
             raise refusal
 
 

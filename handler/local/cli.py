@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import logging
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..logs import write_in_background
+from ..problems import MalformedRequest
 from ..settings import Settings, SettingsError
+from ..storage import KEEP_DAYS, is_folder
+from ..storage.metadata import check_details
 from ..web.access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, is_loopback
 from .check import check_all, check_bucket, make_app
 from .prefix import Prefixed
@@ -128,6 +132,9 @@ def token(options: argparse.Namespace) -> int:
         max_bytes=options.max_bytes,
         extensions=options.extensions.replace(",", " ").split() if options.extensions else None,
         subject=options.subject,
+        meta=options.meta,
+        folder=options.folder_claim,
+        keep_days=options.keep_days,
     )
     _print(minted)
     return 0
@@ -150,10 +157,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     minting = commands.add_parser("token", help="make an upload token", description="Make a token with TOKEN_SECRET.")
     minting.add_argument("--expires", type=_duration, required=True, help="how long it is good: 30m, 1h, 7d")
-    minting.add_argument("--scope", choices=SCOPES, action="append", help=f"may be given twice (default: {UPLOAD})")
+    minting.add_argument("--scope", choices=SCOPES, action="append", help=f"may be repeated (default: {UPLOAD})")
     minting.add_argument("--max-bytes", type=int, help="the largest size of one file, in bytes")
     minting.add_argument("--extensions", help="the types of files that may be uploaded, such as 'png jpg'")
     minting.add_argument("--subject", help="the user's id, for example: the log shows it")
+    minting.add_argument(
+        "--meta", type=_json_object, help="a JSON object to keep with each file, such as '{\"order\": 7}'"
+    )
+    minting.add_argument(
+        "--folder", dest="folder_claim", type=_folder, help="the folder of the user: the token is good for no other"
+    )
+    minting.add_argument("--keep-days", type=int, choices=KEEP_DAYS, help="after how many days the files expire")
     return parser
 
 
@@ -166,6 +180,26 @@ def _duration(text: str) -> int:
     if seconds > MAX_TOKEN_SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is longer than ten years")
     return seconds
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """Return the object, small enough to be kept with a file."""
+    try:
+        value = json.loads(text)
+        check_details(meta=value, fields=None, subject=None)
+    except MalformedRequest as problem:
+        raise argparse.ArgumentTypeError(problem.detail) from None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object like '{{\"order\": 7}}'")
+    return value
+
+
+def _folder(text: str) -> str:
+    if not is_folder(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name of 1 to 64 letters, digits, '_' and '-'")
+    return text
 
 
 def _prefix(text: str) -> str:

@@ -13,14 +13,16 @@ from urllib.parse import urljoin
 
 from flask import Blueprint, Response, g, request, url_for
 
+from ..direct import declaration
 from ..direct.uploads import Pending, UploadReference, UploadService
 from ..problems import MalformedRequest, Problem, RequestTooLarge
 from ..storage import StoredFile, is_id
 from ..storage.direct import Refused, Stored
 from ..units import MIB
 from ..web import limits, responses
-from ..web.access import UPLOAD
+from ..web.access import UPLOAD, Grant
 from ..web.grants import bearer_token, current_grant, current_upload_grant
+from ..web.metadata_fields import MetadataFields
 from ..web.services import current_services
 
 MAX_JSON_BYTES = 2 * MIB
@@ -41,11 +43,12 @@ def status(name: str) -> Response:
 
     :param name: the upload id, or the file's id.
     """
+    grant = _token_grant()
     if is_id(name):
-        return responses.success(
-            {"id": name, "status": _service().status_of_file(name, with_token=_has_upload_token())}
-        )
-    upload = _service().status(name)
+        folder = grant.folder if grant else None
+        status = _service().status_of_file(name, folder=folder, with_token=grant is not None)
+        return responses.success({"id": name, "status": status})
+    upload = _service().status(name, folder=grant.folder if grant else None)
     body: dict[str, Any]
     match upload.state:
         case Stored(file):
@@ -61,8 +64,11 @@ def status(name: str) -> Response:
 @blueprint.get("/t/<token>/s3/params")
 def presigned_post(token: str | None = None) -> Response:
     """Return a form that sends a whole file to the storage."""
-    policy = limits.policy_of(current_upload_grant(token))
-    upload = _service().presigned_post(request.args, policy=policy)
+    grant = current_upload_grant(token)
+    fields = _fields(declaration.query_metadata(request.args))
+    upload = _service().presigned_post(
+        request.args, policy=limits.policy_of(grant), details=limits.details_of(grant, fields.kept)
+    )
     return responses.success(
         {
             "method": "POST",
@@ -70,6 +76,7 @@ def presigned_post(token: str | None = None) -> Response:
             "fields": dict(upload.post.fields),
             "id": upload.file_id,
             "status": _status_url(upload.upload_id),
+            **fields.ignored,
         }
     )
 
@@ -79,14 +86,17 @@ def presigned_post(token: str | None = None) -> Response:
 def begin(token: str | None = None) -> Response:
     """Begin an upload in parts."""
     grant = current_upload_grant(token)
-    upload = _service().begin(_json(), policy=limits.policy_of(grant), subject=grant.subject)
+    body = _json()
+    fields = _fields(body.get("metadata"))
+    upload = _service().begin(body, policy=limits.policy_of(grant), details=limits.details_of(grant, fields.kept))
     return responses.success(
         {
-            "key": _key(upload.file_id),
+            "key": upload.key,
             "uploadId": upload.upload_id,
             "id": upload.file_id,
             "status": _status_url(upload.upload_id),
             "partSize": upload.part_bytes,
+            **fields.ignored,
         }
     )
 
@@ -117,9 +127,9 @@ def complete(upload_id: str, token: str | None = None) -> Response:
     match _service().complete(reference, _json(optional=True).get("parts")):
         case Stored(file):
             return _completed(file, upload_id)
-        case Pending(file_id):
+        case Pending(key):
             url = _status_url(upload_id)
-            body = {"message": "The file is being checked.", "location": url, "key": _key(file_id), "status": url}
+            body = {"message": "The file is being checked.", "location": url, "key": key, "status": url}
             return responses.success(body, status=202, headers={"Location": url})
 
 
@@ -137,10 +147,20 @@ def _completed(file: StoredFile, upload_id: str) -> Response:
     body: dict[str, Any] = {
         "message": f"Stored {file.name}.",
         "location": entry.get("url") or _status_url(upload_id),
-        "key": _key(file.id),
+        "key": f"incoming/{file.path}",
         "files": [entry],
     }
     return responses.success(body | ({"url": entry["url"]} if "url" in entry else {}))
+
+
+def _fields(metadata: object) -> MetadataFields:
+    """Return the fields in a widget's metadata.
+
+    :raises MalformedRequest: a field has two values.
+    """
+    fields = MetadataFields(current_services().settings.metadata_fields)
+    fields.add_metadata(metadata)
+    return fields
 
 
 def _service() -> UploadService:
@@ -154,23 +174,19 @@ def _reference(upload_id: str, token: str | None) -> UploadReference:
     :raises Problem: the client may not upload.
     """
     grant = current_upload_grant(token)
-    return UploadReference(upload_id=upload_id, subject=grant.subject, key=request.args.get("key"))
+    return UploadReference(upload_id=upload_id, subject=grant.subject, folder=grant.folder, key=request.args.get("key"))
 
 
-def _has_upload_token() -> bool:
-    """Return whether the client sent a valid token with the scope ``upload``. Without ``TOKEN_SECRET`` no token is."""
+def _token_grant() -> Grant | None:
+    """Return the grant of the client's token; ``None`` without a valid token that has the scope ``upload``."""
     token = bearer_token(request)
     if token is None:
-        return False
+        return None
     try:
         grant = current_grant(token)
     except Problem:
-        return False  # the request needs no token, so an invalid token changes nothing
-    return grant.expires is not None and UPLOAD in grant.scopes
-
-
-def _key(file_id: str) -> str:
-    return f"incoming/{file_id}"
+        return None  # the request needs no token, so an invalid token changes nothing
+    return grant if grant.expires is not None and UPLOAD in grant.scopes else None
 
 
 def _status_url(upload_id: str) -> str:

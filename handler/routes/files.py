@@ -27,11 +27,13 @@ downloads = Blueprint("downloads", __name__)
 
 
 @downloads.get("/files/<file_id>/<name>")
-def download(file_id: str, name: str) -> Response:
+@downloads.get("/files/<folder>/<file_id>/<name>")
+def download(file_id: str, name: str, folder: str | None = None) -> Response:
     """Return the file as an attachment, or redirect to S3. Anyone who knows the URL may read the file.
 
     :param file_id: the id of the file.
     :param name: the safe name of the file.
+    :param folder: the folder of the file, if the file is in one.
     :raises Forbidden: a page loads the file as code. S3 sends no ``nosniff``, without which browsers run a text file.
     :raises NotFound: no such file is stored.
     :raises PreconditionFailed: ``If-Match`` or ``If-Unmodified-Since`` names another state of the file.
@@ -39,7 +41,7 @@ def download(file_id: str, name: str) -> Response:
     if request.headers.get("Sec-Fetch-Dest", "").lower() in CODE_DESTINATIONS:
         raise Forbidden("A stored file cannot be loaded as a script or a style sheet. Link to it, or fetch it.")
     storage = current_services().storage
-    file = storage.find(file_id, name)
+    file = storage.find(file_id, name, folder)
     if file is None:
         raise _no_file()
     location = storage.download(file, head=request.method == "HEAD")
@@ -49,16 +51,20 @@ def download(file_id: str, name: str) -> Response:
 
 
 @blueprint.delete("/files/<file_id>/<name>")
-def delete(file_id: str, name: str) -> Response:
+@blueprint.delete("/files/<folder>/<file_id>/<name>")
+def delete(file_id: str, name: str, folder: str | None = None) -> Response:
     """Delete the file.
 
     :param file_id: the id of the file.
     :param name: the safe name of the file.
-    :raises Problem: the client may not delete files.
+    :param folder: the folder of the file, if the file is in one.
+    :raises Problem: the client may not delete files, or may not delete files of this folder.
     :raises NotFound: no such file is stored.
     """
-    current_grant(bearer_token(request)).require(DELETE)
-    if not current_services().storage.delete(file_id, name):
+    grant = current_grant(bearer_token(request))
+    grant.require(DELETE)
+    grant.require_folder(folder)
+    if not current_services().storage.delete(file_id, name, folder):
         raise _no_file()
     return responses.nothing()
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
-from ..field_names import FILE_FIELD
+from ..field_names import BEARER_FIELD, FILE_FIELD
 from ..problems import TokenRequired
-from ..web import access, limits
+from ..web import limits
 from ..web.services import current_services
 
 blueprint = Blueprint("page", __name__)
@@ -38,7 +38,7 @@ def page() -> Response:
         render_template(
             "page.html",
             file_field=FILE_FIELD,
-            token_field=access.FORM_FIELD if _token_required() else None,
+            token_field=BEARER_FIELD if _token_required() else None,
             extensions=list(policy.file_types),
             at_most=rounded_down(limits.max_form_bytes(policy)),
             modules=[name for name in _read().files if name.endswith(".js") and name != "page.js"],

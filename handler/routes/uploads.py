@@ -26,6 +26,7 @@ from ..web import access, chunks, forms, limits, responses
 from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
 from ..web.grants import bearer_token, current_grant, current_upload_grant
+from ..web.metadata_fields import MetadataFields
 from ..web.services import current_services
 
 if TYPE_CHECKING:
@@ -110,8 +111,9 @@ def form(token: str | None = None) -> Response:
         _refuse_piece(chunks.refusal_of_headers(request.headers))
         boundary = forms.boundary_of(request.headers.get("Content-Type", ""))
         content = _open_body()
-        _FormReader(batch, authorized=authorized).read(content, boundary)
-        return _store(batch, content)
+        reader = _FormReader(batch, authorized=authorized)
+        reader.read(content, boundary)
+        return _store(batch, content, reader.fields)
 
 
 @blueprint.route("/upload/<name>", methods=["PUT", "POST"])
@@ -154,11 +156,24 @@ def _store_body(name: str, token: str | None) -> Response:
             raise MalformedRequest(
                 "The body is a form, and this URL takes the bytes of a file. Send a form with POST /upload."
             )
+        fields = _query_fields()
         content = _open_body()
         incoming = batch.add(name)
         while not batch.refusals and (data := content.read(READ_BYTES)):
             incoming.write(data)
-        return _store(batch, content)
+        return _store(batch, content, fields)
+
+
+def _query_fields() -> MetadataFields:
+    """Return the fields in the query of a request whose body is the file.
+
+    :raises MalformedRequest: a field has two values.
+    """
+    fields = MetadataFields(current_services().settings.metadata_fields)
+    for name, value in request.args.items(multi=True):
+        if name not in field_names.RESERVED and name not in chunks.FIELDS - fields.names:
+            fields.add(name, value)
+    return fields
 
 
 def _scopes(path_token: str | None) -> list[str]:
@@ -187,6 +202,7 @@ def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None =
         grant = current_grant(form_token)
         grant.require(access.UPLOAD)
     batch.narrow(max_bytes=grant.max_bytes, extensions=grant.extensions)
+    g.grant = grant
     g.max_file_bytes = limits.policy_of(grant).max_file_bytes  # for the error handler of a request over its limit
 
 
@@ -215,21 +231,22 @@ def _open_body() -> DigestStream:
     return DigestStream(request.stream, request.headers)
 
 
-def _store(batch: Batch, content: DigestStream) -> Response:
+def _store(batch: Batch, content: DigestStream, fields: MetadataFields) -> Response:
     """Store the files of the batch.
 
+    :param fields: the fields of the request. Some are kept with every file.
     :returns: the response that describes the stored files.
     :raises Problem: the body has another digest than the client says, or a file was refused or could not be stored.
     """
     if not batch.refusals:  # after a refusal, the rest of the body may not have been read
         content.verify()
-    g.stored = batch.commit()
+    g.stored = batch.commit(limits.details_of(g.grant, fields.kept))
     entries = [responses.file_entry(file) for file in g.stored]
     first = entries[0]
     headers = {"Location": first["url"]} if "url" in first else {}
     if dialect := requested_dialect():
         return responses.in_dialect(dialect.stored(entries), headers=headers)
-    description = {"message": f"Stored {first['name']}.", "files": entries}
+    description = {"message": f"Stored {first['name']}.", "files": entries, **fields.ignored}
     if len(entries) > 1:
         description["message"] = f"Stored {len(entries)} files."
     else:
@@ -266,6 +283,8 @@ class _FormReader:
         self._remaining_bytes = MAX_BYTES_AFTER_REFUSAL
         self._complete: list[IncomingFile] = []
         """The files that were read to their end."""
+        self.fields = MetadataFields(current_services().settings.metadata_fields)
+        """The other fields of the form."""
 
     def read(self, content: DigestStream, boundary: bytes) -> None:
         """Read the form to its end.
@@ -314,12 +333,16 @@ class _FormReader:
         value = forms.text(content, part.text_encoding)
         if part.file_name is not None:  # a browser's file input in which nothing was chosen
             return
-        if part.name == access.FORM_FIELD:
+        if part.name == field_names.BEARER_FIELD:
             self._form_token = value
-        elif part.name in chunks.FIELDS:
-            self._piece_fields.setdefault(part.name, value)
         elif field_names.is_taken(part.name, self._file_fields - {field_names.ANY}):
             self._text_fields[part.name] = None
+        else:
+            is_piece_field = part.name in chunks.FIELDS
+            if is_piece_field:
+                self._piece_fields.setdefault(part.name, value)
+            if not is_piece_field or part.name in self.fields.names:
+                self.fields.add(part.name, value)
 
     def _check_piece_fields(self) -> None:
         """:raises MalformedRequest: the fields of the form mark a piece of a file."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
+KEEP_DAYS = (1, 7, 30, 90, 365)
+"""The days after which a file can expire. The bucket has a lifecycle rule for each of them (``template.yaml``)."""
+
 _ID = re.compile(r"[0-9a-f]{32}")
+_FOLDER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -30,6 +35,12 @@ class StoredFile:
     :param media_type: the ``Content-Type`` that the file is served with.
     :param sha256: the digest of the content, in hexadecimal; ``None`` if the endpoint has not read the whole file. A
         file that a client sent straight to the storage, without a digest to verify, is not read as a whole.
+    :param stored: the time at which the file was stored, in UTC and whole seconds.
+    :param subject: the ``sub`` of the client's token, if the token has one.
+    :param folder: the user or tenant to whom the file belongs, from the client's token. It begins the file's path.
+    :param meta: the JSON object in the client's token. The application chose it.
+    :param fields: the form fields that ``METADATA_FIELDS`` names, as the client sent them.
+    :param keep_days: the number of days after which the file expires; ``None`` if it never expires.
     """
 
     id: str
@@ -38,11 +49,29 @@ class StoredFile:
     size: int
     media_type: str
     sha256: str | None
+    stored: datetime | None = None
+    subject: str | None = None
+    folder: str | None = None
+    meta: Mapping[str, Any] | None = None
+    fields: Mapping[str, str] | None = None
+    keep_days: int | None = None
+
+    @property
+    def path(self) -> str:
+        """The id, after the folder if the file has one: see :func:`path_of`."""
+        return path_of(self.id, self.folder)
 
     @property
     def key(self) -> str:
         """The key of the object in a bucket, and the path below the upload folder."""
-        return f"files/{self.id}/{self.name}"
+        return f"files/{self.path}/{self.name}"
+
+    @property
+    def expires(self) -> datetime | None:
+        """The time at which the file expires; ``None`` if it never expires."""
+        if self.stored is None or self.keep_days is None:
+            return None
+        return self.stored + timedelta(days=self.keep_days)
 
     @property
     def content_disposition(self) -> str:
@@ -57,14 +86,49 @@ class StoredFile:
         return disposition
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Details:
+    """The attributes of a :class:`StoredFile` that come from the client's token and from form fields."""
+
+    subject: str | None = None
+    folder: str | None = None
+    meta: Mapping[str, Any] | None = None
+    fields: Mapping[str, str] | None = None
+    keep_days: int | None = None
+
+
+NO_DETAILS = Details()
+
+
 def is_id(text: str) -> bool:
     """Return whether a text has the form of a file id. Every id from a client is checked before it is used."""
     return bool(_ID.fullmatch(text))
 
 
-def is_key(file_id: str, name: str) -> bool:
-    """Return whether a file could have this id and name. Every pair from a URL is checked before it is used."""
-    return is_id(file_id) and bool(_NAME.fullmatch(name))
+def is_folder(text: str) -> bool:
+    """Return whether a text can be the folder of a user or tenant: up to 64 letters, digits, ``_`` and ``-``."""
+    return bool(_FOLDER.fullmatch(text))
+
+
+def is_key(file_id: str, name: str, folder: str | None = None) -> bool:
+    """Return whether a file could have this id, name and folder. All are checked before a URL's path is used."""
+    return is_id(file_id) and bool(_NAME.fullmatch(name)) and (folder is None or is_folder(folder))
+
+
+def path_of(file_id: str, folder: str | None) -> str:
+    """Return ``<folder>/<id>``, or ``<id>`` without a folder: the path of a file below ``files/`` and ``incoming/``."""
+    return f"{folder}/{file_id}" if folder is not None else file_id
+
+
+def split_path(path: str) -> tuple[str, str | None]:
+    """Return the id and the folder in a path that :func:`path_of` made."""
+    folder, _, file_id = path.rpartition("/")
+    return file_id, folder or None
+
+
+def now() -> datetime:
+    """Return the time of the moment, in UTC and whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 class Writer(Protocol):
@@ -95,11 +159,11 @@ class Storage(Protocol):
     def open_writer(self) -> Writer:
         """Begin a new file."""
 
-    def find(self, file_id: str, name: str) -> StoredFile | None:
-        """Return the file with this id and name; ``None`` if there is no such file."""
+    def find(self, file_id: str, name: str, folder: str | None = None) -> StoredFile | None:
+        """Return the file with this id and name in this folder; ``None`` if there is no such file."""
 
-    def contains(self, file_id: str) -> bool:
-        """Return whether there is a file with this id, under any name. On S3 this takes one call."""
+    def contains(self, file_id: str, folder: str | None = None) -> bool:
+        """Return whether there is a file with this id in this folder, under any name. On S3 this takes one call."""
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path | str:
         """Return the location of the content: a path on this machine, or a URL that anyone can read for a few minutes.
@@ -107,7 +171,7 @@ class Storage(Protocol):
         :param head: the URL is for a HEAD request. A signature covers the method.
         """
 
-    def delete(self, file_id: str, name: str) -> bool:
+    def delete(self, file_id: str, name: str, folder: str | None = None) -> bool:
         """Delete a file. Return ``False`` if there is no such file."""
 
     def delete_best_effort(self, files: Sequence[StoredFile]) -> None:

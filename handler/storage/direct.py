@@ -1,8 +1,9 @@
 """Direct uploads: the interface of a storage to which clients send bytes without the app in between.
 
-The bytes arrive under ``incoming/<id>``, where nobody can read them. :mod:`handler.direct.promotion` pins and checks
-the bytes, and copies them to ``files/<id>/<name>`` or refuses them. Each id has one verdict, and the first verdict is
-final.
+The bytes arrive under ``incoming/<path>``, where nobody can read them. :mod:`handler.direct.promotion` pins and checks
+the bytes, and copies them to ``files/<path>/<name>`` or refuses them. Each path has one verdict, and the first verdict
+is final. A path is the file's id, after its folder if it has one (:func:`handler.storage.path_of`). So the event of an
+object names the folder, and no call is needed to find it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
 
 from ..units import GIB, MIB, ceil_div
-from . import StoredFile
+from . import StoredFile, metadata
 
 MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
@@ -39,6 +39,7 @@ class Declaration:
     :param size: the exact size of the file, in bytes. ``None`` if the client did not declare a size, or declared no
         part size where the file may have several parts.
     :param part_bytes: the size of each part except the last, in bytes, if the client declared it.
+    :param subject: see :class:`~handler.storage.StoredFile`, which gets it, as it gets the three below.
     """
 
     original_name: str
@@ -46,25 +47,39 @@ class Declaration:
     sha256: str | None = None
     size: int | None = None
     part_bytes: int | None = None
+    subject: str | None = None
+    meta: Mapping[str, Any] | None = None
+    fields: Mapping[str, str] | None = None
+    keep_days: int | None = None
 
     def as_metadata(self) -> dict[str, str]:
         """Return the declaration as object metadata: ASCII, and far below the 2 KB that S3 keeps.
 
         ``size`` and ``part_bytes`` are left out. They matter only while parts arrive, and the upload id holds them.
         """
-        metadata = {"original-name": quote(self.original_name), "max-bytes": str(self.max_bytes)}
-        return metadata | ({"sha256": self.sha256} if self.sha256 else {})
+        return {
+            **metadata.encode_name(self.original_name),
+            "max-bytes": str(self.max_bytes),
+            **({"sha256": self.sha256} if self.sha256 else {}),
+            **metadata.encode_details(meta=self.meta, fields=self.fields, subject=self.subject),
+            **({"keep-days": str(self.keep_days)} if self.keep_days is not None else {}),
+        }
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> Declaration:
+    def from_metadata(cls, written: Mapping[str, str]) -> Declaration:
         """Return the declaration that :meth:`as_metadata` wrote.
 
         :raises KeyError, ValueError: something else wrote the metadata.
         """
+        name = metadata.decode_name(written)
+        if name is None:
+            raise KeyError(metadata.NAME)
         return cls(
-            original_name=unquote(metadata["original-name"]),
-            max_bytes=int(metadata["max-bytes"]),
-            sha256=metadata.get("sha256"),
+            original_name=name,
+            max_bytes=int(written["max-bytes"]),
+            sha256=written.get("sha256"),
+            keep_days=int(written["keep-days"]) if "keep-days" in written else None,
+            **metadata.decode_details(written),
         )
 
 
@@ -174,45 +189,45 @@ class DirectUploads(Protocol):
         A page must name them in its Content-Security-Policy.
         """
 
-    def begin(self, file_id: str, declaration: Declaration, /) -> str:
+    def begin(self, path: str, declaration: Declaration, /) -> str:
         """Begin an upload in parts.
 
         :returns: the multipart id.
         """
 
-    def has_multipart_upload(self, file_id: str, multipart_id: str, /) -> bool:
+    def has_multipart_upload(self, path: str, multipart_id: str, /) -> bool:
         """Return whether an upload in parts is in progress: neither completed nor aborted."""
 
-    def arrived(self, file_id: str, /) -> bool:
-        """Return whether a whole file has arrived under this id, and is not discarded yet."""
+    def arrived(self, path: str, /) -> bool:
+        """Return whether a whole file has arrived under this path, and is not discarded yet."""
 
-    def part_url(self, file_id: str, multipart_id: str, number: int, /, *, size: int | None) -> str:
+    def part_url(self, path: str, multipart_id: str, number: int, /, *, size: int | None) -> str:
         """Return a URL that takes a PUT of a part for an hour: absolute, or relative to the root of this endpoint.
 
         :param size: the exact size of the part, in bytes, if it is known.
         """
 
-    def parts(self, file_id: str, multipart_id: str, /) -> list[UploadedPart]:
+    def parts(self, path: str, multipart_id: str, /) -> list[UploadedPart]:
         """Return the parts that have arrived, sorted by number.
 
         :raises UploadNotFound: the upload was completed or aborted, or never begun.
         """
 
-    def complete(self, file_id: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
+    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
         """Join the parts to one file. Afterwards nothing can be added.
 
         :raises UploadNotFound: the upload was completed or aborted, or never begun.
         :raises UploadIncomplete: other parts have arrived, or a part is too small.
         """
 
-    def abort(self, file_id: str, multipart_id: str, /) -> None:
+    def abort(self, path: str, multipart_id: str, /) -> None:
         """Delete the parts. Without parts, this does nothing."""
 
-    def presigned_post(self, file_id: str, declaration: Declaration, /) -> PresignedPost:
+    def presigned_post(self, path: str, declaration: Declaration, /) -> PresignedPost:
         """Return a form that can send the whole file for an hour."""
 
-    def open_incoming(self, file_id: str, version: str | None = None, /) -> Incoming | None:
-        """Pin the bytes that arrived first under this id.
+    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
+        """Pin the bytes that arrived first under this path.
 
         :param version: the version that the storage's event names, if the event names a version.
         :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
@@ -220,22 +235,22 @@ class DirectUploads(Protocol):
         :raises SentAgain: the version exists, and is not the first that arrived.
         """
 
-    def discard(self, file_id: str, version: str | None = None, /) -> None:
-        """Delete the bytes that arrived under this id. They have a verdict, or will never get one.
+    def discard(self, path: str, version: str | None = None, /) -> None:
+        """Delete the bytes that arrived under this path. They have a verdict, or will never get one.
 
         :param version: delete only this version. ``None`` deletes all versions, on S3 up to a thousand.
         """
 
-    def end_copies(self, file_id: str, /) -> None:
+    def end_copies(self, path: str, /) -> None:
         """Abort the copies that other processes have begun of a file with a verdict. A copy stops at its next part."""
 
-    def find_verdict(self, file_id: str, /) -> Verdict | None:
-        """Return the verdict on the bytes that arrived under this id; ``None`` if there is no verdict yet."""
+    def find_verdict(self, path: str, /) -> Verdict | None:
+        """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
 
-    def refusal(self, file_id: str, /) -> Mapping[str, Any] | None:
-        """Return the problem object that :meth:`refuse` wrote for this id; ``None`` if there is no such object."""
+    def refusal(self, path: str, /) -> Mapping[str, Any] | None:
+        """Return the problem object that :meth:`refuse` wrote for this path; ``None`` if there is no such object."""
 
-    def refuse(self, file_id: str, problem: Mapping[str, Any], /) -> None:
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
         """Write the reason of a refusal. A reason that is already written stays."""
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from flask import Request, g
 
 from ..problems import AccessNotConfigured, Forbidden, TokenRequired
 
-UPLOAD, DELETE = "upload", "delete"
-SCOPES = (UPLOAD, DELETE)
+UPLOAD, DELETE, LIST = "upload", "delete", "list"
+SCOPES = (UPLOAD, DELETE, LIST)
 
-FORM_FIELD = "token"
-"""The name of the form field that carries a token."""
 MAX_TOKEN_SECONDS = 10 * 366 * 24 * 60 * 60
 """The longest validity of a token: ten years. A later ``exp`` is a mistake, such as milliseconds, or a token without
 an end."""
@@ -37,6 +35,9 @@ class Grant:
     :param extensions: the extensions that may be uploaded; ``None`` for those that the server allows.
     :param expires: the time at which the token expires, in seconds since 1970; ``None`` without a token.
     :param subject: the user that the token names.
+    :param folder: the folder of a user or tenant; ``None`` if the client may work in all folders.
+    :param meta: the JSON object that every file of the client gets.
+    :param keep_days: the number of days after which the files expire; ``None`` for the server's own rule.
     :param token_missing: the client sent no token, and might have more rights with one.
     """
 
@@ -45,6 +46,9 @@ class Grant:
     extensions: frozenset[str] | None = None
     expires: float | None = None
     subject: str | None = None
+    folder: str | None = None
+    meta: Mapping[str, Any] | None = None
+    keep_days: int | None = None
     token_missing: bool = False
 
     def require(self, scope: str) -> None:
@@ -60,6 +64,15 @@ class Grant:
                 f"This needs a token with the scope '{scope}'. Send it as 'Authorization: Bearer TOKEN'."
             )
         raise Forbidden(f"This needs a token with the scope '{scope}'.", scope=scope)
+
+    def require_folder(self, folder: str | None) -> None:
+        """Check that the client may work in a folder.
+
+        :param folder: the folder of a file; ``None`` for a file outside all folders.
+        :raises Forbidden: the token of the client is for another folder.
+        """
+        if self.folder not in (None, folder):
+            raise Forbidden("The token is for another folder. Use a token for the folder of the file.")
 
 
 EVERYTHING = Grant(scopes=frozenset(SCOPES))

@@ -175,7 +175,9 @@ def _refused_type(file_name: str) -> str:
 def _files() -> list[dict[str, Any]]:
     """Return the files that the request stored, or the file that its URL names; never their names."""
     arguments = request.view_args or {}
-    if is_key(arguments.get("file_id", ""), arguments.get("name", "")):  # other text in the URL is not an id of ours
+    if is_key(
+        arguments.get("file_id", ""), arguments.get("name", ""), arguments.get("folder")
+    ):  # other text in the URL is not an id of ours
         return [{"id": arguments["file_id"]}]
     stored: list[StoredFile] = g.get("stored", [])
     return [{"id": file.id, "size": file.size, "type": file.media_type} for file in stored]

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
+from ..storage import Details
+from ..storage.metadata import check_details
 from . import forms
 from .grants import bearer_token, current_grant
 from .services import current_services
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..inspection.policy import Policy
     from .access import Grant
 
@@ -27,6 +31,19 @@ def current_policy() -> Policy:
 def policy_of(grant: Grant) -> Policy:
     """Return the policy for a client with this grant."""
     return current_services().policy.narrowed(max_bytes=grant.max_bytes, extensions=grant.extensions)
+
+
+def details_of(grant: Grant, fields: Mapping[str, str] | None = None) -> Details:
+    """Return the details of the files that a client stores.
+
+    :param fields: the fields that are kept with the files.
+    :raises MalformedRequest: the details are too large to be kept.
+    """
+    subject = None if grant.subject is None else grant.subject.encode("utf-8", "replace").decode()
+    check_details(meta=grant.meta, fields=fields or None, subject=subject)
+    return Details(
+        subject=subject, folder=grant.folder, meta=grant.meta, fields=fields or None, keep_days=grant.keep_days
+    )
 
 
 def max_form_bytes(policy: Policy) -> int:

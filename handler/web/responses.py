@@ -11,7 +11,7 @@ from flask.globals import request_ctx
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from .. import problems
+from .. import entries, problems
 from . import forms
 from .client_dialect import UPLOAD_ROUTES, requested_dialect
 from .services import current_services
@@ -75,19 +75,19 @@ def in_dialect(reply: Reply, *, headers: Mapping[str, str]) -> Response:
 
 
 def file_entry(file: StoredFile) -> dict[str, Any]:
-    """Return the description of a stored file that clients receive. Without downloads, the file has no URL."""
-    entry = {
-        "id": file.id,
-        "name": file.name,
-        "original_name": file.original_name,
-        "size": file.size,
-        "type": file.media_type,
-        "sha256": file.sha256,
-    }
-    if current_services().settings.downloads:
-        url = url_for("downloads.download", file_id=file.id, name=file.name, _external=True)
-        entry |= {"url": url, "location": url}
-    return entry
+    """Return the description of a stored file that clients receive. Without downloads, the file has no URL.
+
+    With a ``TOKEN_SECRET``, the description has a receipt, which a back end can verify.
+    """
+    services = current_services()
+    entry = entries.file_entry(file, url=file_url(file) if services.settings.downloads else None)
+    return entry | ({"receipt": services.receipts.make(entry)} if services.receipts else {})
+
+
+def file_url(file: StoredFile) -> str:
+    """Return the URL of a stored file."""
+    folder = {} if file.folder is None else {"folder": file.folder}
+    return url_for("downloads.download", file_id=file.id, name=file.name, **folder, _external=True)
 
 
 def direct_url() -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..storage import Storage
     from ..storage.direct import DirectUploads
     from .access import Access
+    from .receipts import Receipts
 
 EXTENSION = "services"
 """The key of the services in ``app.extensions``."""
@@ -35,6 +36,7 @@ class Services:
     :param direct_uploads: receives bytes that do not pass through the app.
     :param promotion: checks these bytes and moves them into the storage.
     :param uploads: the operations on direct uploads.
+    :param receipts: signs the receipts of stored files; ``None`` without a ``TOKEN_SECRET``.
     """
 
     settings: Settings
@@ -45,6 +47,7 @@ class Services:
     direct_uploads: DirectUploads
     promotion: Promotion
     uploads: UploadService
+    receipts: Receipts | None = None
 
     def attach(self, app: Flask) -> None:
         """Make :func:`current_services` return these services while the app handles a request."""

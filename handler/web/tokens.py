@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import jwt
 from flask import Request
 
 from ..problems import InvalidToken, TokenRequired
+from ..storage import KEEP_DAYS, is_folder
 from .access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, Grant
 
 ALGORITHM = "HS256"
@@ -34,6 +36,9 @@ _SENTENCES: tuple[tuple[type[jwt.InvalidTokenError], str], ...] = (
 """The sentence for each error of PyJWT. All other errors mean that the token is not one of ours."""
 
 
+_ABSENT = object()
+
+
 class Claim(NamedTuple):
     """A condition that a claim of a token must meet.
 
@@ -48,7 +53,21 @@ class Claim(NamedTuple):
     default: Any = None
 
 
+def _is_kept(meta: object) -> bool:
+    """Return whether a claim ``meta`` is an object that can be kept as JSON: finite numbers, and text in UTF-8."""
+    try:
+        return isinstance(meta, dict) and bool(json.dumps(meta, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, RecursionError):
+        return False
+
+
 _CLAIMS = (
+    Claim(
+        "aud",
+        lambda aud: aud is _ABSENT,  # PyJWT accepts "", [] and null
+        "The token has an 'aud', so it was made for another service.",
+        default=_ABSENT,
+    ),
     Claim(
         "exp",
         lambda exp: type(exp) in (int, float),  # PyJWT accepts text too, with digits of any script
@@ -62,7 +81,7 @@ _CLAIMS = (
     Claim(
         "scope",
         lambda scope: isinstance(scope, str) and set(scope.split()) <= set(SCOPES),
-        "The token's 'scope' is not 'upload', 'delete' or both with a space between them.",
+        "The token's 'scope' is not a list of 'upload', 'delete' and 'list' with spaces between them.",
         default=UPLOAD,
     ),
     Claim(
@@ -74,6 +93,21 @@ _CLAIMS = (
         "extensions",
         lambda names: names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names)),
         "The token's 'extensions' is not a list of strings.",
+    ),
+    Claim(
+        "meta",
+        lambda meta: meta is None or _is_kept(meta),
+        "The token's 'meta' is not a JSON object with finite numbers and valid text.",
+    ),
+    Claim(
+        "folder",
+        lambda folder: folder is None or (isinstance(folder, str) and is_folder(folder)),
+        "The token's 'folder' is not a name of 1 to 64 letters, digits, '_' and '-'.",
+    ),
+    Claim(
+        "keep_days",
+        lambda days: days is None or (type(days) is int and days in KEEP_DAYS),
+        f"The token's 'keep_days' is not one of {', '.join(map(str, KEEP_DAYS))}.",
     ),
 )
 """The claims that mean something here, in the order of the checks. A misspelt value must not grant more than a correct
@@ -110,6 +144,9 @@ def mint(  # noqa: PLR0913  (a claim each)
     max_bytes: int | None = None,
     extensions: Sequence[str] | None = None,
     subject: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    folder: str | None = None,
+    keep_days: int | None = None,
 ) -> str:
     """Make a token.
 
@@ -119,14 +156,20 @@ def mint(  # noqa: PLR0913  (a claim each)
     :param max_bytes: the largest file, in bytes; ``None`` for the limit of the server.
     :param extensions: the extensions that may be uploaded; ``None`` for those that the server allows.
     :param subject: the user. It is logged, and only tokens with the same subject can continue an upload.
+    :param meta: a JSON object that is kept with each file.
+    :param folder: the folder of a user or tenant. The token is good for files in this folder only.
+    :param keep_days: the number of days after which the files expire, of :data:`~handler.storage.KEEP_DAYS`.
     """
+    optional = {
+        "max_bytes": max_bytes,
+        "extensions": None if extensions is None else list(extensions),
+        "sub": subject,
+        "meta": meta,
+        "folder": folder,
+        "keep_days": keep_days,
+    }
     claims: dict[str, Any] = {"exp": int(time.time()) + expires_seconds, "scope": " ".join(scopes)}
-    if max_bytes is not None:
-        claims["max_bytes"] = max_bytes
-    if extensions is not None:
-        claims["extensions"] = list(extensions)
-    if subject is not None:
-        claims["sub"] = subject
+    claims |= {name: value for name, value in optional.items() if value is not None}
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
@@ -162,15 +205,23 @@ def _claims(token: str, secrets: Sequence[str]) -> dict[str, Any]:
     for secret in secrets:
         try:
             # PyJWT compares in constant time. It accepts only the named algorithm, and so never "none".
-            claims: dict[str, Any] = jwt.decode(
+            decoded = jwt.decode_complete(
                 token, secret, algorithms=[ALGORITHM], leeway=LEEWAY_SECONDS, options={"require": ["exp"]}
             )
         except jwt.InvalidSignatureError:
             continue
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
             raise InvalidToken(_sentence(error)) from None
+        _check_type(decoded["header"].get("typ", "JWT"))
+        claims: dict[str, Any] = decoded["payload"]
         return claims
     raise InvalidToken(NOT_OURS)
+
+
+def _check_type(typ: object) -> None:
+    """:raises InvalidToken: the token is of another type, such as a receipt (RFC 7519, section 5.1)."""
+    if not (isinstance(typ, str) and typ.lower() == "jwt"):
+        raise InvalidToken("The token's 'typ' is not 'JWT', so it is not an upload token. Get an upload token.")
 
 
 def _sentence(error: Exception) -> str:
@@ -191,6 +242,9 @@ def _grant(claims: dict[str, Any]) -> Grant:
         expires=claims["exp"],
         extensions=_normalized(claims.get("extensions")),
         subject=claims.get("sub") or None,
+        folder=claims.get("folder"),
+        meta=claims.get("meta") or None,
+        keep_days=claims.get("keep_days"),
     )
 
 

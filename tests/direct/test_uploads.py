@@ -24,6 +24,7 @@ from handler.problems import (
     UploadIncomplete,
     UploadNotFound,
 )
+from handler.storage import Details
 from handler.storage.deadline import deadline
 from handler.storage.direct import Deleted, Refused, Stored
 from handler.storage.folder.direct import RECEIVER, LocalDirectUploads
@@ -45,7 +46,7 @@ class Uploads:
         self.service = UploadService(self.uploads, storage=self.storage, promotion=self.promotion)
 
     def begin(self, filename: str = "a.txt", *, subject: str | None = None) -> UploadReference:
-        begun = self.service.begin({"filename": filename}, policy=POLICY, subject=subject)
+        begun = self.service.begin({"filename": filename}, policy=POLICY, details=Details(subject=subject))
         return UploadReference(upload_id=begun.upload_id, subject=subject)
 
     def send(self, reference: UploadReference, data: bytes) -> UploadReference:
@@ -167,7 +168,7 @@ def test_aborted_upload_is_gone_and_completed_upload_cannot_be_aborted(uploads: 
 
 def test_presigned_post_has_an_upload_id_for_its_status_only(uploads: Uploads) -> None:
     upload = uploads.service.presigned_post({"filename": "a.txt"}, policy=POLICY)
-    assert uploads.service.status(upload.upload_id).state == Pending(upload.file_id)
+    assert uploads.service.status(upload.upload_id).state == Pending(f"incoming/{upload.file_id}")
     with pytest.raises(UploadNotFound):
         uploads.service.parts(UploadReference(upload_id=upload.upload_id))
     fields = upload.post.fields
@@ -182,7 +183,8 @@ def test_file_too_large_for_a_request_waits_for_its_event(uploads: Uploads, monk
         pending = uploads.service.complete(reference)
         assert isinstance(pending, Pending)
         assert uploads.service.status(reference.upload_id).state == pending
+        path = pending.key.removeprefix("incoming/")
         with pytest.raises(TooLargeForRequest):
-            uploads.promotion.promote(pending.file_id)
-    assert isinstance(uploads.promotion.promote(pending.file_id), Stored), "an event has no deadline"
+            uploads.promotion.promote(path)
+    assert isinstance(uploads.promotion.promote(path), Stored), "an event has no deadline"
     assert isinstance(uploads.service.status(reference.upload_id).state, Stored)

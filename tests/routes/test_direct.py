@@ -57,6 +57,7 @@ def test_a_file_in_parts(direct: DirectClient, stored_keys: Callable[[], list[st
         "size": len(LARGE),
         "type": "image/png",
         "sha256": None,
+        "stored": file["stored"],
         "url": answer["location"],
         "location": answer["location"],
     }

@@ -42,6 +42,7 @@ def test_form_response_describes_the_stored_file(client: FlaskClient) -> None:
                 "size": len(samples.JPEG),
                 "type": "image/jpeg",
                 "sha256": hashlib.sha256(samples.JPEG).hexdigest(),
+                "stored": file["stored"],
                 "url": url,
                 "location": url,
             }

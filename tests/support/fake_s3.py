@@ -71,8 +71,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self._answer(404)
             return
         kept, body = self.state.objects[self.path]
-        names = ("content-type", "x-amz-checksum-sha256", "x-amz-meta-original-name")
-        headers = {name: kept[name] for name in names if name in kept}
+        names = ("content-type", "x-amz-checksum-sha256")
+        headers = {name: kept[name] for name in kept if name in names or name.startswith("x-amz-meta-")}
         self._answer(200, headers=headers | {"Content-Length": str(len(body))})
 
     def do_GET(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def file(content: bytes = b"some bytes", **changes: Any) -> StoredFile:
         "size": len(content),
         "media_type": "text/plain",
         "sha256": hashlib.sha256(content).hexdigest(),
+        "stored": datetime(2026, 11, 27, 12, 0, 30, tzinfo=UTC),
     }
     return StoredFile(**attributes | changes)
 

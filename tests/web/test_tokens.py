@@ -146,6 +146,16 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "aud": lambda: good(aud="https://example.com"),
     "aud a list": lambda: good(aud=["upload"]),
     "aud a number": lambda: good(aud=1),
+    "aud empty": lambda: good(aud=""),
+    "aud an empty list": lambda: good(aud=[]),
+    "aud null": lambda: good(aud=None),
+    "aud of a receipt": lambda: good(aud="receipt"),
+    "typ of a receipt": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"typ": "upload-receipt+jwt"}),
+    "typ of an access token": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"typ": "at+jwt"}),
+    "typ empty": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"typ": ""}),
+    "typ null": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"typ": None}),
+    "typ a list": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"typ": ["JWT"]}),
+    "typ JWT with a blank": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"typ": "JWT "}),
     "sub null": lambda: good(sub=None),
     "sub a number": lambda: good(sub=7),
     "sub a list": lambda: good(sub=["ada"]),
@@ -176,6 +186,31 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "extensions false": lambda: good(extensions=False),
     "extensions a list of others": lambda: good(extensions=["txt", None]),
     "extensions a list of lists": lambda: good(extensions=[["txt"]]),
+    "meta text": lambda: good(meta="{}"),
+    "meta a list": lambda: good(meta=[1]),
+    "meta false": lambda: good(meta=False),
+    "meta with NaN": lambda: good(meta={"a": math.nan}),
+    "meta beyond a float": lambda: sign(b'{"exp":%d,"meta":{"a":1e999}}' % in_an_hour()),
+    "meta with half a character": lambda: good(meta={"a": "\ud800"}),
+    "meta nested deeply": lambda: sign(b'{"exp":%d,"meta":{"a":' % in_an_hour() + b"[" * 1200 + b"]" * 1200 + b"}}"),
+    "folder empty": lambda: good(folder=""),
+    "folder too long": lambda: good(folder="a" * 65),
+    "folder a dot": lambda: good(folder="."),
+    "folder two dots": lambda: good(folder=".."),
+    "folder with a slash": lambda: good(folder="a/b"),
+    "folder with an encoded slash": lambda: good(folder="a%2Fb"),
+    "folder with a line break": lambda: good(folder="a\n"),
+    "folder with NUL": lambda: good(folder="a\0"),
+    "folder with other letters": lambda: good(folder="ä"),
+    "folder a star": lambda: good(folder="*"),
+    "folder a number": lambda: good(folder=1),
+    "folder a list": lambda: good(folder=["a"]),
+    "folder false": lambda: good(folder=False),
+    "keep_days 0": lambda: good(keep_days=0),
+    "keep_days 2": lambda: good(keep_days=2),
+    "keep_days true": lambda: good(keep_days=True),
+    "keep_days text": lambda: good(keep_days="7"),
+    "keep_days a float": lambda: good(keep_days=7.0),
 }
 
 
@@ -262,7 +297,7 @@ GOOD_TOKENS: dict[str, Callable[[], str]] = {
     "expired within the leeway": lambda: good(exp=int(time.time()) - 1),
     "exp a float": lambda: good(exp=in_an_hour() + 0.5),
     "exp in ten years": lambda: good(exp=int(time.time()) + MAX_TOKEN_SECONDS),
-    "aud null": lambda: good(aud=None),
+    "typ in lower case": lambda: sign({"exp": in_an_hour()}, header=HS256 | {"typ": "jwt"}),
     "scope upload": lambda: good(scope="upload"),
     "both scopes": lambda: good(scope="delete upload"),
     "scopes with spaces": lambda: good(scope="  upload   delete "),
@@ -274,6 +309,16 @@ GOOD_TOKENS: dict[str, Callable[[], str]] = {
     "extensions in upper case": lambda: good(extensions=["TXT"]),
     "extensions with a dot": lambda: good(extensions=[".txt"]),
     "extensions the server does not allow, too": lambda: good(extensions=["exe", "txt", "../x", ""]),
+    "all scopes": lambda: good(scope="upload delete list"),
+    "meta null": lambda: good(meta=None),
+    "meta empty": lambda: good(meta={}),
+    "meta": lambda: good(meta={"order": 7, "tags": ["a", {"b": None}], "ä": 1.5}),
+    "folder null": lambda: good(folder=None),
+    "folder of one letter": lambda: good(folder="a"),
+    "folder of 64 characters": lambda: good(folder="aZ0_-" * 12 + "abcd"),
+    "folder with the form of a file's id": lambda: good(folder="0123456789abcdef" * 2),
+    "keep_days null": lambda: good(keep_days=None),
+    "keep_days 365": lambda: good(keep_days=365),
     "unknown claims": lambda: good(admin=True, max_byte=1),
 }
 
@@ -293,7 +338,15 @@ def test_token_made_by_pyjwt_is_accepted(folder_client: FlaskClient, sent: Sent)
 def test_mint_writes_its_arguments_as_claims() -> None:
     before = int(time.time())
     token = mint(
-        SECRET, expires_seconds=60, scopes=("upload", "delete"), max_bytes=7, extensions=("png",), subject="user 7"
+        SECRET,
+        expires_seconds=60,
+        scopes=("upload", "delete"),
+        max_bytes=7,
+        extensions=("png",),
+        subject="user 7",
+        meta={"a": [1]},
+        folder="u7",
+        keep_days=30,
     )
     grant = tokens.verify(token, secrets=[SECRET])
     claims = jwt.decode(token, SECRET, algorithms=["HS256"])
@@ -303,6 +356,9 @@ def test_mint_writes_its_arguments_as_claims() -> None:
         extensions=frozenset({"png"}),
         expires=claims["exp"],
         subject="user 7",
+        meta={"a": [1]},
+        folder="u7",
+        keep_days=30,
     )
     assert before + 60 <= claims["exp"] <= time.time() + 60
     assert jwt.get_unverified_header(token)["alg"] == "HS256"

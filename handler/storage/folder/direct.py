@@ -2,11 +2,13 @@
 
 ::
 
-    incoming/<id>/              an upload in parts (``incoming.py``)
-    incoming/<id>.complete/     the same upload after its completion: nothing can be added
-    refused/<id>.json           the reason of a refusal
-    judged/<id>                 marks a verdict, and outlives a deleted file, as a delete marker in a bucket does
-    secret                      the key that signs upload ids and URLs
+    incoming/<path>/              an upload in parts (``incoming.py``)
+    incoming/<path>.complete/     the same upload after its completion: nothing can be added
+    refused/<path>.json           the reason of a refusal
+    judged/<path>                 marks a verdict, and outlives a deleted file, as a delete marker in a bucket does
+    secret                        the key that signs upload ids and URLs
+
+A path is ``[<folder>.]<id>`` here: one name, so that the directories above hold no others.
 
 Parts are written in ``tmp/`` and renamed into the directory of the upload. Nothing is ever written twice. A completion
 links the parts into another directory, where a late part cannot replace them.
@@ -36,6 +38,7 @@ from itsdangerous import BadSignature
 
 from ...problems import Forbidden, UploadIncomplete, UploadNotFound, from_dict
 from ...signing import TimedSigner, timed_signer
+from .. import split_path
 from ..direct import (
     MAX_PART_BYTES,
     MIN_PART_BYTES,
@@ -51,7 +54,7 @@ from ..direct import (
 )
 from .durable import log_damaged, make_directory, read_object, sync_directory, write_new
 from .errors import disk_errors
-from .files import LocalStorage, entries, last_written
+from .files import LocalStorage, entries, flat, last_written, nested
 from .incoming import (
     DECLARATION,
     ArrivedParts,
@@ -124,94 +127,94 @@ class LocalDirectUploads:
     def origins(self) -> list[str]:
         return []  # the endpoint itself takes the bytes
 
-    def begin(self, file_id: str, declaration: Declaration, /) -> str:
+    def begin(self, path: str, declaration: Declaration, /) -> str:
         with disk_errors(), self._new_directory() as directory:
             self._sweep()
             write_declaration(directory, declaration)
             sync_directory(directory)
-            directory.rename(self._open(file_id))
+            directory.rename(self._open(path))
             sync_directory(self._folder / "incoming")
-        return file_id
+        return path
 
-    def has_multipart_upload(self, file_id: str, _multipart_id: str, /) -> bool:
+    def has_multipart_upload(self, path: str, _multipart_id: str, /) -> bool:
         with disk_errors():
-            return self._takes_parts(file_id)
+            return self._takes_parts(path)
 
-    def _takes_parts(self, file_id: str) -> bool:
+    def _takes_parts(self, path: str) -> bool:
         """Return whether an upload is in progress. A killed process may have completed the upload and left its parts.
         Such parts no longer count."""
-        return read_declaration(self._open(file_id)) is not None and not self.arrived(file_id)
+        return read_declaration(self._open(path)) is not None and not self.arrived(path)
 
-    def arrived(self, file_id: str, /) -> bool:
-        return self.open_incoming(file_id) is not None
+    def arrived(self, path: str, /) -> bool:
+        return self.open_incoming(path) is not None
 
-    def part_url(self, file_id: str, _multipart_id: str, number: int, /, *, size: int | None) -> str:
-        return f"{RECEIVER}/{self._tickets().sign(['part', file_id, number, size])}"
+    def part_url(self, path: str, _multipart_id: str, number: int, /, *, size: int | None) -> str:
+        return f"{RECEIVER}/{self._tickets().sign(['part', path, number, size])}"
 
-    def parts(self, file_id: str, _multipart_id: str, /) -> list[UploadedPart]:
-        return self._arrived_parts(file_id).whole
+    def parts(self, path: str, _multipart_id: str, /) -> list[UploadedPart]:
+        return self._arrived_parts(path).whole
 
-    def _arrived_parts(self, file_id: str) -> ArrivedParts:
+    def _arrived_parts(self, path: str) -> ArrivedParts:
         """:raises UploadNotFound: there is no such upload, or it is being removed."""
         with disk_errors(), _not_found_if_missing():
-            arrived = arrived_parts(self._open(file_id))
-            if not self._takes_parts(file_id):
+            arrived = arrived_parts(self._open(path))
+            if not self._takes_parts(path):
                 raise UploadNotFound()
             return arrived
 
-    def complete(self, file_id: str, _multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
+    def complete(self, path: str, _multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
         if any(part.size < MIN_PART_BYTES for part in parts[:-1]):
             raise UploadIncomplete(
                 f"A part is smaller than {MIN_PART_BYTES:,} bytes. Only the last part may be smaller."
             )
-        if damaged := self._arrived_parts(file_id).damaged:
+        if damaged := self._arrived_parts(path).damaged:
             numbers = ", ".join(map(str, damaged[:10]))
             raise UploadIncomplete(f"Some parts are damaged on the disk. Send them again: {numbers}.")
         # The lock lets either this completion or an abort take the upload, so an aborted upload is never stored.
-        with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(file_id)):
-            os.link(self._open(file_id) / DECLARATION, directory / DECLARATION)
+        with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(path)):
+            os.link(self._open(path) / DECLARATION, directory / DECLARATION)
             for part in parts:
-                self._link_part(file_id, part, directory)
-            self._close(file_id, directory)  # unless another request has just completed it
-            self._remove(self._open(file_id))
+                self._link_part(path, part, directory)
+            self._close(path, directory)  # unless another request has just completed it
+            self._remove(self._open(path))
 
-    def _close(self, file_id: str, directory: Path) -> None:
+    def _close(self, path: str, directory: Path) -> None:
         """Make a directory the completed upload of an id, durably. A whole completed upload that exists stays.
 
         The caller holds a lock, so that no other thread or server does the same.
         """
         sync_directory(directory)
-        if self.open_incoming(file_id) is None:  # nothing has arrived, or it is damaged
-            self._remove(self._closed(file_id))
-        _rename_unless_taken(directory, self._closed(file_id))
+        if self.open_incoming(path) is None:  # nothing has arrived, or it is damaged
+            self._remove(self._closed(path))
+        _rename_unless_taken(directory, self._closed(path))
         sync_directory(self._folder / "incoming")
 
-    def _link_part(self, file_id: str, part: UploadedPart, directory: Path) -> None:
+    def _link_part(self, path: str, part: UploadedPart, directory: Path) -> None:
         name = part_name(part)
         try:
-            os.link(self._open(file_id) / name, directory / name)
+            os.link(self._open(path) / name, directory / name)
         except FileNotFoundError:
-            if self.has_multipart_upload(file_id, file_id):
+            if self.has_multipart_upload(path, path):
                 raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
             raise
 
-    def abort(self, file_id: str, _multipart_id: str, /) -> None:
-        with disk_errors(), suppress(FileNotFoundError), locked(self._open(file_id)):
-            self._remove(self._open(file_id))
+    def abort(self, path: str, _multipart_id: str, /) -> None:
+        with disk_errors(), suppress(FileNotFoundError), locked(self._open(path)):
+            self._remove(self._open(path))
 
-    def presigned_post(self, file_id: str, declaration: Declaration, /) -> PresignedPost:
+    def presigned_post(self, path: str, declaration: Declaration, /) -> PresignedPost:
         with disk_errors():
             self._sweep()
         return PresignedPost(
             url=RECEIVER,
             fields={
-                "key": f"incoming/{file_id}",
-                "policy": self._tickets().sign(["form", file_id, asdict(declaration)]),
+                "key": f"incoming/{path}",
+                "policy": self._tickets().sign(["form", path, asdict(declaration)]),
             },
         )
 
-    def open_incoming(self, file_id: str, _version: str | None = None, /) -> LocalIncoming | None:
-        directory = self._closed(file_id)
+    def open_incoming(self, path: str, _version: str | None = None, /) -> LocalIncoming | None:
+        directory = self._closed(path)
         try:
             with disk_errors(), gone_if_missing():
                 arrived = arrived_parts(directory)
@@ -228,43 +231,44 @@ class LocalDirectUploads:
             declaration=declaration,
             parts=arrived.whole,
             storage=self._storage,
-            judged=self._judged(file_id),
+            judged=self._judged(path),
         )
 
-    def discard(self, file_id: str, _version: str | None = None, /) -> None:
+    def discard(self, path: str, _version: str | None = None, /) -> None:
         with disk_errors():
-            if self._closed(file_id).exists():
-                mark_judged(self._judged(file_id))  # an interrupted verdict may have left no mark
-                self._remove(self._open(file_id))  # an interrupted completion may have left it
-                self._remove(self._closed(file_id))
+            if self._closed(path).exists():
+                mark_judged(self._judged(path))  # an interrupted verdict may have left no mark
+                self._remove(self._open(path))  # an interrupted completion may have left it
+                self._remove(self._closed(path))
 
-    def end_copies(self, _file_id: str, /) -> None:
+    def end_copies(self, _path: str, /) -> None:
         pass  # copies take turns, and the next copy finds the verdict
 
-    def find_verdict(self, file_id: str, /) -> Verdict | None:
+    def find_verdict(self, path: str, /) -> Verdict | None:
         with disk_errors():
-            for path in entries(self._folder / "files" / file_id):
-                if file := self._storage.find(file_id, path.name):
+            file_id, folder = split_path(path)
+            for entry in entries(self._folder / "files" / path):
+                if file := self._storage.find(file_id, entry.name, folder):
                     return Stored(file)
-            if problem := _read_refusal(self._refusal_path(file_id)):
+            if problem := _read_refusal(self._refusal_path(path)):
                 return Refused(problem)
-            return Deleted() if self._judged(file_id).exists() else None
+            return Deleted() if self._judged(path).exists() else None
 
-    def refusal(self, file_id: str, /) -> Mapping[str, Any] | None:
+    def refusal(self, path: str, /) -> Mapping[str, Any] | None:
         with disk_errors():
-            return _read_refusal(self._refusal_path(file_id))
+            return _read_refusal(self._refusal_path(path))
 
-    def refuse(self, file_id: str, problem: Mapping[str, Any], /) -> None:
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
         with disk_errors(), self._new_directory() as directory:
             written = directory / "refusal"
             write_new(written, dump_refusal(problem))
             try:
-                os.link(written, self._refusal_path(file_id))
+                os.link(written, self._refusal_path(path))
             except FileExistsError:
-                if _read_refusal(self._refusal_path(file_id)) is None:  # a damaged refusal does not count
-                    written.replace(self._refusal_path(file_id))
+                if _read_refusal(self._refusal_path(path)) is None:  # a damaged refusal does not count
+                    written.replace(self._refusal_path(path))
             sync_directory(self._folder / "refused")
-            mark_judged(self._judged(file_id))
+            mark_judged(self._judged(path))
 
     # The methods below do the work of S3 at its presigned URLs.
 
@@ -277,8 +281,8 @@ class LocalDirectUploads:
         :raises FileTooLarge: the part is larger than a part may be.
         :raises UploadNotFound: the upload has ended.
         """
-        file_id, number, size = self._read_ticket(ticket, "part")
-        if not self.has_multipart_upload(file_id, file_id):
+        path, number, size = self._read_ticket(ticket, "part")
+        if not self.has_multipart_upload(path, path):
             raise UploadNotFound()
         with disk_errors(), self._new_directory() as directory:
             etag, arrived = write_chunks(directory / "data", chunks, maximum=MAX_PART_BYTES if size is None else size)
@@ -287,13 +291,13 @@ class LocalDirectUploads:
             name = part_name(UploadedPart(number=number, etag=etag, size=arrived))
             with _not_found_if_missing():
                 # Only earlier parts. Two parts that arrive at the same moment would otherwise remove each other.
-                others = [path for path in self._open(file_id).glob(f"{number}.*") if path.name != name]
-                (directory / "data").replace(self._open(file_id) / name)  # Windows cannot rename onto a file
+                others = [other for other in self._open(path).glob(f"{number}.*") if other.name != name]
+                (directory / "data").replace(self._open(path) / name)  # Windows cannot rename onto a file
                 for other in others:
                     other.unlink(missing_ok=True)
-                sync_directory(self._open(file_id))
-            if not self.has_multipart_upload(file_id, file_id):  # removed meanwhile, so this part would stay
-                self._remove(self._open(file_id))
+                sync_directory(self._open(path))
+            if not self.has_multipart_upload(path, path):  # removed meanwhile, so this part would stay
+                self._remove(self._open(path))
                 raise UploadNotFound()
         return etag
 
@@ -302,13 +306,13 @@ class LocalDirectUploads:
 
         :param key: the form's ``key`` field.
         :param policy: the form's ``policy`` field, which is signed.
-        :returns: the id of the file, and its ETag.
+        :returns: the path of the file, and its ETag.
         :raises Forbidden: the form is not ours, was changed or sent before, or has expired.
         :raises FileTooLarge: the file is larger than declared.
         """
-        file_id, members = self._read_ticket(policy, "form")
+        path, members = self._read_ticket(policy, "form")
         declaration = Declaration(**members)
-        if key != f"incoming/{file_id}":
+        if key != f"incoming/{path}":
             raise Forbidden("The form was changed: its 'policy' is for another key.")
         with disk_errors(), self._new_directory() as directory:
             etag, size = write_chunks(directory / "data", chunks, maximum=declaration.max_bytes)
@@ -316,10 +320,10 @@ class LocalDirectUploads:
             write_declaration(directory, declaration)
             with locked(self._folder / "incoming"):  # of two concurrent forms only one is accepted
                 # In this order: a verdict is recorded before the bytes are removed.
-                if self.open_incoming(file_id) is not None or self._judged(file_id).exists():
+                if self.open_incoming(path) is not None or self._judged(path).exists():
                     raise Forbidden("This form was sent before. Request a new one.")
-                self._close(file_id, directory)
-        return file_id, etag
+                self._close(path, directory)
+        return path, etag
 
     def _read_ticket(self, ticket: str, kind: str) -> list[Any]:
         """Return the values of a ticket that :meth:`part_url` or :meth:`presigned_post` signed.
@@ -346,17 +350,17 @@ class LocalDirectUploads:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _open(self, file_id: str) -> Path:
-        return self._folder / "incoming" / file_id
+    def _open(self, path: str) -> Path:
+        return self._folder / "incoming" / flat(path)
 
-    def _closed(self, file_id: str) -> Path:
-        return self._folder / "incoming" / f"{file_id}.complete"
+    def _closed(self, path: str) -> Path:
+        return self._folder / "incoming" / f"{flat(path)}.complete"
 
-    def _refusal_path(self, file_id: str) -> Path:
-        return self._folder / "refused" / f"{file_id}.json"
+    def _refusal_path(self, path: str) -> Path:
+        return self._folder / "refused" / f"{flat(path)}.json"
 
-    def _judged(self, file_id: str) -> Path:
-        return self._folder / "judged" / file_id
+    def _judged(self, path: str) -> Path:
+        return self._folder / "judged" / flat(path)
 
     def _remove(self, upload: Path) -> None:
         """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed, so
@@ -395,10 +399,10 @@ class LocalDirectUploads:
         for path in (self._folder / "incoming").iterdir():
             if not path.is_dir():
                 continue
-            is_stored = path.suffix == ".complete" and (self._folder / "files" / path.stem).exists()
+            is_stored = path.suffix == ".complete" and (self._folder / "files" / nested(path.stem)).exists()
             if is_stored:
                 with suppress(OSError):  # a full disk has no room for the mark, and must not prevent a start
-                    mark_judged(self._judged(path.stem))
+                    mark_judged(self._judged(nested(path.stem)))
             if is_stored or not (path / DECLARATION).exists():
                 self._remove(path)
 

@@ -12,8 +12,11 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import IO, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ...logs import logger
 from ...units import MIB
@@ -83,21 +86,36 @@ def read_record(path: Path, record: type[Record]) -> Record | None:
 
     A damaged file is logged and counts as missing, so that a failing disk does not cause a 500 for each request.
 
-    :param record: a dataclass whose fields have types that ``isinstance`` understands.
+    :param record: a dataclass of JSON's types and times. A time is text in ISO 8601.
     :raises OSError: the file cannot be read.
     """
     values = read_object(path)
     if values is None:
         return None
-    types = get_type_hints(record)
+    classes = {name: _classes(hint) for name, hint in get_type_hints(record).items()}
     try:
-        value = record(**values)
-        if all(isinstance(getattr(value, name), type_) for name, type_ in types.items()):
+        value = record(**{name: _decoded(member, classes.get(name, ())) for name, member in values.items()})
+        if all(isinstance(getattr(value, name), classes[name]) for name in classes):
             return value
-    except TypeError:  # the members have other names
+    except (TypeError, ValueError):  # the members have other names, or a time is not one
         pass
     log_damaged(path)
     return None
+
+
+def dump_record(record: Any) -> str:
+    """Return a dataclass as the JSON object that :func:`read_record` reads."""
+    return json.dumps(asdict(record), ensure_ascii=False, default=datetime.isoformat)
+
+
+def _classes(hint: Any) -> tuple[type, ...]:
+    """Return the classes in a type hint, as ``isinstance`` takes them: ``Mapping`` for ``Mapping[str, Any]``."""
+    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return tuple(get_origin(member) or member for member in members)
+
+
+def _decoded(member: Any, classes: tuple[type, ...]) -> Any:
+    return datetime.fromisoformat(member) if datetime in classes and isinstance(member, str) else member
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

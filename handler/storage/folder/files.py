@@ -2,9 +2,9 @@
 
 ::
 
-    files/<id>/<name>       checked files
-    metadata/<id>.json      the metadata of a file: original name, media type, SHA-256
-    tmp/                    files that are being written
+    files/[<folder>/]<id>/<name>       checked files
+    metadata/[<folder>.]<id>.json      the metadata of a file: original name, media type, SHA-256 and more
+    tmp/                               files that are being written
 
 A file appears under ``files/`` by the rename of a whole directory, after its bytes and its metadata are on the disk. So
 the file is there completely or not at all, even after a power loss. The system refuses to rename onto a directory that
@@ -15,21 +15,21 @@ disk.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable
-from .. import StoredFile, is_id, is_key
-from .durable import copy_file, make_directory, read_record, sync_directory, sync_file
+from .. import StoredFile, is_folder, is_id, is_key, path_of
+from .durable import copy_file, dump_record, make_directory, read_record, sync_directory, sync_file
 from .errors import disk_errors
 
 STALE_SECONDS = 24 * 60 * 60
@@ -71,59 +71,74 @@ class LocalStorage:
         with disk_errors():
             return LocalWriter(self.folder)
 
-    def find(self, file_id: str, name: str) -> StoredFile | None:
-        if not is_key(file_id, name):
+    def find(self, file_id: str, name: str, folder: str | None = None) -> StoredFile | None:
+        if not is_key(file_id, name, folder):
             return None
         with disk_errors():
             # The file first: metadata without a file may be half written.
-            if not (self.folder / "files" / file_id / name).is_file():
+            path = self._directory(file_id, folder) / name
+            if not path.is_file():
                 return None
-            file = read_record(self._metadata(file_id), StoredFile)  # None if deleted in between
-        return file if file and (file.id, file.name) == (file_id, name) else None
+            file = read_record(self._metadata(file_id, folder), StoredFile)  # None if deleted in between
+            if file is None or (file.id, file.name, file.folder) != (file_id, name, folder):
+                return None
+            # Earlier versions of this program did not write the time.
+            return file if file.stored else replace(file, stored=_last_modified(path))
 
-    def contains(self, file_id: str) -> bool:
+    def contains(self, file_id: str, folder: str | None = None) -> bool:
+        if not is_id(file_id) or not (folder is None or is_folder(folder)):
+            return False
         with disk_errors():
-            # An interrupted delete leaves an empty directory.
-            return is_id(file_id) and bool(entries(self.folder / "files" / file_id))
+            # An interrupted delete leaves an empty directory. A folder may be named after the id of a file.
+            return any(path.is_file() for path in entries(self._directory(file_id, folder)))
 
     def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (GET and HEAD use the same path)
         return self._path(file)
 
-    def delete(self, file_id: str, name: str) -> bool:
-        if not is_key(file_id, name):
+    def delete(self, file_id: str, name: str, folder: str | None = None) -> bool:
+        if not is_key(file_id, name, folder):
             return False
-        path = self.folder / "files" / file_id / name
+        path = self._directory(file_id, folder) / name
+        metadata = self._metadata(file_id, folder)
         with disk_errors():
-            # Nothing is created, renamed or read here, so a full disk or damaged metadata does not prevent a delete.
+            if folder is not None and _differs(read_record(metadata, StoredFile), folder):
+                return False
+            # Nothing is created or renamed here, so a full disk or damaged metadata does not prevent a delete.
             try:
                 path.unlink()
             except FileNotFoundError:
                 return False
             with suppress(OSError):  # a sweep has removed the directory
                 path.parent.rmdir()
-            sync_directory(self.folder / "files")
-            self._metadata(file_id).unlink(missing_ok=True)  # a sweep removes it if a power loss brings it back
+            sync_directory(path.parent.parent)
+            metadata.unlink(missing_ok=True)  # a sweep removes it if a power loss brings it back
         return True
 
     def delete_best_effort(self, files: Sequence[StoredFile]) -> None:
         for file in files:
             with suppress(StorageUnavailable):
-                self.delete(file.id, file.name)
+                self.delete(file.id, file.name, file.folder)
 
-    def release(self, file_id: str) -> None:
+    def release(self, file_id: str, folder: str | None = None) -> None:
         """Make an id free again if no whole file has it: a process was killed while it stored the file, or the metadata
         is damaged. No other thread and no other server may be storing a file under this id."""
-        directory = self.folder / "files" / file_id
-        if any(self.find(file_id, path.name) for path in entries(directory)):
+        files = [path for path in entries(self._directory(file_id, folder)) if path.is_file()]
+        if any(self.find(file_id, path.name, folder) for path in files):
             return
-        shutil.rmtree(directory, ignore_errors=True)
-        self._metadata(file_id).unlink(missing_ok=True)
+        for path in files:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # there is no directory, or a folder is named after this id
+            self._directory(file_id, folder).rmdir()
+        self._metadata(file_id, folder).unlink(missing_ok=True)
+
+    def _directory(self, file_id: str, folder: str | None) -> Path:
+        return self.folder / "files" / path_of(file_id, folder)
 
     def _path(self, file: StoredFile) -> Path:
         return self.folder / file.key
 
-    def _metadata(self, file_id: str) -> Path:
-        return self.folder / "metadata" / f"{file_id}.json"
+    def _metadata(self, file_id: str, folder: str | None) -> Path:
+        return self.folder / "metadata" / f"{flat(path_of(file_id, folder))}.json"
 
     def sweep(self) -> None:
         """Remove the files that killed processes left. Nobody could read these files."""
@@ -134,7 +149,7 @@ class LocalStorage:
                     shutil.rmtree(path, ignore_errors=True)
         for metadata in (self.folder / "metadata").iterdir():
             with suppress(FileNotFoundError):
-                if metadata.stat().st_mtime < stale and not _is_occupied(self.folder / "files" / metadata.stem):
+                if metadata.stat().st_mtime < stale and not _is_occupied(self.folder / "files" / nested(metadata.stem)):
                     metadata.unlink()
 
 
@@ -182,14 +197,16 @@ class LocalWriter:
             self._file.close()
             self._path = self._path.rename(self._path.with_name(file.name))
             sync_directory(self._path.parent)
-            with self._claim(file.id) as metadata:
-                json.dump(asdict(file), metadata, ensure_ascii=False)
+            target = self.folder / "files" / file.path
+            make_directory(target.parent)
+            with self._claim(file) as metadata:
+                metadata.write(dump_record(file))
                 sync_file(metadata)
                 sync_directory(self.folder / "metadata")
                 # The metadata is durable now, so no power loss leaves a file without metadata.
-                self._path.parent.rename(self.folder / "files" / file.id)
+                self._path.parent.rename(target)
             self._committed = True
-            sync_directory(self.folder / "files")
+            sync_directory(target.parent)
 
     def abort(self) -> None:
         if not self._committed:
@@ -198,22 +215,42 @@ class LocalWriter:
             _remove(self._path)
 
     @contextmanager
-    def _claim(self, file_id: str) -> Iterator[IO[str]]:
+    def _claim(self, file: StoredFile) -> Iterator[IO[str]]:
         """Make the metadata file of an id, new and empty. The writer that makes the file gets the id.
 
         If the body of the ``with`` statement fails, the file is removed.
         """
-        path = self.folder / "metadata" / f"{file_id}.json"
+        path = self.folder / "metadata" / f"{flat(file.path)}.json"
         try:
             metadata = path.open("x", encoding="utf-8")
         except FileExistsError:
-            raise AlreadyExists(f"There is a file with the id {file_id} already.") from None
+            raise AlreadyExists(f"There is a file with the id {file.id} already.") from None
         with metadata:
             try:
                 yield metadata
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
+
+
+def flat(path: str) -> str:
+    """Return the path of a file as one name: ``<folder>.<id>``. Neither part has a dot."""
+    return path.replace("/", ".")
+
+
+def nested(name: str) -> str:
+    """Return the path that :func:`flat` made one name of."""
+    return name.replace(".", "/")
+
+
+def _differs(file: StoredFile | None, folder: str) -> bool:
+    """Return whether a file is in another folder, for file systems that ignore case: there ``u1`` finds ``U1``."""
+    return file is not None and file.folder != folder
+
+
+def _last_modified(path: Path) -> datetime:
+    """:raises FileNotFoundError: the file was deleted meanwhile."""
+    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
 
 
 def _remove(path: Path) -> None:

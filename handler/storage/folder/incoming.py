@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from ...problems import AlreadyExists, FileTooLarge
 from ...units import MIB
 from .. import StoredFile
 from ..direct import Declaration, Gone, UploadedPart
-from .durable import read_record, sync_directory, sync_file, write_new
+from .durable import dump_record, read_record, sync_directory, sync_file, write_new
 from .errors import disk_errors
 from .files import LocalStorage, LocalWriter
 from .locks import locked
@@ -86,7 +85,7 @@ class LocalIncoming:
         with disk_errors(), gone_if_missing(), locked(self.directory):
             if self.judged.exists():
                 raise AlreadyExists(f"There is, or was, a file with the id {file.id} already.")
-            self.storage.release(file.id)
+            self.storage.release(file.id, file.folder)
             writer = self._copy()
             try:
                 writer.commit(file)
@@ -171,7 +170,7 @@ def write_chunks(path: Path, chunks: Iterable[bytes], *, maximum: int) -> tuple[
 
 def write_declaration(directory: Path, declaration: Declaration) -> None:
     """Write the declaration of an upload, and sync its bytes."""
-    write_new(directory / DECLARATION, json.dumps(asdict(declaration)).encode())
+    write_new(directory / DECLARATION, dump_record(declaration).encode())
 
 
 def read_declaration(directory: Path) -> Declaration | None:

@@ -18,7 +18,7 @@ from .. import StoredFile
 from ..direct import Declaration, Gone, part_bytes
 from ..parallel import run_side_by_side
 from .client import S3Refused, multipart_errors, require_s3, s3_errors
-from .files import S3Storage, object_headers
+from .files import S3Storage, is_name_of, object_headers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -70,10 +70,10 @@ class S3Incoming:
     def chunks(self) -> Iterator[bytes]:
         # After a verdict the bytes are deleted, and the next read raises Gone. The look at the versions is for a
         # process that stored the file and ended before it deleted the bytes.
-        file_id = self.source["Key"].removeprefix("incoming/")
+        path = self.source["Key"].removeprefix("incoming/")
         for number, offset in enumerate(range(0, self.size, CHUNK_BYTES), start=1):
             yield self.read(offset, CHUNK_BYTES)
-            if number % CHUNKS_PER_LOOK == 0 and file_history(self.storage, file_id).is_decided:
+            if number % CHUNKS_PER_LOOK == 0 and file_history(self.storage, path).is_decided:
                 raise Gone
 
     def copy_to_files(self, file: StoredFile, /) -> None:
@@ -88,7 +88,7 @@ class S3Incoming:
                 require_s3(self.storage.client.put_object(**target, **object_headers(file), IfNoneMatch="*"), "ETag")
         else:
             self._copy(target, file)
-        if file_history(self.storage, file.id).deleted:
+        if file_history(self.storage, file.path).deleted:
             raise AlreadyExists(f"There was a file with the id {file.id}, and it was deleted.")
 
     def _copy(self, target: _Object, file: StoredFile) -> None:
@@ -151,13 +151,20 @@ class FileHistory:
         return self.deleted or self.name is not None
 
 
-def file_history(storage: S3Storage, file_id: str) -> FileHistory:
-    """Return the history of a file. If a copy came after the file's deletion, delete that copy."""
-    prefix = f"files/{file_id}/"
+def file_history(storage: S3Storage, path: str) -> FileHistory:
+    """Return the history of a file. If a copy came after the file's deletion, delete that copy.
+
+    :param path: the id of the file, after its folder if it has one.
+    """
+    prefix = f"files/{path}/"
     with s3_errors():
         listed = require_s3(storage.client.list_object_versions(Bucket=storage.bucket, Prefix=prefix), "Name")
-    latest = [version["Key"] for version in listed.get("Versions", []) if version["IsLatest"]]
-    deleted = bool(listed.get("DeleteMarkers"))
+    latest = [
+        version["Key"]
+        for version in listed.get("Versions", [])
+        if version["IsLatest"] and is_name_of(prefix, version["Key"])
+    ]
+    deleted = any(is_name_of(prefix, marker["Key"]) for marker in listed.get("DeleteMarkers", []))
     if deleted:
         for key in latest:
             with s3_errors():

@@ -2,14 +2,15 @@
 
 ::
 
-    incoming/<id>         the bytes that a client sent, with the declaration as metadata
-    files/<id>/<name>     the files that passed the checks
-    refused/<id>.json     the reason of a refusal
-    secrets/upload-ids    the key that signs upload ids
+    incoming/<path>         the bytes that a client sent, with the declaration as metadata
+    files/<path>/<name>     the files that passed the checks
+    refused/<path>.json     the reason of a refusal
+    secrets/upload-ids      the key that signs upload ids
 
-The verdict on an id is about the oldest version of ``incoming/<id>``. A client can repeat the POST of a presigned form,
-and each POST makes a new version. So all promotions of an id see the same bytes, independent of their order. S3 sends
-an event for each of these versions: the event of a later version deletes that version, and reads nothing.
+A path is ``[<folder>/]<id>``. The verdict on a path is about the oldest version of ``incoming/<path>``. A client can
+repeat the POST of a presigned form, and each POST makes a new version. So all promotions of a path see the same bytes,
+independent of their order. S3 sends an event for each of these versions: the event of a later version deletes that
+version, and reads nothing.
 
 The permissions that the roles need, besides those in :mod:`.files`::
 
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...problems import StorageUnavailable, UploadNotFound
+from .. import split_path
 from ..direct import (
     MAX_FORM_BYTES,
     Declaration,
@@ -49,7 +51,7 @@ from ..direct import (
 )
 from .client import S3Refused, multipart_errors, require_s3, s3_errors
 from .copy import S3Incoming, abort_multipart_upload, file_history
-from .files import S3Storage
+from .files import S3Storage, is_name_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -124,28 +126,28 @@ class S3DirectUploads:
         url = urlsplit(signed)
         return [f"{url.scheme}://{url.netloc}"]
 
-    def begin(self, file_id: str, declaration: Declaration, /) -> str:
+    def begin(self, path: str, declaration: Declaration, /) -> str:
         with s3_errors():
             response = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=_incoming_key(file_id), Metadata=declaration.as_metadata()
+                Bucket=self._bucket, Key=_incoming_key(path), Metadata=declaration.as_metadata()
             )
             return require_s3(response, "UploadId")["UploadId"]
 
-    def has_multipart_upload(self, file_id: str, multipart_id: str, /) -> bool:
+    def has_multipart_upload(self, path: str, multipart_id: str, /) -> bool:
         try:
             with multipart_errors(), s3_errors():
                 response = self._client.list_parts(
-                    Bucket=self._bucket, Key=_incoming_key(file_id), UploadId=multipart_id, MaxParts=1
+                    Bucket=self._bucket, Key=_incoming_key(path), UploadId=multipart_id, MaxParts=1
                 )
                 require_s3(response, "UploadId")
         except UploadNotFound:
             return False
         return True
 
-    def part_url(self, file_id: str, multipart_id: str, number: int, /, *, size: int | None) -> str:
+    def part_url(self, path: str, multipart_id: str, number: int, /, *, size: int | None) -> str:
         parameters: dict[str, Any] = {
             "Bucket": self._bucket,
-            "Key": _incoming_key(file_id),
+            "Key": _incoming_key(path),
             "UploadId": multipart_id,
             "PartNumber": number,
         }
@@ -154,10 +156,10 @@ class S3DirectUploads:
         with s3_errors():
             return self._client.generate_presigned_url("upload_part", Params=parameters, ExpiresIn=URL_SECONDS)
 
-    def parts(self, file_id: str, multipart_id: str, /) -> list[UploadedPart]:
+    def parts(self, path: str, multipart_id: str, /) -> list[UploadedPart]:
         with multipart_errors(), s3_errors():
             pages = self._client.get_paginator("list_parts").paginate(
-                Bucket=self._bucket, Key=_incoming_key(file_id), UploadId=multipart_id
+                Bucket=self._bucket, Key=_incoming_key(path), UploadId=multipart_id
             )
             return [
                 UploadedPart(number=part["PartNumber"], etag=part["ETag"].strip('"'), size=part["Size"])
@@ -165,26 +167,26 @@ class S3DirectUploads:
                 for part in require_s3(page, "UploadId").get("Parts", [])
             ]
 
-    def complete(self, file_id: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
+    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
         with multipart_errors(), s3_errors():
             completed = self._client.complete_multipart_upload(
                 Bucket=self._bucket,
-                Key=_incoming_key(file_id),
+                Key=_incoming_key(path),
                 UploadId=multipart_id,
                 MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
                 MpuObjectSize=sum(part.size for part in parts),
             )
             require_s3(completed, "ETag")
 
-    def abort(self, file_id: str, multipart_id: str, /) -> None:
-        abort_multipart_upload(self._storage, _incoming_key(file_id), multipart_id)
+    def abort(self, path: str, multipart_id: str, /) -> None:
+        abort_multipart_upload(self._storage, _incoming_key(path), multipart_id)
 
-    def presigned_post(self, file_id: str, declaration: Declaration, /) -> PresignedPost:
+    def presigned_post(self, path: str, declaration: Declaration, /) -> PresignedPost:
         metadata = {f"x-amz-meta-{name}": value for name, value in declaration.as_metadata().items()}
         with s3_errors():
             presigned = self._client.generate_presigned_post(
                 Bucket=self._bucket,
-                Key=_incoming_key(file_id),
+                Key=_incoming_key(path),
                 Fields=dict(metadata),
                 Conditions=[
                     *({name: value} for name, value in metadata.items()),
@@ -194,11 +196,11 @@ class S3DirectUploads:
             )
         return PresignedPost(url=presigned["url"], fields=presigned["fields"])
 
-    def arrived(self, file_id: str, /) -> bool:
-        return bool(self._page(_incoming_key(file_id))[0])
+    def arrived(self, path: str, /) -> bool:
+        return bool(self._page(_incoming_key(path))[0])
 
-    def open_incoming(self, file_id: str, version: str | None = None, /) -> S3Incoming | None:
-        key = _incoming_key(file_id)
+    def open_incoming(self, path: str, version: str | None = None, /) -> S3Incoming | None:
+        key = _incoming_key(path)
         oldest = self._oldest(key, version)
         if oldest is None:
             return None
@@ -229,8 +231,8 @@ class S3DirectUploads:
             source={"Bucket": self._bucket, "Key": key, "VersionId": oldest},
         )
 
-    def discard(self, file_id: str, version: str | None = None, /) -> None:
-        key = _incoming_key(file_id)
+    def discard(self, path: str, version: str | None = None, /) -> None:
+        key = _incoming_key(path)
         versions = self._page(key)[0] if version is None else [version]
         if not versions:
             return
@@ -243,42 +245,45 @@ class S3DirectUploads:
                 if errors := require_s3(response, "Deleted").get("Errors"):
                     raise StorageUnavailable(f"DeleteObjects: {errors[0].get('Code')} for {len(errors)} of {key}")
 
-    def end_copies(self, file_id: str, /) -> None:
+    def end_copies(self, path: str, /) -> None:
         with s3_errors():
-            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{file_id}/")
+            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{path}/")
             require_s3(listed, "Bucket")
         for upload in listed.get("Uploads", []):
+            if not is_name_of(f"files/{path}/", upload["Key"]):
+                continue
             abort_multipart_upload(self._storage, upload["Key"], upload["UploadId"])
 
-    def find_verdict(self, file_id: str, /) -> Verdict | None:
-        history = file_history(self._storage, file_id)
+    def find_verdict(self, path: str, /) -> Verdict | None:
+        history = file_history(self._storage, path)
         if history.deleted:
             return Deleted()
         if history.name is not None:
-            file = self._storage.find(file_id, history.name)
+            file_id, folder = split_path(path)
+            file = self._storage.find(file_id, history.name, folder)
             return Deleted() if file is None else Stored(file)  # somebody may have deleted the file in between
-        problem = self.refusal(file_id)
+        problem = self.refusal(path)
         return None if problem is None else Refused(problem)
 
-    def refusal(self, file_id: str, /) -> Mapping[str, Any] | None:
+    def refusal(self, path: str, /) -> Mapping[str, Any] | None:
         try:
             with s3_errors():
-                response = self._client.get_object(Bucket=self._bucket, Key=_refused_key(file_id))
+                response = self._client.get_object(Bucket=self._bucket, Key=_refused_key(path))
                 problem: Mapping[str, Any] = json.loads(require_s3(response, "ETag")["Body"].read())
         except S3Refused as refused:
             if refused.s3_status == 404:
                 return None
             raise
         except ValueError:
-            raise StorageUnavailable(f"{_refused_key(file_id)} does not hold valid JSON") from None
+            raise StorageUnavailable(f"{_refused_key(path)} does not hold valid JSON") from None
         return problem
 
-    def refuse(self, file_id: str, problem: Mapping[str, Any], /) -> None:
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
         try:
             with s3_errors():
                 response = self._client.put_object(
                     Bucket=self._bucket,
-                    Key=_refused_key(file_id),
+                    Key=_refused_key(path),
                     Body=dump_refusal(problem),
                     ContentType="application/problem+json",
                     IfNoneMatch="*",
@@ -316,9 +321,9 @@ class S3DirectUploads:
         return versions, not page.get("IsTruncated", False)
 
 
-def _incoming_key(file_id: str) -> str:
-    return f"incoming/{file_id}"
+def _incoming_key(path: str) -> str:
+    return f"incoming/{path}"
 
 
-def _refused_key(file_id: str) -> str:
-    return f"refused/{file_id}.json"
+def _refused_key(path: str) -> str:
+    return f"refused/{path}.json"

@@ -18,18 +18,19 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, TypedDict
-from urllib.parse import quote, unquote
 
 from ...problems import AlreadyExists, StorageUnavailable
 from ...units import MIB
-from .. import StoredFile, is_id, is_key
+from .. import StoredFile, is_folder, is_id, is_key, metadata, path_of
 from ..deadline import CLEANUP_SECONDS, extra_time
 from ..folder.errors import disk_errors
 from .client import S3Refused, require_s3, s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 DOWNLOAD_SECONDS = 300
 """How long a presigned download URL is valid."""
@@ -52,41 +53,31 @@ class S3Storage:
     def open_writer(self) -> S3Writer:
         return S3Writer(self, memory=self._memory)
 
-    def find(self, file_id: str, name: str) -> StoredFile | None:
-        if not is_key(file_id, name):
+    def find(self, file_id: str, name: str, folder: str | None = None) -> StoredFile | None:
+        if not is_key(file_id, name, folder):
             return None
+        key = f"files/{path_of(file_id, folder)}/{name}"
         try:
             with s3_errors():
-                head = require_s3(
-                    self.client.head_object(Bucket=self.bucket, Key=f"files/{file_id}/{name}", ChecksumMode="ENABLED"),
-                    "Metadata",
-                    "original-name",
-                )
+                head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+                has_name = metadata.NAME in head.get("Metadata", {})
+                require_s3(head, "Metadata", metadata.NAME if has_name else metadata.OLD_NAME)
         except S3Refused as refused:
             if refused.s3_status == 404:
                 return None
             raise
         try:
-            return StoredFile(
-                id=file_id,
-                name=name,
-                original_name=unquote(head["Metadata"].get("original-name", name)),
-                size=head["ContentLength"],
-                media_type=head["ContentType"],
-                # A file that came in parts has no such checksum. S3 has at most a checksum of the parts' checksums.
-                sha256=base64.b64decode(head.get("ChecksumSHA256", "")).hex() or head["Metadata"].get("sha256"),
-            )
+            return _file_of(head, file_id, name, folder)
         except (KeyError, ValueError) as error:
             raise StorageUnavailable(f"the response to HeadObject lacks {error}") from None
 
-    def contains(self, file_id: str) -> bool:
-        if not is_id(file_id):
+    def contains(self, file_id: str, folder: str | None = None) -> bool:
+        if not is_id(file_id) or not (folder is None or is_folder(folder)):
             return False
+        prefix = f"files/{path_of(file_id, folder)}/"
         with s3_errors():
-            listed = require_s3(
-                self.client.list_objects_v2(Bucket=self.bucket, Prefix=f"files/{file_id}/", MaxKeys=1), "Name"
-            )
-        return bool(listed.get("Contents"))
+            listed = require_s3(self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1), "Name")
+        return any(is_name_of(prefix, entry["Key"]) for entry in listed.get("Contents", []))
 
     def download(self, file: StoredFile, *, head: bool = False) -> str:
         with s3_errors():
@@ -96,8 +87,8 @@ class S3Storage:
                 ExpiresIn=DOWNLOAD_SECONDS,
             )
 
-    def delete(self, file_id: str, name: str) -> bool:
-        file = self.find(file_id, name)
+    def delete(self, file_id: str, name: str, folder: str | None = None) -> bool:
+        file = self.find(file_id, name, folder)
         if file is None:
             return False
         with s3_errors():
@@ -140,7 +131,7 @@ class S3Storage:
                 raise
             # 412: there is an object. 409: an object is being written. The object is our own if the response to the
             # first attempt got lost and botocore tried again.
-            stored = self.find(file.id, file.name)
+            stored = self.find(file.id, file.name, file.folder)
             if stored == file:
                 return
             if stored is None and refused.s3_status == 409:
@@ -157,11 +148,50 @@ class ObjectHeaders(TypedDict):
 
 
 def object_headers(file: StoredFile) -> ObjectHeaders:
-    """Return the headers and metadata of a file's object. Only the original name comes from the client."""
-    metadata = {"original-name": quote(file.original_name)}
+    """Return the headers and metadata of a file's object. :func:`_file_of` reads them."""
+    written = metadata.encode_name(file.original_name)
     if file.sha256:
-        metadata["sha256"] = file.sha256
-    return {"ContentType": file.media_type, "ContentDisposition": file.content_disposition, "Metadata": metadata}
+        written["sha256"] = file.sha256
+    if file.stored is not None:
+        written["stored"] = str(int(file.stored.timestamp()))
+    if file.keep_days is not None:
+        written["keep-days"] = str(file.keep_days)
+    written |= metadata.encode_details(meta=file.meta, fields=file.fields, subject=file.subject)
+    return {"ContentType": file.media_type, "ContentDisposition": file.content_disposition, "Metadata": written}
+
+
+def _file_of(head: HeadObjectOutputTypeDef, file_id: str, name: str, folder: str | None) -> StoredFile:
+    """Return the file that an object holds.
+
+    Earlier versions of this program wrote neither ``stored`` nor details.
+
+    :param head: the response of S3 to HeadObject.
+    :raises KeyError, ValueError: something else wrote the object.
+    """
+    written = head["Metadata"]
+    original_name = metadata.decode_name(written)
+    stored = datetime.fromtimestamp(int(written["stored"]), UTC) if "stored" in written else head["LastModified"]
+    return StoredFile(
+        id=file_id,
+        name=name,
+        original_name=name if original_name is None else original_name,
+        size=head["ContentLength"],
+        media_type=head["ContentType"],
+        # A file that came in parts has no such checksum. S3 has at most a checksum of the parts' checksums.
+        sha256=base64.b64decode(head.get("ChecksumSHA256", "")).hex() or written.get("sha256"),
+        stored=stored.astimezone(UTC),
+        folder=folder,
+        keep_days=int(written["keep-days"]) if "keep-days" in written else None,
+        **metadata.decode_details(written),
+    )
+
+
+def is_name_of(prefix: str, key: str) -> bool:
+    """Return whether a key that begins with ``files/<path>/`` ends in the name of that file.
+
+    An application may name a folder after the id of a file. Then the files of the folder have the prefix too.
+    """
+    return "/" not in key.removeprefix(prefix)
 
 
 class S3Writer:
