@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .storage import StoredFile
+    from .storage import ListedFile, StoredFile
 
 
 def file_entry(file: StoredFile, *, url: str | None) -> dict[str, Any]:
@@ -32,6 +32,21 @@ def file_entry(file: StoredFile, *, url: str | None) -> dict[str, Any]:
         "size": file.size,
         "type": file.media_type,
         "sha256": file.sha256,
+        **{name: value for name, value in more.items() if value is not None},
+    }
+
+
+def listed_entry(file: ListedFile, *, url: str | None) -> dict[str, Any]:
+    """Return the description of a file in a list.
+
+    :param url: as in :func:`file_entry`.
+    """
+    more = {"folder": file.folder, "url": url}
+    return {
+        "id": file.id,
+        "name": file.name,
+        "size": file.size,
+        "stored": rfc3339(file.stored),
         **{name: value for name, value in more.items() if value is not None},
     }
 

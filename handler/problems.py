@@ -155,6 +155,17 @@ class UploadIncomplete(Problem):
     title = "Incomplete upload"
 
 
+class FileExpired(Problem):
+    """The file has expired. The storage may still have to delete it."""
+
+    status = 410
+    slug = "gone"
+    title = "Expired file"
+
+    def __init__(self, detail: str = "This file has expired, so it can no longer be downloaded.") -> None:
+        super().__init__(detail)
+
+
 class LengthRequired(Problem):
     status = 411
     slug = "length-required"

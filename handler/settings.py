@@ -11,6 +11,7 @@ from pathlib import Path
 from . import field_names
 from .inspection import filetypes
 from .inspection.filetypes import FileType
+from .storage import KEEP_DAYS
 from .units import GIB, KIB, MIB
 
 DEFAULT_EXTENSIONS = "txt csv pdf docx png jpg jpeg gif webp heic"
@@ -42,6 +43,8 @@ VARIABLES = (
     "ALLOW_EMPTY_FILES",
     "DOWNLOADS",
     "FILE_FIELDS",
+    "INLINE_EXTENSIONS",
+    "KEEP_DAYS",
     "MAX_CONTENT_LENGTH",
     "MAX_FILE_BYTES",
     "MAX_IMAGE_PIXELS",
@@ -119,7 +122,10 @@ class Settings:
     """Whether this process is a Lambda function. API Gateway waits 29 s for its response, and no longer."""
     trusted_proxies: int = 0
     """The number of proxies in front of the server whose ``X-Forwarded-*`` fields count."""
-
+    keep_days: int | None = None
+    """The days after which a file expires, of :data:`~handler.storage.KEEP_DAYS`; ``None`` to keep files for ever."""
+    inline_types: Mapping[str, FileType] = field(default_factory=dict)
+    """The types that browsers may show instead of saving, by extension."""
     metadata_fields: tuple[str, ...] = ()
     """The names of the form fields that are kept with a file."""
 
@@ -157,6 +163,8 @@ class Settings:
             on_lambda=_on_lambda(environ),
             trusted_proxies=_trusted_proxies(environ),
             metadata_fields=_metadata_fields(environ),
+            keep_days=_keep_days(environ),
+            inline_types=_inline_types(environ),
         )
 
     @staticmethod
@@ -285,6 +293,27 @@ def _trusted_proxies(environ: Mapping[str, str]) -> int:
         expected = "give the number of proxies in front of the server that set X-Forwarded-For, such as 1."
         raise SettingsError(variable, value, expected)
     return 0 if _on_lambda(environ) else int(value)
+
+
+def _keep_days(environ: Mapping[str, str]) -> int | None:
+    variable = "KEEP_DAYS"
+    value = environ.get(variable, "").strip()
+    days = {str(number): number for number in KEEP_DAYS}
+    if value and value not in days:
+        raise SettingsError(variable, value, f"use one of {', '.join(days)}, or leave it empty to keep files for ever.")
+    return days.get(value)
+
+
+def _inline_types(environ: Mapping[str, str]) -> dict[str, FileType]:
+    """Read ``INLINE_EXTENSIONS``: extensions of images, sound, video and PDF documents that this server checks."""
+    variable = "INLINE_EXTENSIONS"
+    value = environ.get(variable, "").strip()
+    names = [name.removeprefix(".") for name in value.lower().replace(",", " ").split()]
+    for name in names:
+        if name not in filetypes.SHOWABLE:
+            expected = f"{name!r} is not one of {' '.join(filetypes.SHOWABLE)}. Browsers may show only these inline."
+            raise SettingsError(variable, value, expected)
+    return {name: filetypes.SHOWABLE[name] for name in names}
 
 
 def _on_lambda(environ: Mapping[str, str]) -> bool:

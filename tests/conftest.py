@@ -67,6 +67,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
                 "FILE_FIELDS",
                 "METADATA_",
                 "TRUSTED_",
+                "INLINE_",
+                "KEEP_",
             )
         ):
             monkeypatch.delenv(name)

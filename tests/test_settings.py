@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from handler.inspection.filetypes import KNOWN
 from handler.settings import VARIABLES, Settings, SettingsError
 from handler.units import GIB, MIB
 
@@ -54,6 +55,32 @@ def test_declared_extension_with_a_plus_sign_is_added_to_the_default() -> None:
     file_types = Settings.from_environ({"ALLOWED_EXTENSIONS": "+stl=model/stl"}).file_types
     assert file_types["stl"].media_type == "model/stl"
     assert file_types.keys() >= {"txt", "png", "heic", "docx"}
+
+
+@pytest.mark.parametrize("written", ["png,jpg", "png jpg", ".PNG, .JPG", " png,jpg,png "])
+def test_inline_extensions_can_be_written_in_several_ways(written: str) -> None:
+    assert list(Settings.from_environ({"INLINE_EXTENSIONS": written}).inline_types) == ["png", "jpg"]
+
+
+def test_only_images_sound_video_and_pdf_can_be_inline() -> None:
+    for extension, file_type in KNOWN.items():
+        environ = {"INLINE_EXTENSIONS": extension}
+        if file_type.media_type.startswith(("image/", "audio/", "video/")) or extension == "pdf":
+            assert Settings.from_environ(environ).inline_types == {extension: file_type}
+        else:
+            with pytest.raises(SettingsError, match="INLINE_EXTENSIONS"):
+                Settings.from_environ(environ)
+
+
+def test_declared_extension_cannot_be_inline() -> None:
+    environ = {"ALLOWED_EXTENSIONS": "svgx=image/x-own", "INLINE_EXTENSIONS": "svgx"}
+    with pytest.raises(SettingsError, match="INLINE_EXTENSIONS"):
+        Settings.from_environ(environ)
+
+
+@pytest.mark.parametrize(("written", "days"), [("", None), (" ", None), ("1", 1), (" 30 ", 30), ("365", 365)])
+def test_keep_days_are_read(written: str, days: int | None) -> None:
+    assert Settings.from_environ({"KEEP_DAYS": written}).keep_days == days
 
 
 @pytest.mark.parametrize(
@@ -170,6 +197,13 @@ def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
         ({"ALLOWED_EXTENSIONS": "foo=text/html"}, "ALLOWED_EXTENSIONS", "run or render it"),
         ({"MAX_CONTENT_LENGTH": "1e6"}, "MAX_CONTENT_LENGTH", "a whole number of bytes"),
         (ON_LAMBDA | {"MAX_CONTENT_LENGTH": "4194305"}, "MAX_CONTENT_LENGTH", "to 4194304"),
+        ({"KEEP_DAYS": "2"}, "KEEP_DAYS", "use one of 1, 7, 30, 90, 365"),
+        ({"KEEP_DAYS": "07"}, "KEEP_DAYS", "use one of 1, 7, 30, 90, 365"),
+        ({"KEEP_DAYS": "7d"}, "KEEP_DAYS", "use one of 1, 7, 30, 90, 365"),
+        ({"INLINE_EXTENSIONS": "svg"}, "INLINE_EXTENSIONS", "'svg' is not one of pdf png jpg"),
+        ({"INLINE_EXTENSIONS": "png txt"}, "INLINE_EXTENSIONS", "'txt' is not one of pdf png jpg"),
+        ({"INLINE_EXTENSIONS": "docx"}, "INLINE_EXTENSIONS", "'docx' is not one of pdf png jpg"),
+        ({"INLINE_EXTENSIONS": "*"}, "INLINE_EXTENSIONS", "'*' is not one of pdf png jpg"),
         ({"UPLOAD_BUCKET": "My_Bucket"}, "UPLOAD_BUCKET", "3 to 63"),
         ({"UPLOAD_BUCKET": "192.168.0.1"}, "UPLOAD_BUCKET", "3 to 63"),
         ({"UPLOAD_BUCKET": "a..b"}, "UPLOAD_BUCKET", "3 to 63"),

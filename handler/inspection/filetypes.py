@@ -93,6 +93,14 @@ KNOWN = {
 }
 """The types whose content this server can check, by extension."""
 
+SHOWABLE = {
+    extension: file_type
+    for extension, file_type in KNOWN.items()
+    if file_type.media_type.startswith(_MEDIA) or file_type.media_type == "application/pdf"
+}
+"""The known types that a browser may show without saving the file: images, sound, video and PDF documents. None of them
+is a page, and each is checked."""
+
 NOUNS = {
     "text/plain": "a text file",
     "text/csv": "a CSV file",

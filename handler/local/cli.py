@@ -17,8 +17,11 @@ from ..logs import write_in_background
 from ..problems import MalformedRequest
 from ..settings import Settings, SettingsError
 from ..storage import KEEP_DAYS, is_folder
+from ..storage.folder.direct import LocalDirectUploads
 from ..storage.metadata import check_details
 from ..web.access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, is_loopback
+from ..web.services import EXTENSION
+from . import sweeper
 from .check import check_all, check_bucket, make_app
 from .prefix import Prefixed
 from .server import Server, raise_file_limit
@@ -73,12 +76,20 @@ def serve(options: argparse.Namespace) -> int:
             _require_working_bucket(settings.upload_bucket, settings=settings, own_origin=own_origin)
         _print(*banner(settings, f"{own_origin}{options.prefix}"))
         log = _write_log()
+        _sweep_hourly(app)
         server.serve_forever()
     finally:
         server.stop()
     if log:
         log.close()
     return 0
+
+
+def _sweep_hourly(app: Flask) -> None:
+    """Delete expired files once an hour, if the files are in a folder. Its first sweep was at the start."""
+    uploads = app.extensions[EXTENSION].direct_uploads
+    if isinstance(uploads, LocalDirectUploads):
+        sweeper.start(uploads.sweep)
 
 
 def _listen(options: argparse.Namespace, app: Flask) -> Server:

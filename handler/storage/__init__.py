@@ -14,6 +14,9 @@ from urllib.parse import quote
 KEEP_DAYS = (1, 7, 30, 90, 365)
 """The days after which a file can expire. The bucket has a lifecycle rule for each of them (``template.yaml``)."""
 
+MAX_PAGE_FILES = 1000
+"""The maximum number of files in a page of a list, which is S3's (AWS: "ListObjectsV2", max-keys)."""
+
 _ID = re.compile(r"[0-9a-f]{32}")
 _FOLDER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -74,16 +77,59 @@ class StoredFile:
         return self.stored + timedelta(days=self.keep_days)
 
     @property
+    def is_expired(self) -> bool:
+        """Whether the file has expired. The storage may still have to delete it."""
+        return self.expires is not None and self.expires <= datetime.now(UTC)
+
+    @property
     def content_disposition(self) -> str:
-        """The header field of a download: always an attachment, under the original name.
+        """The header field of a download as an attachment, under the original name."""
+        return self._disposition("attachment")
+
+    @property
+    def inline_disposition(self) -> str:
+        """The header field of a file that a browser shows. The name is for a person who saves the file all the same."""
+        return self._disposition("inline")
+
+    def _disposition(self, kind: str) -> str:
+        """Return ``Content-Disposition``.
 
         ``filename`` is in ASCII, for old clients (RFC 6266, appendix D). ``filename*`` is in UTF-8 (RFC 8187), and is
         only there if the two names differ.
         """
-        disposition = f'attachment; filename="{self.name}"'
+        disposition = f'{kind}; filename="{self.name}"'
         if self.original_name != self.name:
             disposition += f"; filename*=UTF-8''{quote(self.original_name, safe='!#$&+-.^_`|~')}"
         return disposition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedFile:
+    """A file in a list. S3 lists these attributes and no others.
+
+    :param id: see :func:`new_id`.
+    :param name: the safe name.
+    :param size: in bytes.
+    :param stored: the time at which the file was stored, in UTC.
+    :param folder: the folder of the file; ``None`` for a file without one.
+    """
+
+    id: str
+    name: str
+    size: int
+    stored: datetime
+    folder: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilePage:
+    """A page of a list. It can hold fewer files than the client asked for, and even none, before the end of the list.
+
+    :param position: the place at which the next page begins; ``None`` after the last page.
+    """
+
+    files: Sequence[ListedFile]
+    position: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +164,16 @@ def is_key(file_id: str, name: str, folder: str | None = None) -> bool:
 def path_of(file_id: str, folder: str | None) -> str:
     """Return ``<folder>/<id>``, or ``<id>`` without a folder: the path of a file below ``files/`` and ``incoming/``."""
     return f"{folder}/{file_id}" if folder is not None else file_id
+
+
+def split_key(key: str) -> tuple[str, str, str | None] | None:
+    """Return the id, the name and the folder in the key of a file; ``None`` if no file has this key.
+
+    An application may name a folder after an id. Only the number of slashes distinguishes such keys.
+    """
+    files, *folders, file_id, name = key.split("/") if key.count("/") in (2, 3) else ("", "", "")
+    folder = folders[0] if folders else None
+    return (file_id, name, folder) if files == "files" and is_key(file_id, name, folder) else None
 
 
 def split_path(path: str) -> tuple[str, str | None]:
@@ -162,13 +218,27 @@ class Storage(Protocol):
     def find(self, file_id: str, name: str, folder: str | None = None) -> StoredFile | None:
         """Return the file with this id and name in this folder; ``None`` if there is no such file."""
 
+    def list_files(self, folder: str | None = None, *, after: str = "", limit: int) -> FilePage:
+        """Return a page of the list of all files, in no particular order. On S3 this takes one call.
+
+        An expired file stays in the list until the storage deletes it.
+
+        :param folder: list only the files in this folder; ``None`` to list all files.
+        :param after: the position that the previous page returned; empty for the first page. Any
+            printable text of up to 900 bytes is accepted.
+        :param limit: the maximum number of files, from 1 to :data:`MAX_PAGE_FILES`.
+        """
+
     def contains(self, file_id: str, folder: str | None = None) -> bool:
         """Return whether there is a file with this id in this folder, under any name. On S3 this takes one call."""
 
-    def download(self, file: StoredFile, *, head: bool = False) -> Path | str:
+    def download(self, file: StoredFile, *, head: bool = False, inline: bool = False) -> Path | str:
         """Return the location of the content: a path on this machine, or a URL that anyone can read for a few minutes.
 
+        The URL of a file that expires is not valid for longer than the file.
+
         :param head: the URL is for a HEAD request. A signature covers the method.
+        :param inline: a response from the URL has :attr:`StoredFile.inline_disposition`.
         """
 
     def delete(self, file_id: str, name: str, folder: str | None = None) -> bool:

@@ -98,7 +98,7 @@ class Access(Protocol):
 
 
 class PublicAccess:
-    """Everyone may upload. Nobody may delete, because that needs a token, and there is no secret to sign one with."""
+    """Everyone may upload. Nobody may list or delete files: that needs a token, and there is no secret to sign one."""
 
     def check_request(self, request: Request) -> None:
         pass

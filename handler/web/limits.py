@@ -42,8 +42,14 @@ def details_of(grant: Grant, fields: Mapping[str, str] | None = None) -> Details
     subject = None if grant.subject is None else grant.subject.encode("utf-8", "replace").decode()
     check_details(meta=grant.meta, fields=fields or None, subject=subject)
     return Details(
-        subject=subject, folder=grant.folder, meta=grant.meta, fields=fields or None, keep_days=grant.keep_days
+        subject=subject, folder=grant.folder, meta=grant.meta, fields=fields or None, keep_days=_keep_days(grant)
     )
+
+
+def _keep_days(grant: Grant) -> int | None:
+    """Return the days after which a client's files expire. A token can only shorten the time of ``KEEP_DAYS``."""
+    limits = [days for days in (current_services().settings.keep_days, grant.keep_days) if days is not None]
+    return min(limits, default=None)
 
 
 def max_form_bytes(policy: Policy) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from werkzeug.exceptions import HTTPException
 
     from ..problems import Problem
-    from ..storage import StoredFile
+    from ..storage import ListedFile, StoredFile
     from .dialects import Reply
 
 JSON = "application/json"
@@ -84,7 +84,12 @@ def file_entry(file: StoredFile) -> dict[str, Any]:
     return entry | ({"receipt": services.receipts.make(entry)} if services.receipts else {})
 
 
-def file_url(file: StoredFile) -> str:
+def listed_entry(file: ListedFile) -> dict[str, Any]:
+    """Return the description of a file in a list. Without downloads, the file has no URL."""
+    return entries.listed_entry(file, url=file_url(file) if current_services().settings.downloads else None)
+
+
+def file_url(file: StoredFile | ListedFile) -> str:
     """Return the URL of a stored file."""
     folder = {} if file.folder is None else {"folder": file.folder}
     return url_for("downloads.download", file_id=file.id, name=file.name, **folder, _external=True)

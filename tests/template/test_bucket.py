@@ -11,6 +11,8 @@ import requests
 
 from handler.app import create_app
 from handler.settings import Settings
+from handler.storage import KEEP_DAYS
+from handler.storage.s3.files import tagging
 
 from ..conftest import BUCKET
 from ..support import samples
@@ -25,10 +27,18 @@ if TYPE_CHECKING:
 UPLOAD_BUCKET = RESOURCES["UploadBucket"]["Properties"]
 
 
-def expiry_days(key: str, *, overwritten: bool = False) -> int | None:
-    """Return when the lifecycle rules delete an object, or a version that was overwritten or deleted."""
-    rules = UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]
-    rules = [rule for rule in rules if rule["Status"] == "Enabled" and key.startswith(rule.get("Prefix", ""))]
+def expiry_days(key: str, *, tag: str | None = None, overwritten: bool = False) -> int | None:
+    """Return when the lifecycle rules delete an object, or a version that was overwritten or deleted.
+
+    :param tag: the object's tag, as ``name=value``.
+    """
+    rules = [
+        rule
+        for rule in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]
+        if rule["Status"] == "Enabled"
+        and key.startswith(rule.get("Prefix", ""))
+        and all(tag == f"{each['Key']}={each['Value']}" for each in rule.get("TagFilters", ()))
+    ]
     if overwritten:
         days = [rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays") for rule in rules]
     else:
@@ -48,6 +58,24 @@ def expiry_days(key: str, *, overwritten: bool = False) -> int | None:
 def test_only_unchecked_uploads_and_refusals_expire(key: str, days: int | None, days_when_overwritten: int) -> None:
     assert expiry_days(key) == days
     assert expiry_days(key, overwritten=True) == days_when_overwritten
+
+
+@pytest.mark.parametrize("days", KEEP_DAYS)
+def test_file_expires_by_its_tag(days: int) -> None:
+    for key in (f"files/{ID}/a.txt", f"files/user-7/{ID}/a.txt"):
+        assert expiry_days(key, tag=f"keep-days={days}") == days
+        assert expiry_days(key, tag=f"keep-days={days}", overwritten=True) == 1, "the delete marker hides the bytes"
+        assert expiry_days(key, tag=f"other={days}") is None
+    assert expiry_days("secrets/upload-ids", tag=f"keep-days={days}") is None
+    assert tagging(days) == f"keep-days={days}"
+
+
+def test_rule_of_delete_markers_has_no_tag() -> None:
+    """S3 rejects a rule that has both (AWS: "Lifecycle configuration elements")."""
+    for rule in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]:
+        assert not (
+            "TagFilters" in rule and {"ExpiredObjectDeleteMarker", "AbortIncompleteMultipartUpload"} & set(rule)
+        )
 
 
 def test_unfinished_multipart_uploads_expire() -> None:
@@ -109,6 +137,8 @@ def configure(client: S3Client, bucket: str) -> None:
     rules: list[Any] = []
     for each in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]:
         rule: Any = {"ID": each["Id"], "Status": each["Status"], "Filter": {"Prefix": each.get("Prefix", "")}}
+        if "TagFilters" in each:
+            rule["Filter"] = {"And": {"Prefix": each["Prefix"], "Tags": each["TagFilters"]}}
         expiration = {"Days": each.get("ExpirationInDays")}
         expiration["ExpiredObjectDeleteMarker"] = each.get("ExpiredObjectDeleteMarker")
         rule["Expiration"] = {name: value for name, value in expiration.items() if value is not None}

@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from handler.inspection.filetypes import KNOWN
+from handler.inspection.filetypes import KNOWN, SHOWABLE
 from handler.settings import Settings, SettingsError
+from handler.storage import KEEP_DAYS
 
 from ..conftest import BUCKET
 from ..support.template import DEFAULTS, RESOURCES, TEMPLATE, evaluate
@@ -48,6 +49,12 @@ LISTS = [
         ("AllowedExtensions", "ALLOWED_EXTENSIONS", f"{declared} pdf", False)
         for declared in ("svg=image/svg+xml", "html=text/html", "x=application/xhtml+xml", "js=text/javascript")
     ),
+    ("InlineExtensions", "INLINE_EXTENSIONS", "", True),
+    ("InlineExtensions", "INLINE_EXTENSIONS", " ".join(SHOWABLE), True),
+    ("InlineExtensions", "INLINE_EXTENSIONS", "png, jpg,pdf", True),
+    *(("InlineExtensions", "INLINE_EXTENSIONS", known, False) for known in KNOWN if known not in SHOWABLE),
+    ("InlineExtensions", "INLINE_EXTENSIONS", "svg", False),
+    ("InlineExtensions", "INLINE_EXTENSIONS", "pngjpg", False),
     ("FileFields", "FILE_FIELDS", "", True),
     ("FileFields", "FILE_FIELDS", "*", True),
     ("FileFields", "FILE_FIELDS", "photo, upload[image] Datei", True),
@@ -76,6 +83,13 @@ def test_invalid_list_is_rejected_by_template_and_function(
     else:
         with pytest.raises(SettingsError, match=variable):
             Settings.from_environ(environ)
+
+
+def test_template_has_the_days_that_the_function_knows() -> None:
+    days = ["", *map(str, KEEP_DAYS)]
+    assert TEMPLATE["Parameters"]["KeepDays"]["AllowedValues"] == days
+    for number in days:
+        Settings.from_environ({"KEEP_DAYS": number})
 
 
 @pytest.mark.parametrize("name", TEMPLATE["Parameters"])

@@ -94,7 +94,7 @@ class LocalDirectUploads:
         for name in ("incoming", "refused", "judged"):
             make_directory(self._folder / name)
         self._swept = 0.0
-        self._sweep()
+        self.sweep()
         self._finish_interrupted_removals()
 
     def secret(self) -> bytes:
@@ -376,11 +376,13 @@ class LocalDirectUploads:
         return timed_signer(self.secret(), purpose="url")
 
     def _sweep(self) -> None:
-        """Remove unfinished uploads and old refusals, at most once an hour, as the lifecycle rules of a bucket do."""
-        now = time.time()
-        if now < self._swept + SWEEP_SECONDS:
-            return
-        self._swept = now
+        """Sweep at most once an hour, for a program without the local server's hourly sweep."""
+        if time.time() >= self._swept + SWEEP_SECONDS:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Remove expired files, unfinished uploads and old refusals, as the lifecycle rules of a bucket do."""
+        now = self._swept = time.time()
         self._storage.sweep()  # at its start the remains may have been too young
         for name, seconds in (
             ("incoming", INCOMING_STALE_SECONDS),

@@ -4,6 +4,8 @@
 
     files/[<folder>/]<id>/<name>       checked files
     metadata/[<folder>.]<id>.json      the metadata of a file: original name, media type, SHA-256 and more
+    expiring/<seconds>.<path>          a mark for a file that expires, with the time in seconds since 1970; its path is
+                                       the name of its metadata. The directory is made for the first such file
     tmp/                               files that are being written
 
 A file appears under ``files/`` by the rename of a whole directory, after its bytes and its metadata are on the disk. So
@@ -23,14 +25,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable
-from .. import StoredFile, is_folder, is_id, is_key, path_of
+from .. import FilePage, ListedFile, StoredFile, is_folder, is_id, is_key, path_of, split_key, split_path
 from .durable import copy_file, dump_record, make_directory, read_record, sync_directory, sync_file
 from .errors import disk_errors
+from .listing import paths_after
 
 STALE_SECONDS = 24 * 60 * 60
 """The age at which a directory under ``tmp/`` can no longer be an upload in progress."""
@@ -92,8 +96,28 @@ class LocalStorage:
             # An interrupted delete leaves an empty directory. A folder may be named after the id of a file.
             return any(path.is_file() for path in entries(self._directory(file_id, folder)))
 
-    def download(self, file: StoredFile, *, head: bool = False) -> Path:  # noqa: ARG002  (GET and HEAD use the same path)
-        return self._path(file)
+    def list_files(self, folder: str | None = None, *, after: str = "", limit: int) -> FilePage:
+        directory = self.folder / "files" / (folder or "")
+        files = []
+        with disk_errors():
+            paths = paths_after(directory, after.split("/") if after else (), depth=2 if folder is None else 1)
+            page = list(islice(paths, limit + 1))
+            for path in page[:limit]:
+                key = "/".join(("files", *([folder] if folder else []), *path))
+                if (file := self._listed(key)) and folder in (None, file.folder):
+                    files.append(file)
+        return FilePage(files=files, position="/".join(page[limit - 1]) if len(page) > limit else None)
+
+    def _listed(self, key: str) -> ListedFile | None:
+        """Return a file in a list; ``None`` if it has expired, was deleted meanwhile, or is not a file of ours."""
+        parts = split_key(key)
+        file = self.find(*parts) if parts else None
+        if file is None or file.stored is None or file.is_expired:
+            return None
+        return ListedFile(id=file.id, name=file.name, size=file.size, stored=file.stored, folder=file.folder)
+
+    def download(self, file: StoredFile, *, head: bool = False, inline: bool = False) -> Path:  # noqa: ARG002
+        return self._path(file)  # the endpoint itself sends the header fields
 
     def delete(self, file_id: str, name: str, folder: str | None = None) -> bool:
         if not is_key(file_id, name, folder):
@@ -141,7 +165,8 @@ class LocalStorage:
         return self.folder / "metadata" / f"{flat(path_of(file_id, folder))}.json"
 
     def sweep(self) -> None:
-        """Remove the files that killed processes left. Nobody could read these files."""
+        """Remove expired files, and the files that killed processes left. Nobody could read the latter."""
+        self._sweep_expired()
         stale = time.time() - STALE_SECONDS
         for path in (self.folder / "tmp").iterdir():
             with suppress(FileNotFoundError):  # another server on this folder has removed it
@@ -151,6 +176,26 @@ class LocalStorage:
             with suppress(FileNotFoundError):
                 if metadata.stat().st_mtime < stale and not _is_occupied(self.folder / "files" / nested(metadata.stem)):
                     metadata.unlink()
+
+    def _sweep_expired(self) -> None:
+        """Delete the files that have expired. The mark goes last, so a killed sweep is repeated."""
+        for mark in entries(self.folder / "expiring"):
+            seconds, _, path = mark.name.partition(".")
+            if seconds.isdecimal() and int(seconds) <= time.time():
+                with suppress(OSError, StorageUnavailable):  # on Windows, a client may be reading the file
+                    self._delete_expired(*split_path(nested(path)))
+                    mark.unlink(missing_ok=True)
+
+    def _delete_expired(self, file_id: str, folder: str | None) -> None:
+        """Delete a file if it has expired, or if its metadata is damaged, so that its time is unknown.
+
+        A mark can be older than the file: another process was killed while it stored the same file.
+        """
+        file = read_record(self._metadata(file_id, folder), StoredFile)
+        if file is None:
+            self.release(file_id, folder)
+        elif file.is_expired:
+            self.delete(file_id, file.name, folder)
 
 
 class LocalWriter:
@@ -203,10 +248,19 @@ class LocalWriter:
                 metadata.write(dump_record(file))
                 sync_file(metadata)
                 sync_directory(self.folder / "metadata")
+                self._mark_expiry(file)
                 # The metadata is durable now, so no power loss leaves a file without metadata.
                 self._path.parent.rename(target)
             self._committed = True
             sync_directory(target.parent)
+
+    def _mark_expiry(self, file: StoredFile) -> None:
+        """Write the mark by which a sweep finds a file that expires, durably and before anyone can read the file."""
+        if file.expires is not None:
+            marks = self.folder / "expiring"
+            make_directory(marks)
+            (marks / f"{int(file.expires.timestamp())}.{flat(file.path)}").touch()
+            sync_directory(marks)
 
     def abort(self) -> None:
         if not self._committed:

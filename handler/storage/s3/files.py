@@ -3,10 +3,11 @@
 The permissions that the roles need. "upload" is the role of the function that serves HTTP, and "promote" is the role of
 the function that handles events::
 
-    upload   files/*  s3:PutObject s3:GetObject s3:DeleteObject s3:ListBucket
-    promote  files/*  s3:GetObject s3:ListBucket
+    upload   files/*  s3:PutObject s3:PutObjectTagging s3:GetObject s3:DeleteObject s3:ListBucket
+    promote  files/*  s3:PutObjectTagging s3:GetObject s3:ListBucket
 
-Without ``s3:ListBucket`` S3 returns 403 instead of 404 for a missing object.
+Without ``s3:ListBucket`` S3 returns 403 instead of 404 for a missing object. ``s3:PutObjectTagging`` is only for files
+that expire: their objects have the tag ``keep-days``, which the bucket's lifecycle rules look for.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, TypedDict
+from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
 
 from ...problems import AlreadyExists, StorageUnavailable
 from ...units import MIB
-from .. import StoredFile, is_folder, is_id, is_key, metadata, path_of
+from .. import FilePage, ListedFile, StoredFile, is_folder, is_id, is_key, metadata, path_of, split_key
 from ..deadline import CLEANUP_SECONDS, extra_time
 from ..folder.errors import disk_errors
 from .client import S3Refused, require_s3, s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectTypeDef
 
 DOWNLOAD_SECONDS = 300
 """How long a presigned download URL is valid."""
@@ -71,6 +72,20 @@ class S3Storage:
         except (KeyError, ValueError) as error:
             raise StorageUnavailable(f"the response to HeadObject lacks {error}") from None
 
+    def list_files(self, folder: str | None = None, *, after: str = "", limit: int) -> FilePage:
+        prefix = "files/" if folder is None else f"files/{folder}/"
+        with s3_errors():
+            page = require_s3(
+                self.client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=prefix, StartAfter=prefix + after, MaxKeys=limit
+                ),
+                "Name",
+            )
+            entries = page.get("Contents", [])
+            files = [file for entry in entries if (file := _listed(entry)) and folder in (None, file.folder)]
+            is_last = not (page.get("IsTruncated") and entries)
+            return FilePage(files=files, position=None if is_last else entries[-1]["Key"].removeprefix(prefix))
+
     def contains(self, file_id: str, folder: str | None = None) -> bool:
         if not is_id(file_id) or not (folder is None or is_folder(folder)):
             return False
@@ -79,12 +94,13 @@ class S3Storage:
             listed = require_s3(self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1), "Name")
         return any(is_name_of(prefix, entry["Key"]) for entry in listed.get("Contents", []))
 
-    def download(self, file: StoredFile, *, head: bool = False) -> str:
+    def download(self, file: StoredFile, *, head: bool = False, inline: bool = False) -> str:
+        parameters = {"Bucket": self.bucket, "Key": file.key}
+        if inline:
+            parameters["ResponseContentDisposition"] = file.inline_disposition
         with s3_errors():
             return self.client.generate_presigned_url(
-                "head_object" if head else "get_object",
-                Params={"Bucket": self.bucket, "Key": file.key},
-                ExpiresIn=DOWNLOAD_SECONDS,
+                "head_object" if head else "get_object", Params=parameters, ExpiresIn=_url_seconds(file)
             )
 
     def delete(self, file_id: str, name: str, folder: str | None = None) -> bool:
@@ -145,6 +161,7 @@ class ObjectHeaders(TypedDict):
     ContentType: str
     ContentDisposition: str
     Metadata: dict[str, str]
+    Tagging: NotRequired[str]
 
 
 def object_headers(file: StoredFile) -> ObjectHeaders:
@@ -157,7 +174,17 @@ def object_headers(file: StoredFile) -> ObjectHeaders:
     if file.keep_days is not None:
         written["keep-days"] = str(file.keep_days)
     written |= metadata.encode_details(meta=file.meta, fields=file.fields, subject=file.subject)
-    return {"ContentType": file.media_type, "ContentDisposition": file.content_disposition, "Metadata": written}
+    headers: ObjectHeaders = {
+        "ContentType": file.media_type,
+        "ContentDisposition": file.content_disposition,
+        "Metadata": written,
+    }
+    return headers if file.keep_days is None else {**headers, "Tagging": tagging(file.keep_days)}
+
+
+def tagging(keep_days: int) -> str:
+    """Return the tags of an object that expires. ``template.yaml`` has a lifecycle rule for each number of days."""
+    return f"keep-days={keep_days}"
 
 
 def _file_of(head: HeadObjectOutputTypeDef, file_id: str, name: str, folder: str | None) -> StoredFile:
@@ -184,6 +211,23 @@ def _file_of(head: HeadObjectOutputTypeDef, file_id: str, name: str, folder: str
         keep_days=int(written["keep-days"]) if "keep-days" in written else None,
         **metadata.decode_details(written),
     )
+
+
+def _listed(entry: ObjectTypeDef) -> ListedFile | None:
+    """Return a file in a list; ``None`` for an object that is not a file of this program."""
+    parts = split_key(entry["Key"])
+    if parts is None:
+        return None
+    file_id, name, folder = parts
+    stored = entry["LastModified"].astimezone(UTC).replace(microsecond=0)
+    return ListedFile(id=file_id, name=name, size=entry["Size"], stored=stored, folder=folder)
+
+
+def _url_seconds(file: StoredFile) -> int:
+    """Return how long a presigned URL of a file is valid: S3 accepts at least a second."""
+    if file.expires is None:
+        return DOWNLOAD_SECONDS
+    return max(1, min(DOWNLOAD_SECONDS, int((file.expires - datetime.now(UTC)).total_seconds())))
 
 
 def is_name_of(prefix: str, key: str) -> bool:
