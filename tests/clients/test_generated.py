@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..docs.servers import Endpoint, environment, serve
+from handler.web.tokens import mint
+
+from ..docs.servers import SECRET, Endpoint, environment, serve
 from ..examples.processes import node_packages
 from ..support.documents import ROOT
 
@@ -34,8 +36,9 @@ COMPILER_OPTIONS = {
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """A server that asks for tokens."""
-    with serve(tmp_path_factory.mktemp("endpoint"), token=True) as endpoint:
+    """A server that keeps a form field, and a token that may also list."""
+    with serve(tmp_path_factory.mktemp("endpoint"), token=True, METADATA_FIELDS="album") as endpoint:
+        endpoint.token = mint(SECRET, expires_seconds=3000, scopes=("upload", "list"), meta={"order": 4711})
         yield endpoint
 
 
@@ -49,13 +52,14 @@ def run(command: list[str | Path], folder: Path, **variables: str) -> str:
 
 
 def check(output: str, endpoint: Endpoint) -> None:
-    """Check the report of a client: it stored one file, and knows why another one was refused."""
+    """Check the report of a client: it stored and listed one file, and knows why another one was refused."""
     report: dict[str, Any] = json.loads(output)
     stored = report["stored"]
     assert endpoint.new_files() == ["hello.txt"]
     assert (stored["name"], stored["size"], stored["type"]) == ("hello.txt", 5, "text/plain")
     assert stored["url"].startswith(f"{endpoint.url}/files/")
-    assert report["status"] == "stored"
+    assert (report["album"], report["order"], report["status"]) == ("Summer", 4711, "stored")
+    assert stored["url"] in report["listed"]
     assert report["refused"].startswith("415 urn:problem-type:upload:type-not-allowed: ")
 
 

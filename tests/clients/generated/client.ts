@@ -19,7 +19,22 @@ async function upload(name: string, content: string): Promise<components["schema
   return data.files[0]!;
 }
 
+async function list(): Promise<components["schemas"]["FileList"]["files"]> {
+  const files = [];
+  let cursor: string | undefined;
+  do {
+    const { data, error } = await client.GET("/files", { params: { query: { limit: 1, cursor } } });
+    if (error) throw new Error(error.detail);
+    files.push(...data.files);
+    cursor = data.cursor;
+  } while (cursor);
+  return files;
+}
+
 const stored = await upload("hello.txt", "hello");
+const album: string | undefined = stored.fields?.album;
+const order: unknown = stored.meta?.order;
 const { data: status } = await client.GET("/upload/{name}", { params: { path: { name: stored.id } } });
 const refused: string = await upload("page.html", "hello").then(() => "", (error: Error) => error.message);
-console.log(JSON.stringify({ stored, status: status?.status, refused }));
+const listed = (await list()).map((file) => file.url);
+console.log(JSON.stringify({ stored, album, order, status: status?.status, refused, listed }));
