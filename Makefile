@@ -37,8 +37,9 @@ check: $(tests)  ## run ruff and the fast unit tests: file types, forms, setting
 	.venv/bin/ruff format --check .
 	.venv/bin/python -m pytest -q -k "not s3" $(fast-tests)
 
-soak: $(tests)  ## kill the local server 100 times, cut its disk's power 40 times (as root): make soak ROUNDS=10 SEED=1
+soak: $(tests)  ## kill the local server 400 times, cut its disk's power 40 times (as root): make soak ROUNDS=10 SEED=1
 	.venv/bin/python -m tests.soak $(call option,ROUNDS,--rounds) $(call option,SEED,--seed)
+	.venv/bin/python -m tests.soak.webhooks $(call option,ROUNDS,--rounds) $(call option,SEED,--seed)
 
 lint: $(tests)  ## run ruff and mypy
 	.venv/bin/ruff check .

@@ -21,13 +21,14 @@ from .settings import DEFAULT_FOLDER, Settings, SettingsError
 from .signals import send_file_stored
 from .storage import Storage, StoredFile
 from .storage.direct import DirectUploads
-from .web import cors, hooks
+from .web import cors, hooks, responses
 from .web.access import UPLOADING, Access, LoopbackAccess, NoAccess, PublicAccess
 from .web.services import Services
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from .storage.folder.files import FolderOutbox
     from .web.receipts import Receipts
 
 
@@ -161,12 +162,29 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
 
     folder = settings.upload_folder or Path(DEFAULT_FOLDER)
     try:
-        local = LocalStorage(folder)
+        local = LocalStorage(folder, outbox=_make_outbox(settings, folder))
         return local, LocalDirectUploads(local)
     except OSError as error:
         raise SettingsError(
             "UPLOAD_FOLDER", str(folder), f"files cannot be written there ({error.strerror})."
         ) from None
+
+
+def _make_outbox(settings: Settings, folder: Path) -> FolderOutbox | None:
+    """Return the outbox of the folder, and begin to send its events; ``None`` without a webhook.
+
+    :raises OSError: the folder cannot be written.
+    """
+    if not settings.webhook_url or settings.on_lambda:  # a function sleeps between two requests, so it cannot send
+        return None
+    from .webhooks.delivery import Receiver
+    from .webhooks.outbox import Outbox, Sender
+
+    # Offline the receiver is often on this machine.
+    receiver = Receiver(settings.webhook_url, keys=settings.webhook_keys, allow_private=True)
+    outbox = Outbox(folder, describe=responses.webhook_entry)
+    Sender(outbox, receiver).start()
+    return outbox
 
 
 def _make_client(bucket: str) -> S3Client:

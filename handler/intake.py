@@ -62,6 +62,7 @@ class Intake:
         )
         file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256, details=details)
         incoming.copy_to_files(file)  # raises AlreadyExists in all promotions of this file except one
+        self.storage.confirm([file])
         self._on_stored(file)
         return file
 
@@ -168,6 +169,7 @@ class Batch:
         except BaseException:
             self._storage.delete_best_effort(list(ours.values()))
             raise
+        self._storage.confirm(files)
         for file in files:
             self._on_stored(file)
         return files

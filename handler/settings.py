@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from . import field_names
 from .inspection import filetypes
@@ -32,6 +33,8 @@ MAX_FIELD_NAME_CHARS = 100
 """The longest name in ``FILE_FIELDS``."""
 MIN_SECRET_BYTES = 32
 """The length of the hash that the secret keys (RFC 7518, section 3.2)."""
+MAX_URL_CHARS = 2048
+"""The longest URL in a setting."""
 FORM_OVERHEAD_BYTES = MIB
 """The room in a request for everything in a form besides its file: boundaries, part headers, fields."""
 SAM_LOCAL_FOLDER = "/tmp/uploads"  # noqa: S108  (the only writable folder of a Lambda container)
@@ -42,6 +45,7 @@ VARIABLES = (
     "ALLOWED_ORIGINS",
     "ALLOW_EMPTY_FILES",
     "DOWNLOADS",
+    "ENDPOINT_URL",
     "FILE_FIELDS",
     "INLINE_EXTENSIONS",
     "KEEP_DAYS",
@@ -53,6 +57,9 @@ VARIABLES = (
     "TRUSTED_PROXIES",
     "UPLOAD_BUCKET",
     "UPLOAD_FOLDER",
+    "WEBHOOK_ALLOW_PRIVATE",
+    "WEBHOOK_SECRET",
+    "WEBHOOK_URL",
 )
 """The names of all settings. The variables of AWS that are read too are not among them."""
 MIN_SIMILARITY = 0.8
@@ -71,6 +78,9 @@ _EXTENSION = re.compile(r"[a-z0-9][a-z0-9+_-]{0,15}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, section 4.2
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")  # RFC 6454, section 6.1
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # AWS: "Bucket naming rules"
+_URL_TEXT = re.compile(r"[!-\"$-~]+")
+"""Printable ASCII without the ``#`` of a fragment."""
+_HOW_TO_MAKE = 'Make one: echo "whsec_$(openssl rand -base64 32)"'
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _SIZE = re.compile(r"([0-9]{1,20}) ?([a-z]{1,3})")
 
@@ -122,6 +132,15 @@ class Settings:
     """Whether this process is a Lambda function. API Gateway waits 29 s for its response, and no longer."""
     trusted_proxies: int = 0
     """The number of proxies in front of the server whose ``X-Forwarded-*`` fields count."""
+    endpoint_url: str | None = None
+    """The root of this endpoint as clients reach it, without a slash at its end. Only a function that no request starts
+    needs it."""
+    webhook_url: str | None = None
+    """The address that the event of every stored file is sent to. It may hold a secret in its query."""
+    webhook_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """The keys that sign the events: one, or two while a secret is replaced."""
+    webhook_allow_private: bool = False
+    """Whether the function may send events to a private, loopback or link-local address."""
     keep_days: int | None = None
     """The days after which a file expires, of :data:`~handler.storage.KEEP_DAYS`; ``None`` to keep files for ever."""
     inline_types: Mapping[str, FileType] = field(default_factory=dict)
@@ -162,6 +181,10 @@ class Settings:
             downloads=_switch(environ, "DOWNLOADS", default=True),
             on_lambda=_on_lambda(environ),
             trusted_proxies=_trusted_proxies(environ),
+            endpoint_url=_url(environ, "ENDPOINT_URL").rstrip("/") or None,
+            webhook_url=_url(environ, "WEBHOOK_URL") or None,
+            webhook_keys=_webhook_keys(environ),
+            webhook_allow_private=_switch(environ, "WEBHOOK_ALLOW_PRIVATE", default=False),
             metadata_fields=_metadata_fields(environ),
             keep_days=_keep_days(environ),
             inline_types=_inline_types(environ),
@@ -235,6 +258,47 @@ def _token_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
         expected = f"give one secret, or two with a comma between them, each of at least {MIN_SECRET_BYTES} bytes."
         raise SettingsError(variable, "(not shown)", expected)
     return secrets
+
+
+def _url(environ: Mapping[str, str], variable: str) -> str:
+    """Read a URL; ``""`` if the variable is not set. The value may hold a secret, so no error shows it."""
+    value = environ.get(variable, "").strip()
+    if value and not _is_url(value):
+        expected = (
+            f"give an http:// or https:// URL of at most {MAX_URL_CHARS} ASCII characters, without a user name or '#'."
+        )
+        raise SettingsError(variable, "(not shown)", expected)
+    return value
+
+
+def _is_url(text: str) -> bool:
+    if len(text) > MAX_URL_CHARS or not _URL_TEXT.fullmatch(text):
+        return False
+    try:
+        url = urlsplit(text)
+        return bool(url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0)
+    except ValueError:  # the port is not a number up to 65535, or the brackets of an IPv6 address do not match
+        return False
+
+
+def _webhook_keys(environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Read ``WEBHOOK_SECRET``: one secret, or two with a comma or a space between them while the second is retired."""
+    variable = "WEBHOOK_SECRET"
+    secrets = environ.get(variable, "").replace(",", " ").split()
+    if not secrets:
+        if environ.get("WEBHOOK_URL", "").strip():
+            raise SettingsError(variable, None, f"WEBHOOK_URL needs a secret that signs the events. {_HOW_TO_MAKE}")
+        return ()
+    # Only an endpoint with a webhook imports the module.
+    from .webhooks.signing import decode_secret
+
+    try:
+        keys = tuple(map(decode_secret, secrets))
+    except ValueError as error:
+        raise SettingsError(variable, "(not shown)", f"{error}. {_HOW_TO_MAKE}") from None
+    if len(keys) > 2:
+        raise SettingsError(variable, "(not shown)", "give one secret, or two while you replace the second.")
+    return keys
 
 
 def _allowed_origins(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from .support.direct_client import MIB
 from .support.lambda_runtime import SECRET
 from .support.s3_events import object_created
 from .support.sam import sam_local, start_api
-from .support.template import PATHS
+from .support.template import FUNCTIONS, PATHS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -198,7 +198,7 @@ def test_sam_local_works_without_aws(sam_artifact: Path, tmp_path: Path) -> None
 
 def test_the_artifact_holds_what_is_needed_and_nothing_else(sam_artifact: Path) -> None:
     required = {"blinker", "click", "flask", "itsdangerous", "jinja2", "jwt", "markupsafe", "pybase64", "werkzeug"}
-    for name in ("UploadFunction", "PromoteFunction"):
+    for name in FUNCTIONS:
         function = sam_artifact.parent / name
         built = {path.name for path in function.iterdir() if not path.name.endswith(".dist-info")}
         assert built - {"__pycache__"} == required | {"awsgi", "handler"}
@@ -213,7 +213,7 @@ def test_the_artifact_holds_what_is_needed_and_nothing_else(sam_artifact: Path) 
 
 def test_the_artifact_is_compiled_for_the_runtime(sam_artifact: Path) -> None:
     sam_local("start-api")  # where there is an engine, there is the runtime's Python
-    for name in ("UploadFunction", "PromoteFunction"):
+    for name in FUNCTIONS:
         for source in (sam_artifact.parent / name).rglob("*.py"):
             compiled = (source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc").read_bytes()
             assert compiled[4:8] == b"\x01\0\0\0", source  # never held against its source (PEP 552)

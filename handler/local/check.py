@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from flask import Flask
 
@@ -21,7 +22,7 @@ def check_all(environ: Mapping[str, str], *, own_origin: str) -> Iterator[Findin
     """
     try:
         settings = Settings.from_environ(environ)
-        make_app(settings)
+        make_app(replace(settings, webhook_url=None))  # a check sends no events
     except SettingsError as error:
         yield Finding(subject=_SUBJECTS.get(error.variable, "settings"), sentence=str(error), ok=False)
         return

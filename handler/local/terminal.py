@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 from flask import g, has_request_context
 
@@ -39,9 +40,20 @@ def banner(settings: Settings, url: str) -> list[str]:
         f"Types:   {' '.join(settings.file_types)}",
         f"Limit:   {limits}",
         f"Access:  {_access(settings)}",
+        *_webhook(settings),
         f"Page:    {url}/",
         f"Try:     curl{authorization} -F file=@photo.jpg {url}/upload",
     ]
+
+
+def _webhook(settings: Settings) -> Iterator[str]:
+    if not settings.webhook_url:
+        return
+    if settings.upload_bucket:
+        yield "Webhook: not sent from here. The stack of the bucket sends it, see docs/webhooks.md"
+    else:
+        # The query may hold a secret.
+        yield f"Webhook: {urlsplit(settings.webhook_url)._replace(query='').geturl()}"
 
 
 def _access(settings: Settings) -> str:

@@ -246,3 +246,6 @@ class Storage(Protocol):
 
     def delete_best_effort(self, files: Sequence[StoredFile]) -> None:
         """Best-effort delete of files that were never reported to a client. Some may not exist. Never raises."""
+
+    def confirm(self, files: Sequence[StoredFile]) -> None:
+        """Note that the files of a request are stored, all of them, so that their events are sent. Never raises."""

@@ -79,18 +79,28 @@ def file_entry(file: StoredFile) -> dict[str, Any]:
 
     With a ``TOKEN_SECRET``, the description has a receipt, which a back end can verify.
     """
-    services = current_services()
-    entry = entries.file_entry(file, url=file_url(file) if services.settings.downloads else None)
-    return entry | ({"receipt": services.receipts.make(entry)} if services.receipts else {})
+    entry = webhook_entry(file)
+    receipts = current_services().receipts
+    return entry | ({"receipt": receipts.make(entry)} if receipts else {})
+
+
+def webhook_entry(file: StoredFile) -> dict[str, Any]:
+    """Return the description of a stored file that the webhook sends: the one in the response, without its receipt.
+
+    Every file is stored while a request lasts. So the URL is the one that the client of that request receives.
+    """
+    return entries.file_entry(file, url=file_url(file))
 
 
 def listed_entry(file: ListedFile) -> dict[str, Any]:
     """Return the description of a file in a list. Without downloads, the file has no URL."""
-    return entries.listed_entry(file, url=file_url(file) if current_services().settings.downloads else None)
+    return entries.listed_entry(file, url=file_url(file))
 
 
-def file_url(file: StoredFile | ListedFile) -> str:
-    """Return the URL of a stored file."""
+def file_url(file: StoredFile | ListedFile) -> str | None:
+    """Return the URL of a stored file; ``None`` without downloads."""
+    if not current_services().settings.downloads:
+        return None
     folder = {} if file.folder is None else {"folder": file.folder}
     return url_for("downloads.download", file_id=file.id, name=file.name, **folder, _external=True)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-ROLES = {"upload": "UploadRole", "promote": "PromoteRole"}
+ROLES = {"upload": "UploadRole", "promote": "PromoteRole", "notify": "NotifyRole"}
 Permission = tuple[str, str]
 """An action, and the keys that it is allowed for."""
 

@@ -15,10 +15,13 @@ from handler.web.tokens import mint
 
 from ..conftest import BUCKET
 from ..support.lambda_runtime import SECRET, Context
+from ..support.s3_events import object_created, queued
 from ..support.s3_permissions import Recorder
+from ..support.webhook_receiver import SECRET as WEBHOOK_SECRET
+from ..support.webhook_receiver import receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from flask import Flask
     from flask.testing import FlaskClient
@@ -51,6 +54,31 @@ def client(app: Flask) -> FlaskClient:
     client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {mint(SECRET, expires_seconds=600, scopes=SCOPES)}"
     return client
+
+
+@pytest.fixture
+def notify(record: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Recorder]]:
+    """Runs the notify function for a key, with the environment of the template and a real receiver."""
+    with receiving() as receiver:
+        environ = {
+            "AWS_LAMBDA_FUNCTION_NAME": "notify",
+            "UPLOAD_BUCKET": BUCKET,
+            "WEBHOOK_URL": receiver.url,
+            "WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "WEBHOOK_ALLOW_PRIVATE": "on",
+            "ENDPOINT_URL": "https://api.example.com/live",
+        }
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        recorder = record()
+        sys.modules.pop("handler.notify_function", None)
+        module = importlib.import_module("handler.notify_function")
+
+        def notify(key: str) -> Recorder:
+            module.notify_handler(queued(object_created(BUCKET, key)), Context())
+            return recorder
+
+        yield notify
 
 
 @pytest.fixture

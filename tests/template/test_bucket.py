@@ -13,6 +13,7 @@ from handler.app import create_app
 from handler.settings import Settings
 from handler.storage import KEEP_DAYS
 from handler.storage.s3.files import tagging
+from handler.webhooks import delivery
 
 from ..conftest import BUCKET
 from ..support import samples
@@ -105,11 +106,70 @@ def event_matches(pattern: Any, event: Any) -> bool:
     ],
 )
 def test_only_unchecked_uploads_are_promoted(bucket: str, key: str, promoted: bool) -> None:
-    (rule,) = of_type("AWS::Events::Rule").values()
-    pattern = json.loads(json.dumps(rule["EventPattern"]).replace(json.dumps({"Ref": "UploadBucket"}), f'"{BUCKET}"'))
+    pattern = pattern_of("IncomingRule")
     assert event_matches(pattern, object_created(bucket, key)) == promoted
     removed = object_created(bucket, key) | {"detail-type": "Object Deleted"}
     assert not event_matches(pattern, removed)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "reported"),
+    [
+        (BUCKET, f"files/{ID}/a.txt", True),
+        (BUCKET, f"files/tenant-1/{ID}/a.txt", True),
+        (BUCKET, f"incoming/{ID}", False),
+        (BUCKET, f"refused/{ID}.json", False),
+        (BUCKET, "secrets/upload-ids", False),
+        ("another-bucket", f"files/{ID}/a.txt", False),
+    ],
+)
+def test_only_stored_files_are_reported(bucket: str, key: str, reported: bool) -> None:
+    pattern = pattern_of("StoredRule")
+    assert event_matches(pattern, object_created(bucket, key)) == reported
+    removed = object_created(bucket, key) | {"detail-type": "Object Deleted"}
+    assert not event_matches(pattern, removed)
+
+
+def test_receiver_that_is_down_for_a_day_misses_nothing() -> None:
+    """Every event is tried for more than a day, and does not expire before the last try."""
+    function, queue = RESOURCES["NotifyFunction"]["Properties"], RESOURCES["StoredFiles"]["Properties"]
+    # AWS: "Creating and configuring an Amazon SQS event source mapping"
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+    seconds = queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"]
+    assert seconds > 2 * 24 * 60 * 60
+    assert queue["MessageRetentionPeriod"] > seconds + 24 * 60 * 60
+    # A dead letter keeps the age that it had in the first queue (AWS: "Using dead-letter queues in Amazon SQS").
+    assert RESOURCES["FailedWebhooks"]["Properties"]["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+    assert function["Timeout"] >= 2 * delivery.TOTAL_SECONDS
+
+
+def test_dead_letters_of_webhooks_raise_an_alarm() -> None:
+    (alarm,) = [
+        alarm
+        for alarm in of_type("AWS::CloudWatch::Alarm").values()
+        if alarm["Dimensions"][0]["Value"] == {"GetAtt": "FailedWebhooks.QueueName"}
+    ]
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    for name in ("StoredRule", "StoredFiles"):
+        properties = json.dumps(RESOURCES[name]["Properties"])
+        assert '{"GetAtt": "FailedWebhooks.Arn"}' in properties
+
+
+def test_webhook_has_no_resource_unless_it_is_configured() -> None:
+    named = {name for name in RESOURCES if re.search("Webhook|Notify|Stored", name)}
+    assert len(named) == 8
+    conditional = {name for name, resource in RESOURCES.items() if resource.get("Condition") == "SendWebhooks"}
+    assert conditional == named
+    # Everything that refers to one of them is conditional as well, or asks for the condition.
+    for name, resource in RESOURCES.items():
+        if name not in named | {"Dashboard"}:
+            assert not [other for other in named if re.search(rf"\b{other}\b", json.dumps(resource))], name
+
+
+def pattern_of(rule: str) -> Any:
+    """Return the pattern of a rule, for the bucket of the tests."""
+    pattern = json.dumps(RESOURCES[rule]["Properties"]["EventPattern"])
+    return json.loads(pattern.replace(json.dumps({"Ref": "UploadBucket"}), f'"{BUCKET}"'))
 
 
 def test_event_outlives_the_function_and_not_the_upload() -> None:

@@ -130,8 +130,7 @@ def test_file_sent_in_parts_is_counted_once(
 
 def test_dashboard_shows_every_metric() -> None:
     (dashboard,) = of_type("AWS::CloudWatch::Dashboard").values()
-    body = re.sub(r"\$\{([\w.:]+)\}", r"<\1>", dashboard["DashboardBody"]["Sub"])
-    shown = [metric for widget in json.loads(body)["widgets"] for metric in widget["properties"]["metrics"]]
+    shown = [metric for widget in widgets(dashboard, webhooks=True) for metric in widget["properties"]["metrics"]]
     own = {(each["MetricTransformations"][0]["MetricName"]) for each in METRIC_FILTERS.values()}
     assert {metric[1] for metric in shown if metric[0] == "upload/<AWS::StackName>"} == own - {"Refused"}
     (search,) = [metric[0]["expression"] for metric in shown if isinstance(metric[0], dict)]
@@ -140,11 +139,27 @@ def test_dashboard_shows_every_metric() -> None:
     assert namespaces == {"upload/${AWS::StackName}"}
 
 
+def widgets(dashboard: dict[str, Any], *, webhooks: bool) -> list[Any]:
+    """Return the widgets of the dashboard, with the names of the references."""
+    body, values = dashboard["DashboardBody"]["Sub"]
+    condition, with_webhooks, without = values["Webhooks"]["If"]
+    assert condition == "SendWebhooks"
+    body = body.replace("${Webhooks}", with_webhooks["Sub"] if webhooks else without)
+    found: list[Any] = json.loads(re.sub(r"\$\{([\w.:]+)\}", r"<\1>", body))["widgets"]
+    return found
+
+
+def test_dashboard_shows_webhooks_if_there_are_any() -> None:
+    (dashboard,) = of_type("AWS::CloudWatch::Dashboard").values()
+    titles = [widget["properties"]["title"] for widget in widgets(dashboard, webhooks=False)]
+    assert [widget["properties"]["title"] for widget in widgets(dashboard, webhooks=True)] == [*titles, "Webhooks"]
+
+
 def test_dashboard_and_alarms_watch_the_deployed_api() -> None:
     (dashboard,) = of_type("AWS::CloudWatch::Dashboard").values()
     stage = API["StageName"]
     assert API["Name"] == {"Ref": "AWS::StackName"}
-    assert f'"ApiName", "${{AWS::StackName}}", "Stage", "{stage}"' in dashboard["DashboardBody"]["Sub"]
+    assert f'"ApiName", "${{AWS::StackName}}", "Stage", "{stage}"' in dashboard["DashboardBody"]["Sub"][0]
     watched = [alarm for alarm in of_type("AWS::CloudWatch::Alarm").values() if alarm["Namespace"] == "AWS/ApiGateway"]
     assert watched
     for alarm in watched:

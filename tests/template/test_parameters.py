@@ -103,7 +103,7 @@ def test_parameter_has_constraints_and_a_valid_default(name: str) -> None:
         assert parameter["MinValue"] <= int(default) <= parameter.get("MaxValue", int(default))
     else:
         assert re.fullmatch(parameter["AllowedPattern"], default)
-    assert parameter.get("NoEcho", False) == (name == "TokenSecret")
+    assert parameter.get("NoEcho", False) == name.endswith("Secret")
 
 
 def test_required_answers_are_asked_first() -> None:
@@ -115,9 +115,65 @@ def test_required_answers_are_asked_first() -> None:
     [("token", "", False), ("token", "x" * 32, True), ("public", "", True), ("public", "x" * 32, True)],
 )
 def test_stack_without_access_is_not_deployed(access: str, secret: str, deployed: bool) -> None:
-    parameters = DEFAULTS | {"Access": access, "TokenSecret": secret}
-    rules = [assertion["Assert"] for rule in TEMPLATE["Rules"].values() for assertion in rule["Assertions"]]
-    assert all(evaluate(rule, parameters) for rule in rules) == deployed
+    assert is_deployed(Access=access, TokenSecret=secret) == deployed
+
+
+def is_deployed(**parameters: str) -> bool:
+    """Return whether the rules of the template let CloudFormation deploy these parameters."""
+    given = DEFAULTS | parameters
+    rules = [rule for rule in TEMPLATE["Rules"].values() if evaluate(rule.get("RuleCondition", {"And": []}), given)]
+    return all(evaluate(each["Assert"], given) for rule in rules for each in rule["Assertions"])
+
+
+WEBHOOK_SECRET = f"whsec_{'A' * 43}="
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "deployed"),
+    [("", "", True), ("https://example.com/hook", "", False), ("https://example.com/hook", WEBHOOK_SECRET, True)],
+)
+def test_webhook_without_a_secret_is_not_deployed(url: str, secret: str, deployed: bool) -> None:
+    assert is_deployed(Access="public", WebhookUrl=url, WebhookSecret=secret) == deployed
+
+
+WEBHOOKS = [
+    ("WebhookUrl", "WEBHOOK_URL", "https://example.com/hooks/uploads?key=a&b=c@d", True),
+    ("WebhookUrl", "WEBHOOK_URL", "http://[::1]:8000/", True),
+    ("WebhookUrl", "WEBHOOK_URL", "https://example.com", True),
+    ("WebhookUrl", "WEBHOOK_URL", "https://example.com?x", True),
+    ("WebhookUrl", "WEBHOOK_URL", "ftp://example.com/", False),
+    ("WebhookUrl", "WEBHOOK_URL", "example.com/hook", False),
+    ("WebhookUrl", "WEBHOOK_URL", "https:///hook", False),
+    ("WebhookUrl", "WEBHOOK_URL", "https://user:word@example.com/", False),
+    ("WebhookUrl", "WEBHOOK_URL", "https://example.com/#top", False),
+    ("WebhookUrl", "WEBHOOK_URL", "https://example.com/a b", False),
+    ("WebhookUrl", "WEBHOOK_URL", "https://example.com/ä", False),
+    ("WebhookUrl", "WEBHOOK_URL", f"https://example.com/{'x' * 3000}", False),
+    ("EndpointUrl", "ENDPOINT_URL", "https://uploads.example.com", True),
+    ("EndpointUrl", "ENDPOINT_URL", "https://example.com/uploads/", True),
+    ("EndpointUrl", "ENDPOINT_URL", "uploads.example.com", False),
+    ("WebhookSecret", "WEBHOOK_SECRET", WEBHOOK_SECRET, True),
+    ("WebhookSecret", "WEBHOOK_SECRET", f"{WEBHOOK_SECRET},{WEBHOOK_SECRET}", True),
+    ("WebhookSecret", "WEBHOOK_SECRET", f"{WEBHOOK_SECRET},{WEBHOOK_SECRET},{WEBHOOK_SECRET}", False),
+    ("WebhookSecret", "WEBHOOK_SECRET", "A" * 44, False),
+    ("WebhookSecret", "WEBHOOK_SECRET", f"whsec_{'A' * 28}", False),
+    ("WebhookSecret", "WEBHOOK_SECRET", f"whsec_{'A' * 100}", False),
+    ("WebhookSecret", "WEBHOOK_SECRET", f"whsec_{'*' * 40}", False),
+]
+
+
+@pytest.mark.parametrize(("parameter", "variable", "value", "good"), WEBHOOKS)
+def test_invalid_webhook_is_rejected_by_template_and_function(
+    parameter: str, variable: str, value: str, good: bool
+) -> None:
+    assert bool(re.fullmatch(TEMPLATE["Parameters"][parameter]["AllowedPattern"], value)) == good
+    environ = {"UPLOAD_BUCKET": BUCKET, "WEBHOOK_SECRET": WEBHOOK_SECRET, variable: value}
+    if good:
+        Settings.from_environ(environ)
+    else:
+        with pytest.raises(SettingsError, match=variable) as caught:
+            Settings.from_environ(environ)
+        assert value not in str(caught.value), "it may hold a secret"
 
 
 def conditions_of(**parameters: object) -> set[str]:
@@ -130,10 +186,12 @@ OPTIONS = {
     "Access": "public",
     "AccessLogs": "on",
     "AlarmEmail": "somebody@example.com",
+    "EndpointUrl": "https://uploads.example.com",
     "KmsKeyArn": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     "ReservedConcurrency": 1,
     "SnapStart": "on",
     "Tracing": "on",
+    "WebhookUrl": "https://example.com/hook",
 }
 
 

@@ -83,6 +83,16 @@ def test_promote_function_has_exactly_the_permissions_it_needs(
     assert allowed("promote") == documented("promote")
 
 
+def test_notify_function_has_exactly_the_permissions_it_needs(
+    client: FlaskClient, notify: Callable[[str], Recorder]
+) -> None:
+    stored = client.put("/upload/a.txt", data=samples.TEXT).json["files"][0]  # type: ignore[index]
+    recorder = notify(f"files/{stored['id']}/a.txt")
+    notify(f"files/{ID}/a.txt")  # deleted meanwhile
+    assert recorder.permissions == documented("notify")
+    assert allowed("notify") == documented("notify")
+
+
 def test_promote_function_starts_without_access_settings(
     promote: Callable[[str], Recorder],
 ) -> None:
@@ -94,7 +104,7 @@ def test_promote_function_starts_without_access_settings(
 
 @pytest.mark.parametrize("role", ROLES)
 def test_permissions_outside_the_bucket(role: str) -> None:
-    log = {"upload": "UploadLog", "promote": "PromoteLog"}[role]
+    log = f"{role.title()}Log"
     elsewhere = [
         (action, statement["Resource"])
         for statement in statements(role)
@@ -102,13 +112,14 @@ def test_permissions_outside_the_bucket(role: str) -> None:
         if not action.startswith("s3:")
     ]
     taken = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
-    queue = [(action, {"GetAtt": "IncomingFiles.Arn"}) for action in taken] if role == "promote" else []
+    queues = {"promote": "IncomingFiles", "notify": "StoredFiles"}
+    queue = [(action, {"GetAtt": f"{queues[role]}.Arn"}) for action in taken] if role in queues else []
+    key = ("kms:GenerateDataKey", "kms:Decrypt") if role != "notify" else ("kms:Decrypt",)
     assert elsewhere == [
         *queue,
         ("logs:CreateLogStream", {"GetAtt": f"{log}.Arn"}),
         ("logs:PutLogEvents", {"GetAtt": f"{log}.Arn"}),
-        ("kms:GenerateDataKey", {"Ref": "KmsKeyArn"}),
-        ("kms:Decrypt", {"Ref": "KmsKeyArn"}),
+        *((action, {"Ref": "KmsKeyArn"}) for action in key),
         ("xray:PutTraceSegments", "*"),
         ("xray:PutTelemetryRecords", "*"),
     ]
@@ -118,7 +129,7 @@ def test_permissions_outside_the_bucket(role: str) -> None:
 
 
 def test_each_function_has_its_role_and_no_other_policy() -> None:
-    for name in ("Upload", "Promote"):
+    for name in ("Upload", "Promote", "Notify"):
         properties = RESOURCES[f"{name}Function"]["Properties"]
         assert properties["Role"] == {"GetAtt": f"{name}Role.Arn"}
         assert "Policies" not in properties
@@ -131,4 +142,5 @@ def test_each_function_has_its_role_and_no_other_policy() -> None:
 def test_a_condition_of_a_role_is_one_of_the_prefix() -> None:
     for role in ROLES:
         conditions = [statement["Condition"] for statement in statements(role) if "Condition" in statement]
-        assert [list(condition) for condition in conditions] == [["StringLikeIfExists"], ["StringLike"]]
+        lists_versions = [["StringLike"]] if role != "notify" else []
+        assert [list(condition) for condition in conditions] == [["StringLikeIfExists"], *lists_versions]

@@ -94,7 +94,7 @@ def test_a_stack_of_the_defaults(s3: S3Client, create_stack: Callable[..., dict[
     assert json.loads(event["EventPattern"])["detail"]["bucket"]["name"] == [outputs["Bucket"]]
     groups = boto3.client("logs").describe_log_groups()["logGroups"]
     assert [group["retentionInDays"] for group in groups] == [30, 30], "there is no access log"
-    for role in ROLES:
+    for role in ("upload", "promote"):
         assert "Log" in sids(role)
         assert not {"UseKey", "Trace"} & set(sids(role))
     assert boto3.client("sns").list_topics()["Topics"] == []
@@ -112,11 +112,18 @@ def test_a_stack_with_everything(s3: S3Client, create_stack: Callable[..., dict[
         SnapStart="on",
         ReservedConcurrency="5",
         LogRetentionDays="7",
+        WebhookUrl="https://example.com/hook",
+        WebhookSecret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     )
     (rule,) = s3.get_bucket_encryption(Bucket=outputs["Bucket"])["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
     groups = boto3.client("logs").describe_log_groups()["logGroups"]
-    assert [group["retentionInDays"] for group in groups] == [7, 7, 7]
+    assert [group["retentionInDays"] for group in groups] == [7, 7, 7, 7]
+    (notify,) = [each for each in boto3.client("lambda").list_functions()["Functions"] if each["Timeout"] == 60]
+    environ = notify["Environment"]["Variables"]
+    settings = Settings.from_environ(environ | {"AWS_LAMBDA_FUNCTION_NAME": "notify"})
+    assert settings.webhook_url == "https://example.com/hook"
+    assert settings.endpoint_url == outputs["Endpoint"].removesuffix("/upload")
     for role in ROLES:
         assert {"UseKey", "Trace"} < set(sids(role))
     (subscription,) = boto3.client("sns").list_subscriptions()["Subscriptions"]

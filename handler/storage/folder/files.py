@@ -22,12 +22,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable
@@ -40,15 +40,30 @@ STALE_SECONDS = 24 * 60 * 60
 """The age at which a directory under ``tmp/`` can no longer be an upload in progress."""
 
 
+class FolderOutbox(Protocol):
+    """Takes the event of a file durably, before the file is stored (``webhooks/outbox.py``)."""
+
+    def announce(self, file: StoredFile, /) -> AbstractContextManager[None]:
+        """Write the event of a file that the body of the ``with`` statement stores.
+
+        :raises OSError: the event cannot be written. Then the file must not be stored.
+        """
+
+    def confirm(self, files: Sequence[StoredFile], /) -> None:
+        """Let the events be sent: all files of the request are stored. This never raises."""
+
+
 class LocalStorage:
     """Files below a folder.
 
     :param folder: is made if it is missing.
+    :param outbox: gets the event of every stored file.
     :raises OSError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, outbox: FolderOutbox | None = None) -> None:
         self.folder = folder.absolute()
+        self._outbox = outbox
         for name in ("files", "metadata", "tmp"):
             make_directory(self.folder / name)
         self._check_writable()
@@ -71,9 +86,9 @@ class LocalStorage:
         :raises FileNotFoundError: that file is missing.
         """
         if linked_to is not None:
-            return LocalWriter(self.folder, linked_to=linked_to)
+            return LocalWriter(self.folder, linked_to=linked_to, outbox=self._outbox)
         with disk_errors():
-            return LocalWriter(self.folder)
+            return LocalWriter(self.folder, outbox=self._outbox)
 
     def find(self, file_id: str, name: str, folder: str | None = None) -> StoredFile | None:
         if not is_key(file_id, name, folder):
@@ -143,6 +158,10 @@ class LocalStorage:
             with suppress(StorageUnavailable):
                 self.delete(file.id, file.name, file.folder)
 
+    def confirm(self, files: Sequence[StoredFile]) -> None:
+        if self._outbox:
+            self._outbox.confirm(files)
+
     def release(self, file_id: str, folder: str | None = None) -> None:
         """Make an id free again if no whole file has it: a process was killed while it stored the file, or the metadata
         is damaged. No other thread and no other server may be storing a file under this id."""
@@ -202,10 +221,12 @@ class LocalWriter:
     """A file that is being written, in its own directory below ``tmp/``. The directory moves to ``files/`` as a whole.
 
     :param linked_to: see :meth:`LocalStorage.open_writer`.
+    :param outbox: see :class:`LocalStorage`.
     """
 
-    def __init__(self, folder: Path, *, linked_to: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, linked_to: Path | None = None, outbox: FolderOutbox | None = None) -> None:
         self.folder = folder
+        self._outbox = outbox
         self._path = Path(tempfile.mkdtemp(dir=folder / "tmp")) / "data"
         self._committed = False
         try:
@@ -249,8 +270,9 @@ class LocalWriter:
                 sync_file(metadata)
                 sync_directory(self.folder / "metadata")
                 self._mark_expiry(file)
-                # The metadata is durable now, so no power loss leaves a file without metadata.
-                self._path.parent.rename(target)
+                # The metadata is durable now, and so is the event. No power loss leaves a file without them.
+                with self._outbox.announce(file) if self._outbox else nullcontext():
+                    self._path.parent.rename(target)
             self._committed = True
             sync_directory(target.parent)
 

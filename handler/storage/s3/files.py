@@ -1,10 +1,11 @@
 """Files in an S3 bucket.
 
-The permissions that the roles need. "upload" is the role of the function that serves HTTP, and "promote" is the role of
-the function that handles events::
+The permissions that the roles need. "upload" is the role of the function that serves HTTP, "promote" is the role of the
+function that checks files, and "notify" is the role of the function that sends webhooks::
 
     upload   files/*  s3:PutObject s3:PutObjectTagging s3:GetObject s3:DeleteObject s3:ListBucket
     promote  files/*  s3:PutObjectTagging s3:GetObject s3:ListBucket
+    notify   files/*  s3:GetObject s3:ListBucket
 
 Without ``s3:ListBucket`` S3 returns 403 instead of 404 for a missing object. ``s3:PutObjectTagging`` is only for files
 that expire: their objects have the tag ``keep-days``, which the bucket's lifecycle rules look for.
@@ -121,6 +122,9 @@ class S3Storage:
             self.client.delete_objects(
                 Bucket=self.bucket, Delete={"Objects": [{"Key": file.key} for file in files], "Quiet": True}
             )
+
+    def confirm(self, files: Sequence[StoredFile]) -> None:
+        pass  # the bucket itself reports its objects
 
     def put(self, file: StoredFile, body: IO[bytes]) -> None:
         """Store the body as this file. A stored file is never overwritten.
