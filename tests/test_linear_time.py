@@ -233,6 +233,7 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("a"), repeated("a=:"), repeated("A", start="a=:"), repeated("=", start="a=:")
     ),
     "routes.direct._PART_NUMBER.fullmatch": on(repeated("1")),
+    "routes.files._LIMIT.fullmatch": on(repeated("1")),
     "inspection.formats.active._EMBEDDED_ANYWHERE": on(
         *(repeated(piece) for piece in (b"<", b"<?", b"<a", b"<body ", b"<script ", b"<img ", b"<!doctype ", b"<a:")),
         *(repeated(piece, start=b"<body") for piece in (b" ", b" a=", b"a", b"<", b'"<', b" <on")),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from .support import samples
 from .support.direct_client import MIB, DirectClient
 from .support.lambda_runtime import SECRET, Context
 from .support.s3_events import object_created, queued
+from .support.stored_files import put
+from .support.tokens import bearer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,6 +189,19 @@ def events(*contents: bytes, after: int = 0, filename: str = "a.txt", **query: A
     return prepare
 
 
+def next_page(case: Case) -> Ask:
+    for _ in range(2):
+        case.stored()
+    cursor = (case.holder.get("/files?limit=1").json or {})["cursor"]
+    return partial(case.holder.get, f"/files?limit=1&cursor={cursor}")
+
+
+def expired(case: Case) -> Ask:
+    stored = datetime.now(UTC) - timedelta(days=2)
+    file = put(case.app.extensions["services"].storage, keep_days=1, stored=stored.replace(microsecond=0))
+    return partial(case.anyone.get, f"/{file.key}")
+
+
 def event_after_completion(case: Case) -> Ask:
     upload = case.sent(b"bytes")
     uploads = case.app.extensions["services"].direct_uploads
@@ -217,7 +233,16 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`PUT /upload/<name>`": to("PUT", "/upload/a.txt", data=samples.TEXT),
     "`PUT /upload/<name>`, refused": to("PUT", "/upload/a.png", data=HTML),
     "`PUT /upload/<name>`, without a token": lambda case: lambda: case.anyone.put("/upload/a.txt", data=samples.TEXT),
+    "`PUT /upload/<name>`, a file that expires": lambda case: (
+        lambda: case.anyone.put(
+            "/upload/a.txt", data=samples.TEXT, headers=bearer(mint(SECRET, expires_seconds=600, keep_days=7))
+        )
+    ),
+    "`GET /files`": lambda case: (case.stored(), partial(case.holder.get, "/files"))[1],
+    "`GET /files`, the next page": next_page,
+    "`GET /files`, without a token": lambda case: partial(case.anyone.get, "/files"),
     "`GET /files/<file_id>/<name>`": of_stored("GET"),
+    "`GET /files/<file_id>/<name>`, expired": expired,
     "`GET /files/<file_id>/<name>`, no such file": to("GET", f"/files/{ID}/a.txt"),
     "`DELETE /files/<file_id>/<name>`": of_stored("DELETE"),
     "`GET /upload/<name>`, a file's id": lambda case: partial(case.anyone.get, f"/upload/{case.stored()['id']}"),
@@ -323,6 +348,7 @@ ANYONE = [
     "/upload/s3/multipart/x",
     "/upload/s3/multipart/x/1",
     f"/files/{ID}/a.txt",
+    "/files",
     "/upload?filename=a.txt",
     "/upload/t/x",
     "/upload/t/x/a.txt",

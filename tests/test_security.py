@@ -203,9 +203,12 @@ def test_stored_file_is_never_run_or_rendered(client: FlaskClient, kind: str, tm
             assert not (tmp_path / "uploads/files" / file["id"] / file["name"]).stat().st_mode & 0o111
 
 
-def test_stored_files_cannot_be_listed(client: FlaskClient) -> None:
+def test_stored_files_cannot_be_listed(make_app: Callable[..., Flask]) -> None:
+    client = make_app(ACCESS="public", TOKEN_SECRET="s" * 32).test_client()
     file = json_of(post(client, (samples.TEXT, "a.txt")))["files"][0]
-    for path in ("/files", "/files/", f"/files/{file['id']}", f"/files/{file['id']}/", "/uploads/", "/static/"):
+    for path in ("/files", "/files/", "/files?cursor=", "/files?limit=1"):
+        problem(client.get(path), 401, "token-required")
+    for path in (f"/files/{file['id']}", f"/files/{file['id']}/", "/uploads/", "/static/"):
         problem(client.get(path), 404, "not-found")
 
 

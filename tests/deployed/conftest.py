@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -44,6 +44,18 @@ class Deployed:
         region = ENVIRONMENT["AWS_REGION"]
         return f"https://{self.resources['Api']}.execute-api.{region}.amazonaws.com/live/upload"
 
+    @property
+    def root(self) -> str:
+        """The URL that the paths of all routes follow, such as ``files``."""
+        return self.endpoint.removesuffix("upload")
+
+    def with_claims(self, **claims: Any) -> Deployed:
+        """Return the same stack with another token.
+
+        :param claims: as :func:`~handler.web.tokens.mint` takes them.
+        """
+        return replace(self, token=mint(ENVIRONMENT["TOKEN_SECRET"], expires_seconds=600, **claims))
+
     def aws(self, service: str) -> Any:
         return boto3.client(service)  # type: ignore[call-overload]
 
@@ -51,7 +63,7 @@ class Deployed:
         """Send a request to a host of AWS. A request to the API has the token."""
         parts = urlsplit(url)
         headers = {"Host": parts.netloc}
-        if url.startswith(self.endpoint):
+        if url.startswith(self.root):
             headers["Authorization"] = f"Bearer {self.token}"
         there = parts._replace(netloc=f"127.0.0.1:{self.port}").geturl()
         return requests.request(method, there, headers=headers, timeout=60, allow_redirects=False, **more)

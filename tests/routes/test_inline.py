@@ -40,7 +40,9 @@ def stored_path(app: Flask, name: str, media_type: str) -> str:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_named_extension_is_served_inline(make_app: Callable[..., Flask], method: str) -> None:
+def test_named_extension_is_served_inline(make_app: Callable[..., Flask], kind: str, method: str) -> None:
+    if (kind, method) in (("s3", "HEAD"), ("strict_s3", "HEAD")):
+        pytest.skip("neither moto nor LocalStack changes a header field in the response to HEAD; S3 does")
     app = make_app(INLINE_EXTENSIONS="png pdf")
     path = stored_path(app, "a.png", "image/png")
     status, headers = served(app.test_client(), path, method=method)
@@ -88,9 +90,10 @@ def test_disposition_on_s3_is_signed(make_app: Callable[..., Flask], kind: str) 
     if kind == "folder":
         pytest.skip("the endpoint itself serves the files of a folder")
     app = make_app(INLINE_EXTENSIONS="png")
-    redirect = app.test_client().get(stored_path(app, "a.png", "image/png"))
-    query = parse_qs(urlsplit(redirect.headers["Location"]).query)
-    assert query["response-content-disposition"] == ['inline; filename="a.png"']
+    path = stored_path(app, "a.png", "image/png")
+    for redirect in (app.test_client().head(path), app.test_client().get(path)):
+        query = parse_qs(urlsplit(redirect.headers["Location"]).query)
+        assert query["response-content-disposition"] == ['inline; filename="a.png"']
     assert redirect.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     if kind == "strict_s3":
         forged = redirect.headers["Location"].replace("inline", "attachment")

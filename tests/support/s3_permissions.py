@@ -62,6 +62,7 @@ def allowed(role: str) -> set[Permission]:
 def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
     """Yield the permissions that S3 requires (AWS: "Required permissions for Amazon S3 API operations")."""
     key, version = parameters.get("Key", ""), "Version" if "VersionId" in parameters else ""
+    yield from [("s3:PutObjectTagging", key)] if "Tagging" in parameters else []
     match operation:
         case "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload":
             yield "s3:PutObject", key

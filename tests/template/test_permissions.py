@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from handler.storage.s3 import copy as s3_copy
 from handler.storage.s3 import direct as s3_direct
 from handler.storage.s3 import files as s3
 from handler.storage.s3.client import make_client
+from handler.web.tokens import mint
 
 from ..conftest import BUCKET
 from ..support import samples
 from ..support.direct_client import DirectClient, send_form
+from ..support.lambda_runtime import SECRET
 from ..support.s3_permissions import ROLES, Recorder, allowed, documented, statements, written
 from ..support.stored_files import ID, fetch, file
 from ..support.template import RESOURCES, TEMPLATE
@@ -45,6 +48,8 @@ def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client
     assert fetch(client.get(url).headers["Location"]) == samples.TEXT
     assert client.delete(url).status_code == 204
     app.extensions["services"].storage.delete_best_effort([file()])
+    assert client.get("/files").status_code == 200
+    app.extensions["services"].storage.put(file(id="e" * 32, keep_days=7), io.BytesIO(b"some bytes"))
 
     stored = send_form(direct, "a.txt", samples.TEXT)
     assert direct.status(stored["id"]).json["status"] == "stored"  # type: ignore[index]
@@ -74,6 +79,9 @@ def test_promote_function_has_exactly_the_permissions_it_needs(
         promote(form["id"])
         recorder = promote(form["id"])  # Lambda may call twice for one event
         assert direct.status(form["id"]).json["status"] == status  # type: ignore[index]
+    token = mint(SECRET, expires_seconds=600, keep_days=7)
+    expiring = send_form(DirectClient(client=client, prefix=f"/upload/t/{token}/s3"), "a.txt", samples.TEXT)
+    promote(expiring["id"])
     lost = send_form(direct, "a.txt", samples.TEXT)
     module = sys.modules["handler.lambda_function"]
     lose_a_race(module._app.extensions["services"].direct_uploads, lost["id"])
