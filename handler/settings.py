@@ -135,7 +135,7 @@ class Settings:
     endpoint_url: str | None = None
     """The root of this endpoint as clients reach it, without a slash at its end. Only a function that no request starts
     needs it."""
-    webhook_url: str | None = None
+    webhook_url: str | None = field(default=None, repr=False)
     """The address that the event of every stored file is sent to. It may hold a secret in its query."""
     webhook_keys: tuple[bytes, ...] = field(default=(), repr=False)
     """The keys that sign the events: one, or two while a secret is replaced."""

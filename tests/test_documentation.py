@@ -224,8 +224,14 @@ def variables(function: str) -> dict[str, Any]:
 
 def test_functions_get_only_known_settings() -> None:
     given = variables("UploadFunction")
-    assert set(given) == read_variables() - {"UPLOAD_FOLDER", "TRUSTED_PROXIES"}
+    webhook = {name for name in read_variables() if name.startswith("WEBHOOK_")} | {"ENDPOINT_URL"}
+    assert set(given) == read_variables() - {"UPLOAD_FOLDER", "TRUSTED_PROXIES"} - webhook
     assert given.items() >= variables("PromoteFunction").items()
+    notified = variables("NotifyFunction")
+    assert set(notified) == set(variables("PromoteFunction")) | webhook | {"DOWNLOADS"}
+    own_domain = notified.pop("ENDPOINT_URL")
+    assert own_domain["If"][:2] == ["HasOwnDomain", {"Ref": "EndpointUrl"}]
+    given |= {name: value for name, value in notified.items() if name in webhook}
     assert given.pop("UPLOAD_BUCKET") == {"Ref": "UploadBucket"}
     for variable, value in given.items():
         assert value == {"Ref": variable.title().replace("_", "")}

@@ -328,6 +328,7 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("/"), repeated("."), repeated("a."), repeated("\u202e"), run=inspection.clean_name
     ),
     "lambda_function._INCOMING_KEY.fullmatch": AWS,
+    "notify_function._FILE_KEY.fullmatch": AWS,
     "logs._FILE_KEY.sub": on(
         repeated("files/"),
         repeated("a"),
@@ -351,6 +352,7 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "web.part_headers._TOKEN.fullmatch": on(repeated("a"), repeated("a", end=" ")),
     "settings._BUCKET.fullmatch": DEPLOYER,
+    "settings._URL_TEXT.fullmatch": DEPLOYER,
     "settings._EXTENSION.fullmatch": DEPLOYER,
     "settings._MEDIA_TYPE.fullmatch": DEPLOYER,
     "settings._ORIGIN.fullmatch": DEPLOYER,

@@ -380,3 +380,74 @@ def test_unknown_access() -> None:
         Settings.from_environ({"ACCESS": "token"})
     with pytest.raises(SettingsError, match=r"^MAX_IMAGE_PIXELS is '1000000000001'"):
         Settings.from_environ({"MAX_IMAGE_PIXELS": "1000000000001"})
+
+
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_WEBHOOK_SECRET = "whsec_bmV3IHNlY3JldCBmb3IgdGhlIHdlYmhvb2tzIG9mIHRlc3Rz"
+WEBHOOK = {"WEBHOOK_URL": "https://example.com/hook?key=hunter2", "WEBHOOK_SECRET": WEBHOOK_SECRET}
+
+
+def test_there_is_no_webhook_by_default() -> None:
+    settings = Settings.from_environ({})
+    assert (settings.webhook_url, settings.webhook_keys, settings.webhook_allow_private) == (None, (), False)
+    assert settings.endpoint_url is None
+
+
+@pytest.mark.parametrize("between", [",", " ", ", "])
+def test_webhook_secret_may_be_two(between: str) -> None:
+    secrets = {"WEBHOOK_SECRET": f"{WEBHOOK_SECRET}{between}{OTHER_WEBHOOK_SECRET}"}
+    assert len(Settings.from_environ(WEBHOOK | secrets).webhook_keys) == 2
+
+
+def test_webhook_needs_a_secret_and_the_error_says_how_to_make_one() -> None:
+    with pytest.raises(SettingsError, match=r"WEBHOOK_SECRET is not set.*openssl rand -base64 32"):
+        Settings.from_environ({"WEBHOOK_URL": "https://example.com/hook"})
+
+
+@pytest.mark.parametrize(
+    "written", ["hunter2", "whsec_hunter2", "whsec_", f"{WEBHOOK_SECRET},hunter2", f"{WEBHOOK_SECRET} " * 3]
+)
+def test_invalid_webhook_secret_is_never_shown(written: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(WEBHOOK | {"WEBHOOK_SECRET": written})
+    shown = f"{caught.value} {caught.value!r} {vars(caught.value)}"
+    assert str(caught.value).startswith("WEBHOOK_SECRET is '(not shown)': ")
+    assert "hunter2" not in shown
+    assert WEBHOOK_SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "example.com/hook",
+        "ftp://example.com/hunter2",
+        "https://user:hunter2@example.com/",
+        "https://example.com/#hunter2",
+        "https://example.com:hunter2/",
+        "https://example.com:99999/hunter2",
+        "https://example.com:0/hunter2",
+        "https://[::1/hunter2",
+        "https://?hunter2",
+        "https://example.com/a b?hunter2",
+        "https://exämple.com/hunter2",
+        "https://example.com/hunter2\r\nX: y",
+        f"https://example.com/hunter2{'x' * 2048}",
+    ],
+)
+@pytest.mark.parametrize("variable", ["WEBHOOK_URL", "ENDPOINT_URL"])
+def test_invalid_url_is_refused_and_never_shown(variable: str, written: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable} is '\\(not shown\\)'") as caught:
+        Settings.from_environ({"WEBHOOK_SECRET": WEBHOOK_SECRET, variable: written})
+    assert "hunter2" not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
+
+
+def test_valid_webhook_is_not_shown_either() -> None:
+    shown = repr(Settings.from_environ(WEBHOOK))
+    assert "hunter2" not in shown
+    assert WEBHOOK_SECRET not in shown
+    assert repr(Settings.from_environ(WEBHOOK).webhook_keys[0]) not in shown
+
+
+def test_endpoint_url_has_no_slash_at_its_end() -> None:
+    settings = Settings.from_environ({"ENDPOINT_URL": "https://example.com/uploads/"})
+    assert settings.endpoint_url == "https://example.com/uploads"

@@ -2,7 +2,7 @@
 
 A round: a server starts on the folder of the last round, clients send forms, single files, presigned forms and uploads
 in parts, and the server is killed (``kill -9``) at a random moment. The receiver is down every third time. For each
-event it notes if the file was stored at that moment. After the last round a server runs until the outbox is empty. Then:
+event it notes if the file was stored at that moment. Then a last server runs until the outbox is empty, and:
 
 - each stored file was delivered at least once, also a file whose upload got no response;
 - nothing was delivered that was not stored;
@@ -74,7 +74,7 @@ class Result:
         return (
             f"{self.kills} kills, {len(self.answered)} answered, {len(self.stored)} stored, "
             f"{len(set(self.delivered))} delivered, {len(self.delivered) - len(set(self.delivered))} repeated, "
-            f"{len(self.lost)} lost, {len(self.not_stored)} not stored, {len(self.invalid)} invalid"
+            f"{len(self.lost)} lost, {len(self.not_stored)} not stored, {len(self.invalid)} invalid {self.invalid[:3]}"
         )
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -82,10 +83,11 @@ class Receiver:
 
 
 @contextmanager
-def receiving(*, certificate: Path | None = None, port: int = 0, secret: str = SECRET) -> Iterator[Receiver]:
+def receiving(*, certificate: Path | None = None, path: Path | None = None, secret: str = SECRET) -> Iterator[Receiver]:
     """Run a receiver on this machine.
 
     :param certificate: a file with a certificate and its key, for https.
+    :param path: a Unix socket to listen at, instead of a port.
     """
     receiver = Receiver(secret=secret)
 
@@ -93,7 +95,11 @@ def receiving(*, certificate: Path | None = None, port: int = 0, secret: str = S
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # the sender was killed
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             try:
                 event = Webhook(receiver.secret).verify(body, headers)
@@ -118,13 +124,21 @@ def receiving(*, certificate: Path | None = None, port: int = 0, secret: str = S
         def handle_error(self, *_: Any) -> None:
             pass  # a client that no longer waits
 
-    server = Server(("127.0.0.1", port), Handler)
+    class UnixServer(ThreadingMixIn, UnixStreamServer):
+        daemon_threads = True
+        block_on_close = False
+
+    server: UnixServer | Server
+    if path:
+        server = UnixServer(str(path), Handler)
+    else:
+        server = Server(("127.0.0.1", 0), Handler)
+        receiver.port = server.server_port
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         receiver.scheme = "https"
-    receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
