@@ -19,7 +19,6 @@ releases the lock when that process ends, and the next process goes on.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -126,7 +125,7 @@ class Outbox:
 
     def _paths(self, suffix: str) -> list[Path]:
         # The sender looks once a second. Path.glob takes several times as long.
-        return [self.directory / name for name in os.listdir(self.directory) if name.endswith(suffix)]
+        return [path for path in self.directory.iterdir() if path.suffix == suffix]
 
     def _path(self, file_id: str, suffix: str) -> Path:
         return self.directory / f"{file_id}{suffix}"
