@@ -81,10 +81,10 @@ browser: .venv-browser/.installed .npm/.installed  ## upload with Uppy and with 
 	.venv-browser/bin/python -m pytest -m browser || \
 		.venv-browser/bin/python -m pytest -m browser --last-failed --last-failed-no-failures none
 
-clients: .venv-browser/.installed .npm/clients/.installed  ## upload with editors, widgets and programs of other projects
+clients: .venv-browser/.installed .npm/clients/.installed  ## upload with editors, widgets, programs and generated clients; run docs/examples
 	@# A failed test runs once more, as above.
-	.venv-browser/bin/python -m pytest -m clients tests/clients || \
-		.venv-browser/bin/python -m pytest -m clients tests/clients --last-failed --last-failed-no-failures none
+	.venv-browser/bin/python -m pytest -m clients tests/clients tests/examples || \
+		.venv-browser/bin/python -m pytest -m clients tests/clients tests/examples --last-failed --last-failed-no-failures none
 
 bench: bench-uploads bench-cold-start bench-direct bench-gateway  ## run every benchmark (no test depends on a time)
 
@@ -121,7 +121,7 @@ bench-gateway-matrix: .venv-bench/.installed  ## run the tests' matrix of event 
 
 .venv-browser/.installed: pyproject.toml handler/requirements.txt
 	$(PYTHON) -m venv .venv-browser
-	.venv-browser/bin/python $(pip) -r handler/requirements.txt --editable '.[s3,dev,browser]'
+	.venv-browser/bin/python $(pip) -r handler/requirements.txt --editable '.[s3,dev,browser,clients]'
 	@touch $@
 
 .npm/.installed: Makefile  ## packages for the pages of the tests; never committed

@@ -132,10 +132,6 @@ class Settings:
     """Whether this process is a Lambda function. API Gateway waits 29 s for its response, and no longer."""
     trusted_proxies: int = 0
     """The number of proxies in front of the server whose ``X-Forwarded-*`` fields count."""
-    keep_days: int | None = None
-    """The days after which a file expires, of :data:`~handler.storage.KEEP_DAYS`; ``None`` to keep files for ever."""
-    inline_types: Mapping[str, FileType] = field(default_factory=dict)
-    """The types that browsers may show instead of saving, by extension."""
     endpoint_url: str | None = None
     """The root of this endpoint as clients reach it, without a slash at its end. Only a function that no request starts
     needs it."""
@@ -145,7 +141,10 @@ class Settings:
     """The keys that sign the events: one, or two while a secret is replaced."""
     webhook_allow_private: bool = False
     """Whether the function may send events to a private, loopback or link-local address."""
-
+    keep_days: int | None = None
+    """The days after which a file expires, of :data:`~handler.storage.KEEP_DAYS`; ``None`` to keep files for ever."""
+    inline_types: Mapping[str, FileType] = field(default_factory=dict)
+    """The types that browsers may show instead of saving, by extension."""
     metadata_fields: tuple[str, ...] = ()
     """The names of the form fields that are kept with a file."""
 

@@ -64,7 +64,8 @@ export class Row {
     this.mark.ariaLabel = state;
     this.bar.hidden = !["sending", "checking", "paused"].includes(state);
     this.bar.value = file.size ? sent / file.size : 1;
-    this.state.textContent = words || WORDS[state] || this.#progress(sent, file.size);
+    const kept = state === "stored" && stored.expires ? ` · kept until ${stored.expires.slice(0, 10)}` : "";
+    this.state.textContent = words || (WORDS[state] || this.#progress(sent, file.size)) + kept;
     if (stored?.url) this.link.href = stored.url;
     name(this.end, active || state === "paused" ? "Cancel" : "Dismiss", file);
     name(this.remove, state === "stored" && stored.url && endpoint.canDelete ? "Delete" : "", file);

@@ -125,7 +125,7 @@ class Outbox:
 
     def _paths(self, suffix: str) -> list[Path]:
         # The sender looks once a second. Path.glob takes several times as long.
-        return [path for path in self.directory.iterdir() if path.name.endswith(suffix)]
+        return [path for path in self.directory.iterdir() if path.suffix == suffix]
 
     def _path(self, file_id: str, suffix: str) -> Path:
         return self.directory / f"{file_id}{suffix}"

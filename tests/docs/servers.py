@@ -50,18 +50,22 @@ class Endpoint:
 
 def environment(**variables: str) -> dict[str, str]:
     """Return the environment of a snippet's process: with this Python and this checkout, without settings of ours."""
-    ours = ("UPLOAD_", "TOKEN", "TRUSTED_", "ACCESS", "ALLOW", "MAX_", "AWS_", "DOWNLOADS", "FILE_FIELDS", "METADATA_")
+    ours = (
+        *("UPLOAD_", "TOKEN", "TRUSTED_", "ACCESS", "ALLOW", "MAX_", "AWS_", "DOWNLOADS", "FILE_FIELDS"),
+        *("METADATA_", "KEEP_", "INLINE_", "WEBHOOK_"),
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | variables
 
 
 @contextmanager
-def serve(folder: Path, *, token: bool) -> Iterator[Endpoint]:
+def serve(folder: Path, *, token: bool, **settings: str) -> Iterator[Endpoint]:
     """Run a local server that every web site may use.
 
     :param token: whether it asks for tokens.
+    :param settings: more settings.
     """
-    variables = {"ALLOWED_ORIGINS": "*"} | ({"TOKEN_SECRET": SECRET} if token else {})
+    variables = {"ALLOWED_ORIGINS": "*"} | ({"TOKEN_SECRET": SECRET} if token else {}) | settings
     command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(folder)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment(**variables), cwd=ROOT

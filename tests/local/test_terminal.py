@@ -187,3 +187,18 @@ def test_log_on_a_terminal_is_for_people(tmp_path: Path) -> None:
         assert MILLISECONDS.sub("N ms", terminal.readline()) == "PUT /upload/<name> 201 a.txt 5 bytes N ms\n"
         process.terminate()
         assert process.wait(30) == 0
+
+
+WEBHOOK = {"WEBHOOK_URL": "https://example.com/hook?key=hunter2", "WEBHOOK_SECRET": f"whsec_{'A' * 43}="}
+
+
+def test_banner_names_the_webhook_without_its_query() -> None:
+    lines = banner(Settings.from_environ(WEBHOOK), "http://localhost")
+    assert "Webhook: https://example.com/hook" in lines
+    assert "hunter2" not in " ".join(lines)
+    assert not [line for line in banner(Settings.from_environ({}), "http://localhost") if "Webhook" in line]
+
+
+def test_banner_says_that_a_bucket_sends_its_own_webhooks() -> None:
+    lines = banner(Settings.from_environ(WEBHOOK | {"UPLOAD_BUCKET": "my-files"}), "http://localhost")
+    assert any(line.startswith("Webhook: not sent from here. The stack of the bucket sends it") for line in lines)

@@ -139,6 +139,14 @@ def test_failure_goes_back_to_the_queue(
         assert hidden not in out
 
 
+def test_an_event_costs_one_call_to_s3(client: FlaskClient, load: Callable[..., Any]) -> None:
+    created, module, calls = put(client), load(), list[str]()
+    events = module._notifier._storage.client.meta.events
+    events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+    module.notify_handler(queued(created), Context())
+    assert calls == ["HeadObject"]
+
+
 def test_private_receiver_is_refused_by_default(
     client: FlaskClient, load: Callable[..., Any], receiver: Receiver
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,3 +54,11 @@ def test_without_scripts_files_have_their_owners_names(plain: Page, serve: Calla
         plain.get_by_role("link", name="Back").wait_for()
         for file in files:
             assert plain.get_by_text(f"'{file}' is not a PNG image.").is_visible()
+
+
+def test_without_scripts_the_page_shows_how_long_the_file_is_kept(plain: Page, serve: Callable[..., str]) -> None:
+    plain.goto(serve(KEEP_DAYS="30"))
+    plain.get_by_label("Choose files").set_input_files([named("a.png", PNG)])
+    plain.get_by_role("button", name="Upload").click()
+    text = plain.get_by_role("listitem").inner_text()
+    assert re.fullmatch(r"a\.png, \d+ Bytes, kept until \d{4}-\d{2}-\d{2}", text.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +46,19 @@ def row_names(page: Page) -> list[str]:
 
 def all_button(page: Page, name: str) -> Any:
     return page.get_by_role("button", name=name, exact=True)
+
+
+def test_row_shows_how_long_the_file_is_kept(page: Page, serve: Callable[..., str]) -> None:
+    page.goto(serve(KEEP_DAYS="7"))
+    days = [datetime.now(UTC) + timedelta(days=7)]
+    choose(page, *pictures(1))
+    text = expect_state(page, "0.png", "stored")
+    days.append(datetime.now(UTC) + timedelta(days=7))
+    assert text in {f"Stored · kept until {day:%Y-%m-%d}" for day in days}
+    page.goto("about:blank")
+    page.goto(serve())
+    choose(page, named("other.png", PNG))
+    assert expect_state(page, "other.png", "stored") == "Stored"
 
 
 def test_summary_is_red_and_leads_to_the_refused_row(page: Page, serve: Callable[..., str]) -> None:
