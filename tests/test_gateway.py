@@ -143,6 +143,35 @@ class TestRestApi:
             ("/b/x/y%20z", "/b/x/y%20z", "/{proxy+}", {"proxy": "x/y%20z"}, ("/b", "/x/y z")),
             ("/b/x/y%20z", "/b/x/y%20z", "/{proxy+}", {"proxy": "x/y z"}, ("/b", "/x/y z")),
             ("/b/1%2525", "/b/1%2525", "/{proxy+}", {"proxy": "1%25"}, ("/b", "/1%25")),
+            # The paths of files have two or three levels below /files.
+            (
+                "/files/1/a.txt",
+                "/live/files/1/a.txt",
+                "/files/{path+}",
+                {"path": "1/a.txt"},
+                ("/live", "/files/1/a.txt"),
+            ),
+            (
+                "/b/files/u/1/a.txt",
+                "/b/files/u/1/a.txt",
+                "/files/{path+}",
+                {"path": "u/1/a.txt"},
+                ("/b", "/files/u/1/a.txt"),
+            ),
+            (
+                "/b/files/u%2F1/a.txt",
+                "/b/files/u%2F1/a.txt",
+                "/files/{path+}",
+                {"path": "u/1/a.txt"},
+                ("/b", "/files/u/1/a.txt"),
+            ),
+            (
+                "/files/files/1/a.txt",
+                "/files/files/1/a.txt",
+                "/files/{path+}",
+                {"path": "files/1/a.txt"},
+                ("", "/files/files/1/a.txt"),
+            ),
             # Paths that do not fit together stay as they are.
             ("/upload", "", "", {}, ("", "/upload")),
             ("/upload", "/elsewhere", "/upload/{name}", {}, ("", "/upload")),

@@ -333,6 +333,9 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("a"),
         repeated("files/" + "0" * 32 + "/"),
         repeated("a", start="files/" + "0" * 32 + "/"),
+        repeated("files/a/"),
+        repeated("a", start="files/"),
+        repeated("/" + "a" * 64, start="files"),
     ),
     "web.part_headers._ENCODED_WORD.match": on(
         repeated("=?"), repeated("a", start="=?"), repeated("=", start="=?utf-8?q?"), repeated(" ", start="=?a?q?a?=")
@@ -358,6 +361,7 @@ TABLE: dict[str, Row | Trusted] = {
     "settings._NUMBER.fullmatch": DEPLOYER,
     "settings._SIZE.fullmatch": DEPLOYER,
     "settings._trusted_proxies.fullmatch": DEPLOYER,
+    "storage._FOLDER.fullmatch": on(repeated("a"), repeated("-")),
     "storage._ID.fullmatch": on(repeated("a")),
     "storage._NAME.fullmatch": on(repeated("a"), repeated(".")),
     "storage.folder.incoming._PART.fullmatch": Trusted("reads the names of files that we wrote"),

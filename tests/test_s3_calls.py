@@ -69,9 +69,11 @@ class Case:
     def direct(self) -> DirectClient:
         return DirectClient(client=self.holder)
 
-    def stored(self) -> dict[str, Any]:
-        """A file that came in a request."""
-        (file,) = (self.holder.put("/upload/a.txt", data=samples.TEXT).json or {})["files"]
+    def stored(self, **claims: Any) -> dict[str, Any]:
+        """A file that came in a request, with a token with these claims."""
+        token = mint(SECRET, expires_seconds=600, **claims)
+        headers = {"Authorization": f"Bearer {token}"}
+        (file,) = (self.anyone.put("/upload/a.txt", data=samples.TEXT, headers=headers).json or {})["files"]
         return dict(file)
 
     def sent(self, *parts: bytes, filename: str = "a.txt", **said: Any) -> dict[str, Any]:
@@ -132,9 +134,11 @@ def to(method: str, path: str, **more: Any) -> Callable[[Case], Ask]:
     return lambda case: lambda: case.holder.open(path, method=method, **more)
 
 
-def of_stored(method: str) -> Callable[[Case], Ask]:
+def of_stored(method: str, **claims: Any) -> Callable[[Case], Ask]:
+    """A request for a file that was stored with a token with these claims."""
+
     def prepare(case: Case) -> Ask:
-        url = case.stored()["url"]
+        url = case.stored(**claims)["url"]
         return lambda: case.holder.open(url, method=method)
 
     return prepare
@@ -220,6 +224,8 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`GET /files/<file_id>/<name>`": of_stored("GET"),
     "`GET /files/<file_id>/<name>`, no such file": to("GET", f"/files/{ID}/a.txt"),
     "`DELETE /files/<file_id>/<name>`": of_stored("DELETE"),
+    "`GET /files/<folder>/<file_id>/<name>`": of_stored("GET", folder="u7"),
+    "`DELETE /files/<folder>/<file_id>/<name>`": of_stored("DELETE", folder="u7"),
     "`GET /upload/<name>`, a file's id": lambda case: partial(case.anyone.get, f"/upload/{case.stored()['id']}"),
     "`GET /upload/<name>`, an unknown id": lambda case: partial(case.anyone.get, f"/upload/{ID}"),
     "`GET /upload/<name>`, a file's id, with a token": lambda case: partial(

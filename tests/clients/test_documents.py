@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import subprocess
 import threading
@@ -14,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import requests
 
-from handler.web.tokens import verify
+from handler.web.tokens import mint, verify
 
 from ..docs.servers import SECRET, Endpoint, environment, serve
 from ..support.documents import ROOT, snippet
@@ -241,6 +242,44 @@ def test_stored_image_is_shown(site: Site, endpoint: Endpoint) -> None:
     documented = html.partition('src="')[2].partition('"')[0]
     visit = site.open(html.replace(documented, url))
     visit.page.wait_for_function("() => document.querySelector('img').naturalWidth === 320")
+
+
+VERIFY_RECEIPTS = """
+import jwt from "jsonwebtoken";
+import { readFileSync } from "node:fs";
+
+const results = JSON.parse(readFileSync(0)).map((token) => {
+  try {
+    return jwt.verify(token, process.env.TOKEN_SECRET, { algorithms: ["HS256"], audience: "receipt" });
+  } catch (error) {
+    return error.message;
+  }
+});
+console.log(JSON.stringify(results));
+"""
+
+
+def test_jsonwebtoken_verifies_receipts_and_no_upload_token(endpoint: Endpoint, tmp_path: Path) -> None:
+    headers = {"Authorization": f"Bearer {mint(SECRET, expires_seconds=60, subject='user-7', meta={'order': 7})}"}
+    response = requests.put(f"{endpoint.url}/upload/photo.png", data=PHOTO["buffer"], headers=headers, timeout=60)
+    (file,) = response.json()["files"]
+    forged = mint("another secret of at least 32 bytes!", expires_seconds=60)
+    (tmp_path / "verify.mjs").write_text(bundle(VERIFY_RECEIPTS, tmp_path, "--platform=node", BANNER), encoding="utf-8")
+    done = subprocess.run(
+        ["node", "verify.mjs"],
+        input=json.dumps([file["receipt"], headers["Authorization"].removeprefix("Bearer "), forged]),
+        cwd=tmp_path, env=environment(TOKEN_SECRET=SECRET), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    claims, *errors = json.loads(done.stdout)
+    assert {name: claims[name] for name in ("id", "name", "size", "url", "stored")} == {
+        name: file[name] for name in ("id", "name", "size", "url", "stored")
+    }
+    assert (claims["sub"], claims["meta"]) == ("user-7", {"order": 7})
+    assert errors == ["jwt audience invalid. expected: receipt", "invalid signature"]
+
+
+BANNER = "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+"""jsonwebtoken is CommonJS, and esbuild's modules have no ``require`` of their own."""
 
 
 def test_token_made_by_node_is_accepted(tmp_path: Path) -> None:
