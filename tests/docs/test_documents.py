@@ -131,7 +131,7 @@ def names_in(source: str) -> set[str]:
 
 def test_look_ups_of_the_design_exist() -> None:
     rows = table(section("docs/design.md", "Where is …?"), "Question")
-    assert len(rows) == 13
+    assert len(rows) == 10
     files = set()
     for question, answer in rows:
         places = re.findall(r"`([\w/]+\.py)(?:::([\w.]+))?`", answer)
