@@ -372,6 +372,33 @@ def test_invalid_file_field_is_rejected(value: str) -> None:
         Settings.from_environ({"FILE_FIELDS": value})
 
 
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("", ()),
+        ("album", ("album",)),
+        (" album,description  tags[] album ", ("album", "description", "tags[]")),
+        ("名前", ("名前",)),
+        ("metadata", ("metadata",)),
+    ],
+)
+def test_metadata_fields(value: str, names: tuple[str, ...]) -> None:
+    assert Settings.from_environ({"METADATA_FIELDS": value}).metadata_fields == names
+    assert Settings.from_environ({"METADATA_FIELDS": value, "FILE_FIELDS": "*"}).metadata_fields == names
+
+
+@pytest.mark.parametrize("value", ["file", "files[]", "album file0", "token", "filename", "for", "*", "photo"])
+def test_metadata_field_with_another_meaning_is_rejected(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^METADATA_FIELDS is .*has another meaning in a form"):
+        Settings.from_environ({"METADATA_FIELDS": value, "FILE_FIELDS": "photo"})
+
+
+@pytest.mark.parametrize("value", ["x" * 101, "a\u200bb"])
+def test_invalid_metadata_field_is_rejected(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^METADATA_FIELDS is .*: give names of at most 100 characters"):
+        Settings.from_environ({"METADATA_FIELDS": value})
+
+
 def test_unknown_access() -> None:
     for wrong in ("open", "none", "loopback", "token,public", "true"):
         with pytest.raises(SettingsError, match=f"^ACCESS is '{wrong}': use 'token', or 'public'"):

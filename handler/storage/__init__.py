@@ -40,7 +40,7 @@ class StoredFile:
         file that a client sent straight to the storage, without a digest to verify, is not read as a whole.
     :param stored: the time at which the file was stored, in UTC and whole seconds.
     :param subject: the ``sub`` of the client's token, if the token has one.
-    :param folder: the user or tenant to whom the file belongs, from the client's token. It begins the file's path.
+    :param folder: the folder of a user or tenant, from the client's token. The file's path begins with it.
     :param meta: the JSON object in the client's token. The application chose it.
     :param fields: the form fields that ``METADATA_FIELDS`` names, as the client sent them.
     :param keep_days: the number of days after which the file expires; ``None`` if it never expires.

@@ -112,5 +112,7 @@ def test_event_that_fails_every_time_is_kept_and_logged(deployed: Deployed, quic
     failures = eventually(logged)
     assert len(failures) == quick_retries
     assert {line["id"] for line in failures} == {key.removeprefix("incoming/")}
-    assert {line["reason"] for line in failures} == {f"{key} has no valid declaration: no URL of this endpoint wrote it"}
+    assert {line["reason"] for line in failures} == {
+        f"{key} has no valid declaration: no URL of this endpoint wrote it"
+    }
     deployed.aws("s3").delete_object(Bucket=bucket, Key=key, VersionId=put["VersionId"])

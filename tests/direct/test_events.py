@@ -77,6 +77,34 @@ def test_an_event(
     assert keys == ([f"files/{file_id}/a.txt"] if files else [f"refused/{file_id}.json"] if problem_type else [])
 
 
+def test_event_names_the_folder_and_costs_no_call_more(
+    promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file_id = new_id()
+    declaration = Declaration(original_name="a.txt", max_bytes=100, subject="user-7", meta={"a": 1}, keep_days=7)
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/u7/{file_id}", Body=b"good", Metadata=declaration.as_metadata())
+    capsys.readouterr()
+    storage = promote._app.extensions["services"].storage
+    calls: list[str] = []
+    call = storage.client._make_api_call
+
+    def noted(operation: str, arguments: dict[str, Any]) -> Any:
+        calls.append(operation)
+        return call(operation, arguments)
+
+    storage.client._make_api_call = noted
+    promote.promote_handler(object_created(BUCKET, f"incoming/u7/{file_id}"), Context())
+    assert log_of(capsys)["files"] == [{"id": file_id, "size": 4, "type": "text/plain"}]
+    stored = storage.find(file_id, "a.txt", "u7")
+    assert (stored.subject, stored.meta, stored.keep_days, stored.folder) == ("user-7", {"a": 1}, 7, "u7")
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [f"files/u7/{file_id}/a.txt"]
+    in_folder = calls[:-1]  # without the find above
+    calls.clear()
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=declaration.as_metadata())
+    promote.promote_handler(object_created(BUCKET, f"incoming/{file_id}"), Context())
+    assert calls == in_folder
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -86,6 +114,10 @@ def test_an_event(
         f"incoming/{'A' * 32}",
         f"incoming/{'0' * 32}\n",
         f"x/incoming/{'0' * 32}",
+        f"incoming/../{'0' * 32}",
+        f"incoming//{'0' * 32}",
+        f"incoming/u/v/{'0' * 32}",
+        f"incoming/{'u' * 65}/{'0' * 32}",
         "incoming/",
         "",
         None,

@@ -75,6 +75,29 @@ def test_best_effort_delete_finds_the_folder(storage: Storage) -> None:
     assert not storage.contains(ID, "u7")
 
 
+def test_file_system_that_ignores_case_opens_no_other_folder(tmp_path: Path) -> None:
+    """There ``u7`` finds the directory and the metadata of ``U7``. Here both have two names."""
+    storage = LocalStorage(tmp_path)
+    put(storage, folder="U7")
+    (tmp_path / "files" / "u7").symlink_to(tmp_path / "files" / "U7")
+    (tmp_path / "metadata" / f"u7.{ID}.json").symlink_to(tmp_path / "metadata" / f"U7.{ID}.json")
+    assert storage.find(ID, "a.txt", "u7") is None
+    assert not storage.delete(ID, "a.txt", "u7")
+    assert storage.find(ID, "a.txt", "U7")
+
+
+def test_leftovers_in_a_folder_are_swept(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    put(storage, folder="u7")
+    orphan = tmp_path / "metadata" / f"u7.{OTHER_ID}.json"
+    orphan.write_text("{}")
+    for path in (orphan, tmp_path / "metadata" / f"u7.{ID}.json"):
+        os.utime(path, (0, 0))
+    storage.sweep()
+    assert not orphan.exists()
+    assert storage.find(ID, "a.txt", "u7"), "the metadata of a stored file stays"
+
+
 # Objects of the version before.
 
 

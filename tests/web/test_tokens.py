@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
+from handler.local import cli
 from handler.problems import InvalidToken
 from handler.web import tokens
 from handler.web.access import MAX_TOKEN_SECONDS, Grant
@@ -362,6 +363,48 @@ def test_mint_writes_its_arguments_as_claims() -> None:
     )
     assert before + 60 <= claims["exp"] <= time.time() + 60
     assert jwt.get_unverified_header(token)["alg"] == "HS256"
+
+
+def test_command_mints_the_claims_of_an_application(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOKEN_SECRET", SECRET)
+    options = [
+        "--meta",
+        '{"a": [1, "ä"]}',
+        "--folder",
+        "u1",
+        "--keep-days",
+        "7",
+        "--scope",
+        "list",
+        "--scope",
+        "upload",
+    ]
+    assert cli.main(["token", "--expires", "1h", *options]) == 0
+    grant = tokens.verify(capsys.readouterr().out.strip(), secrets=[SECRET])
+    assert (grant.meta, grant.folder, grant.keep_days) == ({"a": [1, "ä"]}, "u1", 7)
+    assert grant.scopes == {"list", "upload"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--meta", "[1]"], "is not a JSON object"),
+        (["--meta", "{"], "is not a JSON object"),
+        (["--meta", '{"a": NaN}'], "is not a JSON object"),
+        (["--meta", json.dumps({"a": "x" * 640})], "640"),
+        (["--folder", "a/b"], "is not a name of 1 to 64 letters"),
+        (["--keep-days", "2"], "invalid choice"),
+        (["--scope", "admin"], "invalid choice"),
+    ],
+)
+def test_command_rejects_a_claim_that_no_server_accepts(
+    options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["token", "--expires", "1h", *options])
+    assert says in capsys.readouterr().err
 
 
 def test_verified_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
