@@ -10,14 +10,18 @@ tests := .venv/.installed
 
 pip := -m pip install --quiet --disable-pip-version-check
 
+# Put before a slow command, this prints a dot every two seconds, so that nobody takes the command for a hanging one. If
+# Ctrl-C ends the recipe, the dots end too.
+dots := trap 'kill $$dots; echo' EXIT; while sleep 2 > /dev/null 2>&1 && kill -0 $$$$ 2> /dev/null; do printf .; done & dots=$$!;
+
 # The tests of `make check`: about 15 seconds of unit tests without a server, a bucket or a container.
 fast-tests := $(addprefix tests/,inspection/test_active_content.py inspection/test_archives.py inspection/test_pdf.py \
 	inspection/test_policy.py inspection/test_text.py local/test_http1.py local/test_terminal.py test_documentation.py \
 	test_logs.py test_packaging.py test_settings.py test_signing.py web/test_cors.py web/test_forms.py \
 	web/test_part_headers.py)
 
-.PHONY: help run test check soak lint lint-template format contract browser clients bench bench-uploads bench-cold-start \
-	bench-direct bench-gateway bench-gateway-matrix bench-readme clean coverage
+.PHONY: help run deploy test check soak lint lint-template format contract browser clients bench bench-uploads \
+	bench-cold-start bench-direct bench-gateway bench-gateway-matrix bench-readme clean coverage
 
 # Only options on make's command line count, not the environment: conda sets a HOST, hosting sites set a PORT.
 option = $(if $(and $(filter command,$(origin $(1))),$($(1))),$(2) "$($(1))")
@@ -27,6 +31,17 @@ help:  ## list the targets
 
 run: $(if $(UPLOAD_BUCKET),$(server-s3),$(server))  ## start the local server: make run PORT=9000 HOST=127.0.0.1 FOLDER=uploads
 	@exec .venv/bin/python -m handler $(call option,HOST,--host) $(call option,PORT,--port) $(call option,FOLDER,--folder)
+
+deploy:  ## build with SAM and deploy to AWS: shows a fresh secret to paste, then SAM asks for each parameter
+	@command -v sam > /dev/null || { echo "make deploy needs the SAM CLI: $(install-sam)" >&2; exit 1; }
+	sam build
+	@printf '%s\n' "" "SAM now asks for the name of the stack, the region and each parameter. Enter accepts the default." \
+		"Only TokenSecret has none. Paste this new secret there (SAM does not show the text), and keep the secret:" \
+		"" "    $$($(PYTHON) -c 'import secrets; print(secrets.token_hex(32))')" "" \
+		"A stack that has a secret keeps the secret with 'sam build && sam deploy' instead." ""
+	sam deploy --guided
+
+install-sam := https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html
 
 test: $(tests)  ## run every test that needs only this machine (takes minutes)
 	@echo "Running all tests. This takes several minutes; make check takes less than half a minute."
@@ -120,19 +135,19 @@ bench-gateway-matrix: .venv-bench/.installed  ## run the tests' matrix of event 
 $(server): handler/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This needs Python 3.11 or newer: make PYTHON=python3.13 run")'
 	@echo "Making a virtual environment in .venv (a few seconds) ..."
-	@$(PYTHON) -m venv .venv
+	@$(dots) $(PYTHON) -m venv .venv
 	@echo "Installing Flask, aws-wsgi and the other packages that the server needs into .venv (33 MB, about 10 seconds) ..."
-	@.venv/bin/python $(pip) --requirement handler/requirements.txt
+	@$(dots) .venv/bin/python $(pip) --requirement handler/requirements.txt
 	@touch $@
 
 $(server-s3): $(server) pyproject.toml
 	@echo "UPLOAD_BUCKET is set: installing boto3 into .venv (about 20 seconds) ..."
-	@.venv/bin/python $(pip) --requirement handler/requirements.txt --editable '.[s3]'
+	@$(dots) .venv/bin/python $(pip) --requirement handler/requirements.txt --editable '.[s3]'
 	@touch $@
 
 $(tests): $(server) pyproject.toml
 	@echo "Installing the packages that the tests need into .venv (240 MB more, one to three minutes) ..."
-	@.venv/bin/python $(pip) --requirement handler/requirements.txt --editable '.[s3,dev]'
+	@$(dots) .venv/bin/python $(pip) --requirement handler/requirements.txt --editable '.[s3,dev]'
 	@touch $@
 
 .venv-sam/.installed: Makefile  ## SAM CLI needs an environment of its own, because it pins other versions than this project

@@ -57,9 +57,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _blueprints(settings: Settings) -> Iterator[Blueprint]:
     """Yield the routes. A capability that is not configured has no routes."""
-    yield from (page.blueprint, uploads.blueprint, files.blueprint, openapi.blueprint, health.blueprint)
     if settings.downloads:
-        yield files.downloads
+        yield files.downloads  # before files.blueprint: the automatic OPTIONS of a path belongs to its first rule
+    yield from (page.blueprint, uploads.blueprint, files.blueprint, openapi.blueprint, health.blueprint)
     if settings.takes_direct_uploads:
         yield direct.blueprint
         if not settings.upload_bucket:
@@ -166,7 +166,9 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
         return local, LocalDirectUploads(local)
     except OSError as error:
         raise SettingsError(
-            "UPLOAD_FOLDER", str(folder), f"files cannot be written there ({error.strerror})."
+            "UPLOAD_FOLDER",
+            str(folder),
+            f"files cannot be written there ({error.strerror}). Name a folder that this user may write to.",
         ) from None
 
 
@@ -200,7 +202,11 @@ def _make_client(bucket: str) -> S3Client:
         client = make_client()
     except ProfileNotFound as error:
         profile = error.kwargs["profile"]
-        raise SettingsError("AWS_PROFILE", profile, "the AWS configuration has no such profile.") from None
+        raise SettingsError(
+            "AWS_PROFILE",
+            profile,
+            "the AWS configuration has no such profile. Name one of 'aws configure list-profiles'.",
+        ) from None
     except InvalidRegionError as error:
         region = error.kwargs["region_name"]
         raise SettingsError("AWS_DEFAULT_REGION", region, "name a region, such as eu-central-1.") from None

@@ -18,7 +18,7 @@ from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
 from .storage.direct import Deleted, Refused, Stored, Verdict
-from .web.services import Services
+from .web.services import services_of
 
 _app = create_app()
 gc.enable()
@@ -66,10 +66,9 @@ def _promote(created: Any, context: object) -> None:
     if key is None or not isinstance(version, str | None):
         raise ValueError(_WRONG_EVENT)
     began = time.monotonic()
-    services: Services = _app.extensions["services"]
     request_id = getattr(context, "aws_request_id", None)
     try:
-        verdict = services.promotion.promote(key[1], version=version or None)
+        verdict = services_of(_app).promotion.promote(key[1], version=version or None)
     except Exception as error:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
         logger.error("promotion failed", extra={"request_id": request_id, "id": key[2], "reason": reason})

@@ -274,7 +274,7 @@ class StorageUnavailable(Problem):
 
     :param reason: the error text of the storage. It is only for the log, and never sent to a client.
     :param is_misconfigured: the owner must change something before the request can succeed, such as the credentials or
-        the name of the bucket. To try again does not help.
+        the name of the bucket. To try again does not help, so the response has no ``Retry-After``.
     """
 
     status = 503
@@ -290,6 +290,8 @@ class StorageUnavailable(Problem):
             else "The storage cannot be reached just now, so this was not done. Try again in a moment."
         )
         self.reason = reason
+        if is_misconfigured:
+            self.headers = {}
 
 
 def from_dict(body: Mapping[str, Any]) -> Problem:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def kind() -> str:
-    """Nothing here depends on the storage."""
+    """These tests do not depend on the storage."""
     return "folder"
 
 
@@ -40,7 +40,7 @@ def test_no_upload_is_redirected(client: FlaskClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Gr\xfc\xdfe", "Gr\xc3\xbc\xc3\x9fe", "\x80\xff"])
-def test_raw_bytes_in_a_query_are_read_like_encoded_ones(client: FlaskClient, name: str) -> None:
+def test_raw_bytes_in_a_query_equal_encoded_bytes(client: FlaskClient, name: str) -> None:
     for query in (f"filename={name}.txt", f"filename={quote(name, encoding='latin-1')}.txt", f"{name}=&filename=a.txt"):
         response = client.get("/upload/s3/params", environ_overrides={"QUERY_STRING": query})
         assert response.status_code == 200, response.text
@@ -79,7 +79,7 @@ def test_query_of_any_bytes_is_read(client: FlaskClient, query: str, stem: str) 
     assert client.get("/nowhere", environ_overrides={"QUERY_STRING": "\x80"}).status_code == 404
 
 
-def test_a_log_line_appears_once(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:
+def test_log_line_appears_once(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:
     handler = logging.StreamHandler(sys.stdout)  # as Lambda's runtime has one
     logging.getLogger().addHandler(handler)
     try:
@@ -138,17 +138,15 @@ def test_sam_local_without_a_bucket_has_no_direct_uploads(make_app: Callable[...
     assert client.put("/upload/a.txt", data=b"hello").status_code == 201
 
 
-def test_an_endpoint_of_ones_own_needs_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_s3_endpoint_needs_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert create_app(Settings.from_environ({"UPLOAD_BUCKET": "some-bucket"}))
 
 
-def test_url_builder_is_compiled_for_a_route_whose_url_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, make_app: Callable[..., Flask]
-) -> None:
-    """Werkzeug compiles two for every route at once, in a fortieth of a cold start."""
+def test_url_builder_is_compiled_on_first_use(monkeypatch: pytest.MonkeyPatch, make_app: Callable[..., Flask]) -> None:
+    """Werkzeug compiles two builders for every route at the start, which takes a fortieth of a cold start."""
     compiled = []
     compile_builder = Rule._compile_builder
 

@@ -1,4 +1,4 @@
-"""The documents, the template and the code say the same."""
+"""The documents, the template and the code agree."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_setting_is_documented() -> None:
     assert set(main) < set(documented)
 
 
-def test_documented_defaults_are_those_of_the_code() -> None:
+def test_documented_defaults_equal_the_code() -> None:
     defaults = {code(row[0]): row[2] for row in rows_of_settings()}
     assert code(defaults["ALLOWED_EXTENSIONS"]) == settings.DEFAULT_EXTENSIONS
     assert code(defaults["UPLOAD_FOLDER"]) == settings.DEFAULT_FOLDER
@@ -175,7 +175,7 @@ def test_every_known_type_is_documented() -> None:
     assert set(filetypes.KNOWN) <= set(re.findall(r"\b[a-z0-9]+\b", text.partition("Name them to")[0]))
 
 
-def test_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_documented_log_line_has_the_members_of_a_real_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     documented = re.findall(r"```json\n(.*)\n```", section("docs/operations.md", "Logs"))
     app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)}))
     app.test_client().put("/upload/a.txt", data=b"hello")
@@ -185,7 +185,7 @@ def test_documented_line_of_the_log_is_like_one(tmp_path: Path, capsys: pytest.C
     assert list(json.loads(line)["files"][0]) == list(sample["files"][0])
 
 
-def test_documented_responses_are_like_real_ones(tmp_path: Path) -> None:
+def test_documented_responses_have_the_members_of_real_responses(tmp_path: Path) -> None:
     client = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)})).test_client()
     stored = client.put("/upload/photo.txt", data=b"hello").get_json()
     (in_readme,) = [
@@ -238,7 +238,7 @@ def test_functions_get_only_known_settings() -> None:
         assert value["Ref"] in TEMPLATE["Parameters"]
 
 
-def test_defaults_of_the_template_are_those_of_the_code() -> None:
+def test_defaults_of_the_template_equal_the_code() -> None:
     parameters = TEMPLATE["Parameters"]
     assert parameters["AllowedExtensions"]["Default"] == settings.DEFAULT_EXTENSIONS
     assert parameters["MaxContentLength"]["Default"] == str(settings.LAMBDA_MAX_BODY_BYTES)
@@ -260,7 +260,7 @@ def test_template_names_the_handlers_and_the_makefile() -> None:
         assert TEMPLATE["Resources"][name]["Metadata"]["BuildMethod"] == "makefile"
 
 
-def test_the_api_passes_binary_bodies_and_the_bucket_is_private_and_kept() -> None:
+def test_api_passes_binary_bodies_and_the_bucket_is_private_and_kept() -> None:
     assert API["BinaryMediaTypes"] == ["*/*"]
     bucket = TEMPLATE["Resources"]["UploadBucket"]
     assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}

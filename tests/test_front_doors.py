@@ -1,4 +1,4 @@
-"""The upload app itself behind every front door that AWS has, watched by wsgiref.validate."""
+"""The upload app behind every front door of AWS, checked by wsgiref.validate."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def send(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> Call
     return send
 
 
-def test_upload_download_and_delete(send: Callable[..., Reply], kind: str) -> None:
+def test_file_is_uploaded_downloaded_and_deleted(send: Callable[..., Reply], kind: str) -> None:
     content = samples.png(20_000)
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="photo.png"\r\n\r\n'
     body = head + content + b"\r\n--x--\r\n"
@@ -59,7 +59,7 @@ def test_upload_download_and_delete(send: Callable[..., Reply], kind: str) -> No
     assert send("GET", path).status == 404
 
 
-def test_a_unicode_name_in_the_path(send: Callable[..., Reply]) -> None:
+def test_unicode_name_in_the_path_is_kept(send: Callable[..., Reply]) -> None:
     path = "/upload/Gr%C3%BC%C3%9Fe%20%E6%97%A5%E6%9C%AC.txt"
     reply = send("PUT", path, body="Grüße\n".encode())
     assert reply.status == 201, reply

@@ -92,7 +92,7 @@ class Endpoint:
         access: str = "public",
         **environ: Any,
     ) -> Answer:
-        """As a server hands a request on (PEP 3333), with nothing put right on the way.
+        """Send a request as a server passes it to the app (PEP 3333), without corrections.
 
         :param path: percent-encoded.
         :param headers: in latin-1.
@@ -214,7 +214,7 @@ WAYS_TO_WRITE: dict[str, Callable[[str], str]] = {
 
 @bounded(250)
 @given(name=NAMES, write=st.sampled_from(list(WAYS_TO_WRITE.values())))
-def test_any_name_in_a_form(endpoint: Endpoint, name: str, write: Callable[[str], str]) -> None:
+def test_any_name_in_a_form_is_accepted_or_rejected(endpoint: Endpoint, name: str, write: Callable[[str], str]) -> None:
     disposition = f'Content-Disposition: form-data; name="file"; {write(name)}'.encode("utf-8", "surrogatepass")
     body = b"--x\r\n" + disposition + b"\r\n\r\nhello\r\n--x--\r\n"
     answer = endpoint.send("POST", "/upload", headers=[("Content-Type", "multipart/form-data; boundary=x")], body=body)
@@ -224,7 +224,9 @@ def test_any_name_in_a_form(endpoint: Endpoint, name: str, write: Callable[[str]
 
 @bounded(250)
 @given(name=NAMES, encode=st.sampled_from([quote, lambda name, **_: name.encode("utf-8", "replace").decode("latin-1")]))
-def test_any_name_in_the_path(endpoint: Endpoint, name: str, encode: Callable[..., str]) -> None:
+def test_any_name_in_the_path_is_accepted_or_rejected(
+    endpoint: Endpoint, name: str, encode: Callable[..., str]
+) -> None:
     path = encode(name, safe="", errors="surrogatepass")
     answer = endpoint.send("PUT", f"/upload/{path}", body=b"hello")
     # Each file can be downloaded again.
@@ -261,7 +263,7 @@ def test_two_names_are_two_files(endpoint: Endpoint, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_requests_of_browsers(endpoint: Endpoint, request_: FormRequest) -> None:
+def test_real_browser_requests_are_stored(endpoint: Endpoint, request_: FormRequest) -> None:
     answer = endpoint.send(
         "POST",
         "/upload",
@@ -346,7 +348,7 @@ FORM_TYPES: list[Callable[[str], str]] = [
     length=st.just(0) | st.just(0) | st.integers(-300, 300),
     token=st.sampled_from([None, "header", "field"]),
 )
-def test_any_change_of_a_browsers_form(  # noqa: PLR0917  (Hypothesis passes them by name)
+def test_changed_browser_form_is_accepted_or_rejected(  # noqa: PLR0917  (Hypothesis passes them by name)
     endpoint: Endpoint,
     request_: FormRequest,
     edits: list[tuple[str, float, Any]],
@@ -372,7 +374,7 @@ def test_any_change_of_a_browsers_form(  # noqa: PLR0917  (Hypothesis passes the
 
 
 def stands_in(body: bytes, content: bytes) -> bool:
-    """Were these bytes sent, as they are, from the empty line after a part's header to the line of a boundary?"""
+    """Return whether the form has these bytes unchanged, from the empty line after a part's header to a boundary."""
     at = body.find(content)
     while at >= 0:
         before, after = body[:at], body[at + len(content) :]
@@ -497,7 +499,7 @@ BODY_BYTES = st.sampled_from([b"", b"hello", samples.png(), samples.PDF, b"\0", 
     access=st.sampled_from(["public", "token", "loopback"]),
     environ=st.sampled_from([{}, {"wsgi.input_terminated": True}, {"REMOTE_ADDR": ""}, {"SCRIPT_NAME": "/live"}]),
 )
-def test_any_request(  # noqa: PLR0917
+def test_any_request_gets_a_valid_response(  # noqa: PLR0917
     endpoint: Endpoint,
     method: str,
     path: str,
@@ -527,7 +529,7 @@ def test_any_request(  # noqa: PLR0917
     headers=st.lists(HEADERS, max_size=4),
     change=st.none() | st.tuples(PLACES, LATIN_1.map(quote)),
 )
-def test_any_request_for_a_file(
+def test_any_request_for_a_file_gets_a_valid_response(
     endpoint: Endpoint, method: str, headers: list[tuple[str, str]], change: tuple[float, str] | None
 ) -> None:
     url = urlsplit(endpoint.send("PUT", "/upload/Gr%C3%BC%C3%9Fe.txt", body=b"hello").files[0]["url"]).path
@@ -566,7 +568,7 @@ EVENTS: list[dict[str, Any]] = [
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of each value in it, in its lists and objects too."""
+    """Yield the path of each value of an event, also inside lists and objects."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in items:
         yield (*path, key)
@@ -581,7 +583,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     ),
     body_edits=EDITS,
 )
-def test_any_change_of_an_event(
+def test_changed_event_gets_a_valid_response(
     endpoint: Endpoint,
     event: dict[str, Any],
     edits: list[tuple[str, float, Any]],
@@ -623,7 +625,7 @@ def test_any_change_of_an_event(
 
 @bounded(200)
 @given(event=JSON_VALUES)
-def test_any_event_at_all(endpoint: Endpoint, event: Any) -> None:
+def test_any_event_gets_a_valid_response(endpoint: Endpoint, event: Any) -> None:
     try:
         answer = make_handler(endpoint.apps["public"])(event, Context())
     except UnsupportedEvent:

@@ -91,7 +91,7 @@ def flask_handler_fixture() -> Callable[[Event, object], Event]:
 
 
 class TestRestApi:
-    def test_text(self) -> None:
+    def test_text_response_is_not_encoded(self) -> None:
         answer = make_handler(app_answering(("Content-Type", "text/plain"), ("X-Custom", "1")))(rest_event(), Context())
         assert answer == {
             "statusCode": 200,
@@ -100,7 +100,7 @@ class TestRestApi:
             "isBase64Encoded": False,
         }
 
-    def test_binary_with_repeated_headers(self) -> None:
+    def test_binary_response_with_repeated_headers_is_encoded(self) -> None:
         app = app_answering(*COOKIES, ("ETag", '"1"'), body=b"\xff", status="206 Partial Content")
         assert make_handler(app)(rest_event(), Context()) == {
             "statusCode": 206,
@@ -110,7 +110,7 @@ class TestRestApi:
             "isBase64Encoded": True,
         }
 
-    def test_sam_generated_event(self, flask_handler: Callable[[Event, object], Event]) -> None:
+    def test_event_generated_by_sam_is_read(self, flask_handler: Callable[[Event, object], Event]) -> None:
         assert flask_handler(load("sam-rest-api"), Context()) == {
             "statusCode": 200,
             "headers": {"Content-Type": "application/json", "Content-Length": "184"},
@@ -120,7 +120,7 @@ class TestRestApi:
             "isBase64Encoded": False,
         }
 
-    def test_sam_local_has_decoded_the_path_and_names_no_stage(self) -> None:
+    def test_decoded_path_of_sam_local_is_encoded_again(self) -> None:
         environ = environ_of(load("sam-local-rest-api"))
         assert url_of(environ) == ("", "/upload/100%25 ä.txt".encode().decode("latin-1"))
         assert environ["SERVER_PORT"] == "3000"
@@ -184,13 +184,13 @@ class TestRestApi:
             ("/{b}/x", "/{b}/x", "/{a}/{b}", {"a": "{b}", "b": "x"}, ("", "/{b}/x")),
         ],
     )
-    def test_script_name(
+    def test_script_name_is_the_stage_or_base_path(
         self, path: str, full_path: str, resource: str, parameters: dict[str, str], expected: tuple[str, str]
     ) -> None:
         event = rest_event(path=path, full_path=full_path, resource=resource, parameters=parameters)
         assert url_of(environ_of(event)) == expected
 
-    def test_of_repeated_headers_where_one_can_count_the_last_does(self) -> None:
+    def test_last_of_repeated_single_headers_is_used(self) -> None:
         event = rest_event(headers=[("Content-Type", "text/plain"), ("Content-Type", "text/csv")])
         event["multiValueHeaders"]["X-Forwarded-Proto"] = ["https", "http"]
         event["multiValueHeaders"]["Host"] = ["one.example", "two.example"]
@@ -201,12 +201,12 @@ class TestRestApi:
         assert (environ["HTTP_HOST"], environ["HTTP_X_FORWARDED_PORT"]) == ("two.example", "80")
 
     @pytest.mark.parametrize("name", ["Authorization", "authorization"])
-    def test_of_two_authorizations_the_last_counts(self, name: str) -> None:
+    def test_last_of_two_authorizations_is_used(self, name: str) -> None:
         event = rest_event(headers=[(name, "Bearer one"), (name, "Bearer two")])
         assert environ_of(event)["HTTP_AUTHORIZATION"] == "Bearer two"
 
     @pytest.mark.parametrize(("forwarded", "scheme"), [("HTTP", "http"), ("wss", "https"), ("", "https")])
-    def test_scheme_is_one_of_two(self, forwarded: str, scheme: str) -> None:
+    def test_scheme_is_http_or_https(self, forwarded: str, scheme: str) -> None:
         event = rest_event()
         event["multiValueHeaders"]["X-Forwarded-Proto"] = [forwarded]
         assert environ_of(event)["wsgi.url_scheme"] == scheme
@@ -219,7 +219,7 @@ class TestRestApi:
         event["multiValueHeaders"] |= {"X-Forwarded-Proto": [scheme], "X-Forwarded-Port": [forwarded]}
         assert environ_of(event)["SERVER_PORT"] == port
 
-    def test_console_event_without_lists(self) -> None:
+    def test_console_event_without_lists_is_read(self) -> None:
         event = rest_event(query="a=1&b=%C3%A4", headers=[("X-Custom", "1")])
         del event["multiValueHeaders"], event["multiValueQueryStringParameters"]
         environ = environ_of(event)
@@ -228,7 +228,7 @@ class TestRestApi:
 
 
 class TestHttpApi1:
-    def test_repeated_headers(self) -> None:
+    def test_repeated_response_headers_are_lists(self) -> None:
         assert make_handler(app_answering(*COOKIES))(http_1_event(), Context()) == {
             "statusCode": 200,
             "headers": {},
@@ -237,7 +237,7 @@ class TestHttpApi1:
             "isBase64Encoded": False,
         }
 
-    def test_documented_event(self) -> None:
+    def test_documented_event_is_read(self) -> None:
         environ = environ_of(load("aws-http-api-1"))
         assert url_of(environ) == ("", "/my/path")
         assert environ["QUERY_STRING"] == "parameter1=value1&parameter1=value2&parameter2=value"
@@ -246,7 +246,7 @@ class TestHttpApi1:
         assert environ["SERVER_NAME"] == "id.execute-api.us-east-1.amazonaws.com"
         assert environ["body"] == b"Hello from Lambda!"
 
-    def test_route_tells_the_stage_where_only_the_path_has_it(self) -> None:
+    def test_stage_is_found_by_the_route_if_only_the_path_has_it(self) -> None:
         event = http_1_event(path="/upload", stage="prod", resource="/upload")
         event["requestContext"]["path"] = "/upload"
         assert url_of(environ_of(event)) == ("/prod", "/upload")
@@ -259,7 +259,7 @@ class TestHttpApi1:
 
 
 class TestHttpApi2:
-    def test_cookies_and_repeated_headers(self) -> None:
+    def test_cookies_and_repeated_headers_are_returned(self) -> None:
         app = app_answering(*COOKIES, ("Vary", "Accept"), ("vary", "Origin"))
         assert make_handler(app)(http_2_event(), Context()) == {
             "statusCode": 200,
@@ -269,7 +269,7 @@ class TestHttpApi2:
             "isBase64Encoded": False,
         }
 
-    def test_sam_generated_event(self, flask_handler: Callable[[Event, object], Event]) -> None:
+    def test_event_generated_by_sam_is_read(self, flask_handler: Callable[[Event, object], Event]) -> None:
         assert flask_handler(load("sam-http-api-2"), Context()) == {
             "statusCode": 200,
             "headers": {"Content-Type": "application/json", "Content-Length": "218"},
@@ -279,7 +279,7 @@ class TestHttpApi2:
             "isBase64Encoded": False,
         }
 
-    def test_route_tells_the_stage(self) -> None:
+    def test_stage_is_found_by_the_route(self) -> None:
         event = http_2_event(
             path="/files/a b", stage="files", route_key="GET /files/{name}", parameters={"name": "a b"}
         )
@@ -296,16 +296,16 @@ class TestHttpApi2:
     @pytest.mark.parametrize(
         ("route_key", "method"), [("POST /upload", "POST"), ("ANY /upload", "GET"), ("$default", "GET"), (None, "GET")]
     )
-    def test_method_without_a_context(self, route_key: str | None, method: str) -> None:
+    def test_method_without_a_context_comes_from_the_route_key(self, route_key: str | None, method: str) -> None:
         event = http_2_event(path="/upload") | {"routeKey": route_key, "requestContext": None}
         assert environ_of(event)["REQUEST_METHOD"] == method
 
-    def test_path_of_the_context(self) -> None:
+    def test_missing_path_comes_from_the_context(self) -> None:
         event = http_2_event(path="/upload")
         del event["rawPath"]
         assert url_of(environ_of(event)) == ("", "/upload")
 
-    def test_route_tells_a_custom_domains_base_path(self) -> None:
+    def test_base_path_of_a_custom_domain_is_found_by_the_route(self) -> None:
         event = http_2_event(host="upload.example", path="/base/upload", route_key="POST /upload")
         assert url_of(environ_of(event)) == ("/base", "/upload")
 
@@ -326,22 +326,22 @@ class TestHttpApi2:
         event["headers"]["cookie"] = field
         assert environ_of(event)["HTTP_COOKIE"].split("; ") == expected
 
-    def test_cookie_that_is_not_ascii(self) -> None:
+    def test_cookie_that_is_not_ascii_is_read(self) -> None:
         event = http_2_event(headers=[("Cookie", "a=ä; b=2")])
         assert environ_of(event)["HTTP_COOKIE"].encode("latin-1").decode() == "a=ä; b=2"
 
-    def test_joined_scheme(self) -> None:
+    def test_last_of_joined_schemes_is_used(self) -> None:
         event = http_2_event()
         event["headers"]["x-forwarded-proto"] = "https,http"
         assert environ_of(event)["wsgi.url_scheme"] == "http"
 
-    def test_query_with_raw_characters(self) -> None:
+    def test_raw_characters_of_a_query_are_encoded(self) -> None:
         event = http_2_event() | {"rawQueryString": "a=ä&b=%20+/?:@!$'()*,;"}
         assert environ_of(event)["QUERY_STRING"] == "a=%C3%A4&b=%20+/?:@!$'()*,;"
 
 
 class TestFunctionUrl:
-    def test_cookies(self) -> None:
+    def test_cookies_are_returned_as_a_list(self) -> None:
         assert make_handler(app_answering(*COOKIES))(function_url_event(), Context()) == {
             "statusCode": 200,
             "headers": {},
@@ -350,7 +350,7 @@ class TestFunctionUrl:
             "isBase64Encoded": False,
         }
 
-    def test_documented_event(self) -> None:
+    def test_documented_event_is_read(self) -> None:
         environ = environ_of(load("aws-function-url"))
         assert url_of(environ) == ("", "/my/path")
         assert environ["REQUEST_METHOD"] == "POST"
@@ -370,7 +370,7 @@ class TestAlb:
             "isBase64Encoded": False,
         }
 
-    def test_cookies_and_repeated_headers(self) -> None:
+    def test_cookies_and_repeated_headers_are_returned(self) -> None:
         app = app_answering(*COOKIES, ("Vary", "Accept"), ("Vary", "Origin"), status="404 NOT FOUND")
         assert make_handler(app)(alb_event(), Context()) == {
             "statusCode": 404,
@@ -380,7 +380,7 @@ class TestAlb:
             "isBase64Encoded": False,
         }
 
-    def test_sam_generated_event(self, flask_handler: Callable[[Event, object], Event]) -> None:
+    def test_event_generated_by_sam_is_read(self, flask_handler: Callable[[Event, object], Event]) -> None:
         assert flask_handler(load("sam-alb"), Context()) == {
             "statusCode": 200,
             "statusDescription": "200 OK",
@@ -391,7 +391,7 @@ class TestAlb:
             "isBase64Encoded": False,
         }
 
-    def test_health_check(self) -> None:
+    def test_health_check_has_no_client_address(self) -> None:
         environ = environ_of(load("aws-alb-health-check"))
         assert "REMOTE_ADDR" not in environ
         assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("localhost", "443")
@@ -407,20 +407,20 @@ class TestAlb:
             ("", None),
         ],
     )
-    def test_client_address(self, forwarded_for: str, expected: str | None) -> None:
+    def test_client_address_is_the_last_forwarded_address(self, forwarded_for: str, expected: str | None) -> None:
         event = alb_event()
         event["headers"]["x-forwarded-for"] = forwarded_for
         assert environ_of(event).get("REMOTE_ADDR") == expected
 
 
 class TestAlbMultiValue:
-    def test_without_a_header(self) -> None:
+    def test_response_to_an_event_without_headers_has_lists(self) -> None:
         event = alb_multi_value_event() | {"multiValueHeaders": {}}
         assert make_handler(app_answering(*COOKIES))(event, Context())["multiValueHeaders"] == {
             "Set-Cookie": ["a=1", "b=2"]
         }
 
-    def test_everything_in_lists(self) -> None:
+    def test_every_response_header_is_a_list(self) -> None:
         app = app_answering(*COOKIES, ("Vary", "Accept"))
         assert make_handler(app)(alb_multi_value_event(), Context()) == {
             "statusCode": 200,
@@ -430,7 +430,7 @@ class TestAlbMultiValue:
             "isBase64Encoded": False,
         }
 
-    def test_documented_event(self) -> None:
+    def test_documented_event_is_read(self) -> None:
         environ = environ_of(load("aws-alb-multi-value"))
         assert environ["QUERY_STRING"] == "myKey=val1&myKey=val2"
         assert environ["HTTP_COOKIE"] == "name1=value1; name2=value2"
@@ -440,28 +440,28 @@ class TestAlbMultiValue:
 
 
 class TestVpcLattice:
-    def test_documented_event_of_version_1(self) -> None:
+    def test_documented_event_of_version_1_is_read(self) -> None:
         environ = environ_of(load("aws-lattice-1"))
         assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/path/to resource", "a=1&a=2&b=%26")
         assert (environ["REQUEST_METHOD"], environ["HTTP_HOST"]) == ("POST", "upload.example")
         assert (environ["body"], environ["REMOTE_ADDR"]) == (b'{"test": "event"}', "10.213.229.10")
 
-    def test_documented_event_of_version_2(self) -> None:
+    def test_documented_event_of_version_2_is_read(self) -> None:
         environ = environ_of(load("aws-lattice-2"))
         assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/path/to resource", "a=1&a=2&b=%26")
         assert (environ["REQUEST_METHOD"], environ["HTTP_HOST"]) == ("POST", "upload.example")
         assert (environ["body"], environ["REMOTE_ADDR"]) == (b'{"test": "event"}', "10.213.229.10")
 
-    def test_query_of_version_1_where_the_path_has_none(self) -> None:
+    def test_query_of_version_1_comes_from_its_member(self) -> None:
         event = lattice_1_event() | {"query_string_parameters": {"a": "1 2", "b": None}}
         assert environ_of(event)["QUERY_STRING"] == "a=1%202&b="
 
-    def test_characters_that_no_encoded_query_has_are_encoded(self) -> None:
+    def test_unencoded_characters_of_a_query_are_encoded(self) -> None:
         event = lattice_2_event() | {"queryStringParameters": {"a&b": ["1 2", "ä#&"]}}
         assert environ_of(event)["QUERY_STRING"] == "a%26b=1%202&a%26b=%C3%A4%23%26"
 
     @pytest.mark.parametrize("make_event", [lattice_1_event, lattice_2_event])
-    def test_response(self, make_event: Callable[..., Event]) -> None:
+    def test_response_has_a_status_description_and_cookies(self, make_event: Callable[..., Event]) -> None:
         assert make_handler(app_answering(*COOKIES))(make_event(), Context()) == {
             "statusCode": 200,
             "statusDescription": "200 OK",
@@ -474,7 +474,7 @@ class TestVpcLattice:
 
 class TestDomain:
     @pytest.mark.parametrize("make_event", [rest_event, http_1_event, http_2_event, function_url_event])
-    def test_domain_of_the_context_counts_more_than_the_host_field(self, make_event: Callable[..., Event]) -> None:
+    def test_domain_of_the_context_overrides_the_host_field(self, make_event: Callable[..., Event]) -> None:
         event = make_event(host="files.example")
         for fields in ("headers", "multiValueHeaders"):
             for name in event.get(fields, {}):
@@ -483,7 +483,7 @@ class TestDomain:
         assert environ_of(event)["HTTP_HOST"] == "files.example"
 
     @pytest.mark.parametrize("domain", [None, "", 7])
-    def test_without_a_domain_the_host_field_counts(self, domain: object) -> None:
+    def test_host_field_is_used_without_a_domain(self, domain: object) -> None:
         event = rest_event(host="files.example")
         event["requestContext"]["domainName"] = domain
         assert environ_of(event)["HTTP_HOST"] == "files.example"
@@ -491,15 +491,15 @@ class TestDomain:
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 class TestEveryShape:
-    def test_request_id(self, shape: Shape) -> None:
+    def test_request_id_is_lambdas(self, shape: Shape) -> None:
         assert environ_of(shape.event(), Context())["UNIQUE_ID"] == "lambda-request"
 
-    def test_request_id_without_a_context(self, shape: Shape) -> None:
+    def test_missing_context_has_no_request_id(self, shape: Shape) -> None:
         event = shape.event()
         has_one = "requestId" in event.get("requestContext", {})
         assert environ_of(event).get("UNIQUE_ID") == ("api-request" if has_one else None)
 
-    def test_null_among_the_values(self, shape: Shape) -> None:
+    def test_null_values_are_ignored(self, shape: Shape) -> None:
         event = shape.event(query="a=1&b=")
         for name, null in (
             ("headers", None),
@@ -515,11 +515,11 @@ class TestEveryShape:
 
     @pytest.mark.parametrize("is_base64", [True, False])
     @pytest.mark.parametrize("body", [7, ["YQ=="], {"a": 1}])
-    def test_body_that_is_no_text(self, shape: Shape, body: object, is_base64: bool) -> None:
+    def test_malformed_body_is_rejected(self, shape: Shape, body: object, is_base64: bool) -> None:
         event = shape.event(method="POST") | {"body": body, "isBase64Encoded": is_base64}
         assert shape.read(make_handler(app_answering())(event, Context())).status == 400
 
-    def test_event_and_context_are_the_original_ones(self, shape: Shape) -> None:
+    def test_app_receives_the_original_event_and_context(self, shape: Shape) -> None:
         event, context = shape.event(method="POST", body=b"\xff"), Context()
         before = repr(event)
         environ = environ_of(event, context)
@@ -527,13 +527,13 @@ class TestEveryShape:
         assert environ["awsgi.context"] is context
         assert repr(event) == before
 
-    def test_flask(self, shape: Shape, flask_handler: Callable[[Event, object], Event]) -> None:
+    def test_flask_app_is_served(self, shape: Shape, flask_handler: Callable[[Event, object], Event]) -> None:
         reply = shape.read(flask_handler(shape.event(path="/cookies"), Context()))
         assert reply.body == b"\x00\x01"
         assert sorted(reply.values("Set-Cookie")) == ["a=1; Path=/", "b=2; Path=/"]
 
     @pytest.mark.parametrize("request_id", ["a\r\nSet-Cookie: a=1", "日本", "", 7])
-    def test_request_id_that_is_no_field_value_is_none(self, shape: Shape, request_id: object) -> None:
+    def test_invalid_request_id_is_ignored(self, shape: Shape, request_id: object) -> None:
         event = shape.event(method="POST", body=b"") | {"body": "?", "isBase64Encoded": True}
         event.setdefault("requestContext", {})["requestId"] = request_id
         reply = shape.read(make_handler(app_answering())(event, None))
@@ -541,7 +541,7 @@ class TestEveryShape:
         assert b"request_id" not in reply.body
         assert "UNIQUE_ID" not in environ_of(event | {"body": ""})
 
-    def test_malformed_body_is_logged_and_answered_in_problem_form(
+    def test_malformed_body_is_logged_and_reported_as_a_problem(
         self, shape: Shape, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, logger="handler")
@@ -567,7 +567,7 @@ class TestEveryShape:
             b'"status": 400, "request_id": "lambda-request"}'
         )
 
-    def test_failing_app_is_logged_and_answered_in_problem_form(
+    def test_failing_app_is_logged_and_reported_as_a_problem(
         self, shape: Shape, caplog: pytest.LogCaptureFixture
     ) -> None:
         def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
@@ -586,11 +586,11 @@ class TestEveryShape:
         assert str(record.exc_info[1]) == "secret detail"
         assert vars(record)["request_id"] == "lambda-request"
 
-    def test_head_of_a_failing_app_has_no_body(self, shape: Shape) -> None:
+    def test_response_to_head_of_a_failing_app_has_no_body(self, shape: Shape) -> None:
         reply = shape.read(make_handler(lambda *_: [b""])(shape.event(method="HEAD"), Context()))
         assert (reply.status, reply.body) == (500, b"")
 
-    def test_answer_that_is_no_wsgi_string(self, shape: Shape) -> None:
+    def test_header_outside_latin_1_is_an_error(self, shape: Shape) -> None:
         assert shape.read(make_handler(app_answering(("X-Title", "日本")))(shape.event(), Context())).status == 500
 
     def test_redirect_passes_through_unchanged(self, shape: Shape) -> None:
@@ -600,7 +600,7 @@ class TestEveryShape:
         assert (reply.status, reply.fields, reply.body) == (302, fields, b"")
 
     @pytest.mark.parametrize("octets", [b"gr\xc3\xbc\xc3\x9fe", b"gr\xfc\xdfe"])
-    def test_header_that_is_not_ascii(self, shape: Shape, octets: bytes) -> None:
+    def test_header_that_is_not_ascii_is_returned_as_text(self, shape: Shape, octets: bytes) -> None:
         app = app_answering(("X-Title", octets.decode("latin-1")))
         assert shape.read(make_handler(app)(shape.event(), Context())).values("X-Title") == ["grüße"]
 
@@ -609,13 +609,13 @@ class TestWsgi:
     """Rules of PEP 3333 for servers that are not in the matrix."""
 
     @pytest.mark.filterwarnings("default")  # the validator warns, too, where it is not sure
-    def test_the_validator_finds_nothing(self, recwarn: pytest.WarningsRecorder) -> None:
+    def test_wsgi_validator_has_no_objection(self, recwarn: pytest.WarningsRecorder) -> None:
         event = rest_event(method="POST", path="/a%20b", query="a=1", body=b"abc")
         answer = make_handler(validator(app_answering(("Content-Type", "text/plain"))))(event, Context())
         assert answer["body"] == "hello"
         assert not list(recwarn)
 
-    def test_no_start_response_is_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_missing_start_response_is_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
         assert make_handler(lambda *_: [b"ok"])(rest_event(), Context())["statusCode"] == 500
         assert "did not call start_response" in caplog.text
 
@@ -627,7 +627,7 @@ class TestWsgi:
 
         assert make_handler(app)(rest_event(), Context())["statusCode"] == 500
 
-    def test_exc_info_comes_in_time_before_the_first_byte(self) -> None:
+    def test_exc_info_before_the_first_byte_replaces_the_response(self) -> None:
         def app(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
             start_response("200 OK", [("X-First", "1")])
             yield b""
@@ -637,7 +637,7 @@ class TestWsgi:
         answer = make_handler(app)(rest_event(), Context())
         assert (answer["statusCode"], answer["headers"], answer["body"]) == (503, {}, "later")
 
-    def test_exc_info_comes_too_late_after_the_first_byte(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_exc_info_after_the_first_byte_is_raised(self, caplog: pytest.LogCaptureFixture) -> None:
         def app(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
             start_response("200 OK", [])
             yield b"half"
@@ -648,7 +648,7 @@ class TestWsgi:
         assert make_handler(app)(rest_event(), Context())["statusCode"] == 500
         assert isinstance(caplog.records[0].exc_info and caplog.records[0].exc_info[1], KeyError)
 
-    def test_text_in_place_of_bytes_is_an_error(self) -> None:
+    def test_text_instead_of_bytes_is_an_error(self) -> None:
         assert make_handler(app_answering(body="text"))(rest_event(), Context())["statusCode"] == 500  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b"])
@@ -672,23 +672,23 @@ class TestWsgi:
         ("body", "encoded"),
         [(b"", False), (b"text", False), ("grüße".encode(), False), (b"gr\xfc\xdfe", True), (b"a\0b", True)],
     )
-    def test_base64_is_for_what_is_not_text(self, body: bytes, encoded: bool) -> None:
+    def test_content_that_is_not_text_is_encoded(self, body: bytes, encoded: bool) -> None:
         answer = make_handler(app_answering(body=body))(rest_event(), Context())
         expected = base64.b64encode(body).decode() if encoded else body.decode()
         assert (answer["isBase64Encoded"], answer["body"]) == (encoded, expected)
 
     @pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding"])
-    def test_base64_is_for_what_is_compressed(self, name: str) -> None:
+    def test_compressed_content_is_encoded(self, name: str) -> None:
         answer = make_handler(app_answering((name, "br"), body=b"ascii"))(rest_event(), Context())
         assert (answer["isBase64Encoded"], answer["body"]) == (True, "YXNjaWk=")
 
-    def test_another_decoder_can_take_the_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_decoder_can_be_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(gateway, "decode_base64", lambda _text: b"decoded")
         assert environ_of(rest_event(method="POST", body=b"x", as_base64=True))["body"] == b"decoded"
 
     @pytest.mark.parametrize("read", [lambda stream: stream.read(), b"".join])
     @pytest.mark.parametrize("size", [-1, 0, 1, 2, 3, gateway.PIECE_CHARS])
-    def test_a_large_body_arrives_whole(self, size: int, read: Callable[[Any], bytes]) -> None:
+    def test_large_body_arrives_whole(self, size: int, read: Callable[[Any], bytes]) -> None:
         body = (b"a line\n" * gateway.PIECE_CHARS)[: gateway.PIECE_CHARS + size]
 
         def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -708,7 +708,7 @@ class TestWsgi:
             pytest.param("ab==" + "abcd" * gateway.PIECE_CHARS, id="padding before the end"),
         ],
     )
-    def test_a_large_body_that_is_not_base64_is_the_clients_fault(self, ending: str) -> None:
+    def test_large_invalid_base64_body_is_rejected(self, ending: str) -> None:
         def app(environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
             environ["wsgi.input"].read()
             raise AssertionError("it was read to its end")
@@ -717,7 +717,7 @@ class TestWsgi:
         event["body"] = "abcd" * (gateway.PIECE_CHARS // 2 - 1) + ending
         assert make_handler(app)(event, Context())["statusCode"] == 400
 
-    def test_lone_surrogates_do_no_harm(self) -> None:
+    def test_lone_surrogates_are_accepted(self) -> None:
         event = rest_event(path="/\ud800", headers=[("X-Custom", "\ud800")])
         event["multiValueQueryStringParameters"] = {"\ud800": ["\ud800"]}
         environ = environ_of(event)
@@ -725,7 +725,7 @@ class TestWsgi:
         assert environ_of(rest_event(path="/%20\ud800"))["PATH_INFO"] == "/ ?"
         assert environ_of(http_2_event() | {"rawQueryString": "a=\ud800"})["QUERY_STRING"] == "a=?"
 
-    def test_client_address_is_the_contexts(self) -> None:
+    def test_client_address_comes_from_the_context(self) -> None:
         assert environ_of(rest_event())["REMOTE_ADDR"] == CLIENT
 
 
@@ -775,7 +775,7 @@ class TestOtherEvents:
             (None, "NoneType", []),
         ],
     )
-    def test_anything_else_is_an_error_that_names_it(
+    def test_unsupported_event_is_an_error_with_its_kind_and_keys(
         self, event: Any, kind: str, keys: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(UnsupportedEvent) as error:

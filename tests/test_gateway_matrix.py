@@ -12,7 +12,7 @@ from .support.gateway_events import SHAPES
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gateway(shape: str) -> None:
+def test_every_behaviour_holds_for_every_event_format(shape: str) -> None:
     def check(behaviour: str) -> None:
         BEHAVIOURS[behaviour](Door(make_handler, SHAPES[shape], shape))
 

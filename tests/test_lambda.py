@@ -1,4 +1,4 @@
-"""The whole way on Lambda: an event of API Gateway's in, S3 behind it, an answer for API Gateway out."""
+"""The app on Lambda: events of API Gateway, a bucket in moto, and responses for API Gateway."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def header(answer: dict[str, Any], name: str) -> str:
     return str(fields[name])
 
 
-def test_upload_download_and_delete(invoke: Callable[..., dict[str, Any]], s3: S3Client) -> None:
+def test_file_is_uploaded_downloaded_and_deleted(invoke: Callable[..., dict[str, Any]], s3: S3Client) -> None:
     content = samples.png(100_000)
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="photo.png"\r\n\r\n' + content + b"\r\n--x--\r\n"
@@ -89,7 +89,7 @@ def test_upload_download_and_delete(invoke: Callable[..., dict[str, Any]], s3: S
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
 
 
-def test_upload_with_curl_t(invoke: Callable[..., dict[str, Any]]) -> None:
+def test_body_sent_with_curl_t_is_stored(invoke: Callable[..., dict[str, Any]]) -> None:
     answer = invoke(rest_event("PUT", "/upload/photo.jpg", samples.JPEG))
     assert (answer["statusCode"], json.loads(answer["body"])["message"]) == (201, "Stored photo.jpg.")
 
@@ -102,9 +102,7 @@ def test_lambda_has_the_limit_of_lambda(invoke: Callable[..., dict[str, Any]]) -
     assert "4,194,304 bytes" in json.loads(answer["body"])["error"]
 
 
-def test_the_log_has_lambdas_request_id(
-    invoke: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_log_has_lambdas_request_id(invoke: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     invoke(rest_event("PUT", "/upload/photo.jpg", samples.JPEG))
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["request_id"] == Context.aws_request_id

@@ -287,14 +287,19 @@ TABLE: dict[str, Row | Trusted] = {
         repeated(b"<"), repeated(b"<a"), repeated(b"a", start=b"<"), repeated(b"//www.")
     ),
     "inspection.formats.active._COMMENT.match": on(
-        repeated(b"<!--"), repeated(b"-", start=b"<!--"), repeated(b"--", start=b"<!--")
+        repeated(b"<!--"),
+        repeated(b"-", start=b"<!--"),
+        repeated(b"--", start=b"<!--"),
+        repeated(b"--!", start=b"<!--"),
+        repeated(b" ", start=b"<!-->"),
     ),
     "inspection.formats.active._CONTROL.search": on(repeated(b"a")),
     "inspection.formats.active._DOCUMENT.match": on(
         repeated(b"<"), repeated(b"a", start=b"<"), repeated(b"a:", start=b"<")
     ),
     "inspection.formats.active._HANDLER.match": on(
-        *(repeated(piece, start=b"<a") for piece in (b" ", b"a", b" on", b" onload", b'""', b'"', b"/", b" on='"))
+        *(repeated(piece, start=b"<a") for piece in (b" ", b"a", b" on", b" onload", b'""', b'"', b"/", b" on='")),
+        *(repeated(piece, start=b"<a") for piece in (b"=", b"= ", b'=""', b'="', b"='", b"=a'", b"= on")),
     ),
     "inspection.formats.active._FRAGMENT.match": on(repeated(b"<"), repeated(b"a", start=b"<")),
     "inspection.formats.active.is_active_media_type.fullmatch": DEPLOYER,

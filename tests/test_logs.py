@@ -39,7 +39,7 @@ def emit(handler: logging.Handler, count: int) -> None:
 
 
 def entries(descriptor: int) -> list[dict[str, Any]]:
-    """All entries of a pipe whose other end is closed."""
+    """Return all entries of a pipe whose other end is closed."""
     with os.fdopen(descriptor) as file:
         return [json.loads(line) for line in file]
 
@@ -86,7 +86,7 @@ def test_lines_that_cannot_be_written_are_counted(monkeypatch: pytest.MonkeyPatc
     ]
 
 
-def test_a_pipe_that_does_not_block_gets_every_line() -> None:
+def test_non_blocking_pipe_gets_every_line() -> None:
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     handler = background(write_end)
@@ -99,7 +99,7 @@ def test_a_pipe_that_does_not_block_gets_every_line() -> None:
 
 
 def test_closed_handler_does_not_wait(monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]) -> None:
-    """The process ends, even if nobody reads its log."""
+    """The process ends, even if its log is never read."""
     monkeypatch.setattr(logs, "FLUSH_SECONDS", 0.01)
     handler = background(pipe[1])
     emit(handler, 2000)
@@ -113,7 +113,9 @@ def test_closed_handler_does_not_wait(monkeypatch: pytest.MonkeyPatch, pipe: tup
 
 
 @pytest.mark.parametrize("output", [None, io.StringIO()], ids=["closed", "no file"])
-def test_output_without_a_descriptor_is_printed_to(monkeypatch: pytest.MonkeyPatch, output: io.StringIO | None) -> None:
+def test_output_without_a_descriptor_gets_the_lines(
+    monkeypatch: pytest.MonkeyPatch, output: io.StringIO | None
+) -> None:
     before = list(logs.logger.handlers)
     monkeypatch.setattr(sys, "stdout", output)
     assert logs.write_in_background() is None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
 
 def versions(lines: Iterable[str]) -> dict[str, str]:
-    """The exact version that each line asks for, by package."""
+    """Return the pinned version of each package."""
     pinned = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
     return {each.name: next(iter(each.specifier)).version for each in pinned}
 
@@ -56,7 +59,7 @@ def test_boto3_range_holds_the_tested_version() -> None:
 
 
 def make(*arguments: str, **environ: str) -> str:
-    """What make would do, or does, without the settings of this environment."""
+    """Run make without the settings of this environment, and return its output."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "UPLOAD_"))} | environ
     return subprocess.run(
         ["make", *arguments], cwd=ROOT, env=clean, capture_output=True, text=True, check=True, timeout=60
@@ -108,3 +111,62 @@ def test_every_slow_step_of_make_run_is_announced() -> None:
     slow = [number for number, line in enumerate(lines) if re.search(r"-m (venv|pip)\b", line)]
     assert len(slow) == 3
     assert all(lines[number - 1].startswith("echo ") for number in slow)
+    assert all("printf ." in lines[number] for number in slow)
+
+
+def run_make(tmp_path: Path, target: str, *, rules: str = "", **scripts: str) -> subprocess.CompletedProcess[str]:
+    """Run make where it finds only a shell and these programs.
+
+    :param rules: more rules for the Makefile.
+    :param scripts: the program's name, and the shell script that stands in for it.
+    """
+    programs = tmp_path / "bin"
+    programs.mkdir(exist_ok=True)
+    for name in ("sh", "make", "sleep"):
+        if not (programs / name).exists():
+            (programs / name).symlink_to(shutil.which(name) or "")
+    for name, script in scripts.items():
+        (programs / name).unlink(missing_ok=True)
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text() + rules)
+    return subprocess.run(
+        ["make", "--silent", target],
+        cwd=tmp_path, env={"PATH": str(programs), "PYTHON": sys.executable}, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_slow_command_shows_dots_and_keeps_its_status(tmp_path: Path, status: int) -> None:
+    """A dot follows each pause. The command lasts until the second pause begins."""
+    sleep = shutil.which("sleep")
+    pause = f"if [ -e first ]; then : > second; else : > first; fi; exec {sleep} 0.05"
+    command = f"until [ -e second ]; do {sleep} 0.05; done; exit {status}"
+    done = run_make(tmp_path, "slow", sleep=pause, rules=f"\nslow:\n\t@$(dots) sh -c '{command}'\n")
+    assert re.match(r"\.+\n", done.stdout)
+    assert (done.returncode == 0) == (status == 0)
+
+
+def test_make_deploy_shows_a_new_secret_before_sam_asks(tmp_path: Path) -> None:
+    found: set[str] = set()
+    for _ in range(2):
+        done = run_make(tmp_path, "deploy", sam='echo "SAM $*"')
+        assert done.returncode == 0, done.stderr
+        before, _, after = done.stdout.partition("TokenSecret")
+        assert before.startswith("SAM build\n")
+        assert after.endswith("SAM deploy --guided\n")
+        found |= set(re.findall(r"^    ([0-9a-f]{64})$", after, re.MULTILINE))
+    assert len(found) == 2
+
+
+def test_make_deploy_without_sam_names_its_installation(tmp_path: Path) -> None:
+    done = run_make(tmp_path, "deploy")
+    assert done.returncode != 0
+    assert "make deploy needs the SAM CLI: https://docs.aws.amazon.com/" in done.stderr
+
+
+def test_make_deploy_does_not_deploy_after_a_failed_build(tmp_path: Path) -> None:
+    done = run_make(tmp_path, "deploy", sam='echo "SAM $*"; exit 1')
+    assert done.returncode != 0
+    assert done.stdout == "SAM build\n"

@@ -73,7 +73,7 @@ class Case:
         return DirectClient(client=self.holder)
 
     def stored(self, **claims: Any) -> dict[str, Any]:
-        """A file that came in a request, with a token with these claims."""
+        """Store a file by one request, with a token with these claims."""
         token = mint(SECRET, expires_seconds=600, **claims)
         headers = {"Authorization": f"Bearer {token}"}
         (file,) = (self.anyone.put("/upload/a.txt", data=samples.TEXT, headers=headers).json or {})["files"]
@@ -87,7 +87,7 @@ class Case:
         return upload
 
     def posted(self, *contents: bytes, filename: str = "a.txt", **query: Any) -> dict[str, Any]:
-        """A form that was sent, once for each content."""
+        """Send a form once for each content."""
         form: dict[str, Any] = self.direct.presigned_post(filename, **query).json or {}
         for content in contents:
             assert self.direct.post(form, content).status == 204
@@ -99,7 +99,7 @@ class Case:
         return [version["VersionId"] for version in reversed(listed)]
 
     def event(self, upload: dict[str, Any], version: str) -> Any:
-        """Have the function judge it that answers events."""
+        """Have the promote function handle the event."""
         module = sys.modules["handler.lambda_function"]
         event = queued(object_created(BUCKET, f"incoming/{upload['id']}", version=version))
         return module.promote_handler(event, Context())
@@ -178,7 +178,7 @@ def completes(*parts: bytes, times: int = 1, **said: Any) -> Callable[[Case], As
 
 
 def events(*contents: bytes, after: int = 0, filename: str = "a.txt", **query: Any) -> Callable[[Case], Ask]:
-    """The last event of a form that was sent several times.
+    """Return the last event of a form that was sent several times.
 
     :param after: how many events came before it, of the first sendings.
     """
@@ -334,7 +334,7 @@ def test_token_in_the_path_costs_no_call(case: Case) -> None:
         ("PUT", "/a.txt", 201, ["PutObject"]),
     ],
 )
-def test_upload_with_the_token_in_the_path_costs_no_more(
+def test_token_in_the_path_costs_an_upload_no_call(
     case: Case, method: str, path: str, status: int, calls: list[str]
 ) -> None:
     token = jwt.encode({"exp": int(time.time()) + 600}, SECRET, algorithm="HS256")

@@ -35,7 +35,7 @@ ORIGIN = "https://example.com"
 
 
 class Client(requests.Session):
-    """Sends a token with everything, and notes which of the template's routes it was at."""
+    """A client that sends a token with each request, and notes the template's route of each request."""
 
     def __init__(self, api: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Client(requests.Session):
 
 
 def route_of(path: str) -> str:
-    """The template's path for it: the one with the fewest variables."""
+    """Return the template's path of a request: the path with the fewest variables."""
     found = [
         each
         for each in PATHS
@@ -68,7 +68,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_files_come_through_intact(sam_api: str, client: Client, strict_s3: S3Client, strict_bucket: str) -> None:
+def test_files_arrive_unchanged(sam_api: str, client: Client, strict_s3: S3Client, strict_bucket: str) -> None:
     png = samples.png(4_000_000)
     text = "Grüße aus 日本\n".encode()
     form = client.post("/upload", files={"file": ("photo.png", png)})
@@ -87,7 +87,7 @@ def test_files_come_through_intact(sam_api: str, client: Client, strict_s3: S3Cl
     assert "filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%E6%97%A5%E6%9C%AC%E8%AA%9E.txt" in kept["ContentDisposition"]
 
 
-def test_answers_are_ours(sam_api: str, client: Client) -> None:
+def test_responses_come_from_the_app(sam_api: str, client: Client) -> None:
     assert "<form" in requests.get(f"{sam_api}/", timeout=60).text
     assert requests.get(f"{sam_api}/upload", timeout=60).json()["max_request_bytes"] == 4 * 1024 * 1024
     for response, status in (
@@ -104,7 +104,7 @@ def test_answers_are_ours(sam_api: str, client: Client) -> None:
     assert (nothing.status_code, nothing.json()) == (403, {"message": "Missing Authentication Token"})
 
 
-def test_every_route(
+def test_every_route_works(
     sam_options: list[str], client: Client, strict_s3: S3Client, strict_bucket: str, tmp_path: Path
 ) -> None:
     # Small files go through the function.
@@ -196,7 +196,7 @@ def test_sam_local_works_without_aws(sam_artifact: Path, tmp_path: Path) -> None
         assert [way["name"] for way in ways] == ["form", "body"]
 
 
-def test_the_artifact_holds_what_is_needed_and_nothing_else(sam_artifact: Path) -> None:
+def test_artifact_has_only_the_required_files(sam_artifact: Path) -> None:
     required = {"blinker", "click", "flask", "itsdangerous", "jinja2", "jwt", "markupsafe", "pybase64", "werkzeug"}
     for name in FUNCTIONS:
         function = sam_artifact.parent / name
@@ -211,7 +211,7 @@ def test_the_artifact_holds_what_is_needed_and_nothing_else(sam_artifact: Path) 
         assert {path.name.split("-")[2] for path in function.rglob("*.so")} == {"x86_64", "aarch64"}
 
 
-def test_the_artifact_is_compiled_for_the_runtime(sam_artifact: Path) -> None:
+def test_artifact_is_compiled_for_the_runtime(sam_artifact: Path) -> None:
     sam_local("start-api")  # where there is an engine, there is the runtime's Python
     for name in FUNCTIONS:
         for source in (sam_artifact.parent / name).rglob("*.py"):

@@ -30,7 +30,7 @@ KEY = re.compile(r"files/[0-9a-f]{32}/[A-Za-z0-9_-]{1,80}\.[a-z]+|metadata/[0-9a
 
 
 def headers_of(client: FlaskClient, url: str) -> Headers:
-    """Those of a download, from here or from S3."""
+    """Return the header fields of a download, from the app or from S3."""
     response = client.get(urlsplit(url).path)
     if response.status_code == 302:
         return Headers(list(requests.get(response.headers["Location"], timeout=10).headers.items()))
@@ -83,7 +83,7 @@ def test_path_in_the_url_cannot_leave_the_folder(
     assert [key for key in stored_keys() if not KEY.fullmatch(key)] == []
 
 
-def test_names_equal_on_some_file_systems_are_two_files(client: FlaskClient) -> None:
+def test_names_that_some_file_systems_equate_are_two_files(client: FlaskClient) -> None:
     names = ["A.txt", "a.txt", "caf\u00e9.txt", "cafe\u0301.txt", "a.txt"]
     contents = [f"the file number {number}".encode() for number in range(len(names))]
     files = json_of(post(client, *zip(contents, names, strict=True)))["files"]
@@ -102,7 +102,7 @@ def test_names_equal_on_some_file_systems_are_two_files(client: FlaskClient) -> 
         "\u2028é'*.txt",
     ],
 )
-def test_a_name_cannot_break_out_of_the_header_of_a_download(client: FlaskClient, name: str) -> None:
+def test_name_cannot_break_out_of_the_header_of_a_download(client: FlaskClient, name: str) -> None:
     file = json_of(client.put("/upload/" + quote(name, safe=""), data=b"hello"))["files"][0]
     headers = headers_of(client, file["url"])
     assert "Set-Cookie" not in headers
@@ -176,7 +176,7 @@ def test_harmful_archive_is_refused(
     assert stored_keys() == []
 
 
-def test_an_image_of_too_many_pixels_is_refused(
+def test_image_of_too_many_pixels_is_refused(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
 ) -> None:
     client = make_app(MAX_IMAGE_PIXELS="10000").test_client()
@@ -199,7 +199,8 @@ def test_stored_file_is_never_run_or_rendered(client: FlaskClient, kind: str, tm
         assert headers["Content-Type"].split(";")[0] == file["type"]
         if kind == "folder":
             assert headers["X-Content-Type-Options"] == "nosniff"
-            assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
+            for fields in (headers, client.options(file["url"]).headers):
+                assert fields["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
             assert not (tmp_path / "uploads/files" / file["id"] / file["name"]).stat().st_mode & 0o111
 
 
@@ -238,7 +239,7 @@ def test_upload_and_delete_need_a_token(make_app: Callable[..., Flask], stored_k
 # Libraries.
 
 
-def test_every_library_that_is_shipped_is_pinned() -> None:
+def test_every_shipped_library_is_pinned() -> None:
     lines = (Path(__file__).parent.parent / "handler" / "requirements.txt").read_text().splitlines()
     libraries = [line for line in lines if line and not line.startswith("#")]
     assert libraries

@@ -37,7 +37,7 @@ MET, IN_PART, DEPLOYER, NOT_APPLICABLE = "Met", "In part", "Deployer", "Not appl
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the table that begins with that heading."""
+    """Return the rows of the table whose first heading is this text."""
     found = re.search(rf"^\| {re.escape(heading)} \|.*\n\|---.*\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
     assert found, heading
     table = [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
@@ -47,7 +47,7 @@ def rows(heading: str) -> list[list[str]]:
 
 @cache
 def names_in(path: Path) -> set[str]:
-    """The names of the tests in a file, those of a class as ``Class::test``."""
+    """Return the names of the tests in a file. A test of a class is ``Class::test``."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef):
@@ -57,7 +57,7 @@ def names_in(path: Path) -> set[str]:
     return names
 
 
-def test_every_test_that_is_named_exists() -> None:
+def test_every_named_test_exists() -> None:
     named = re.findall(r"tests/[\w/]+\.py::[\w:]*", DOCUMENT)
     assert len(set(named)) > 100
     missing = []
@@ -72,7 +72,7 @@ def test_every_requirement_is_in_the_table_once() -> None:
     assert [(row[0], int(row[1])) for row in rows("No.")] == list(LEVELS.items())
 
 
-def test_met_requirement_names_a_test_and_others_name_a_reason() -> None:
+def test_met_requirement_names_a_test_and_any_other_a_reason() -> None:
     for *requirement, verdict, _, shown, left in (row[-5:] for row in rows("No.") + rows("Recommendation")):
         assert verdict in (MET, IN_PART, DEPLOYER, NOT_APPLICABLE), requirement
         if verdict in (MET, IN_PART):
@@ -82,7 +82,7 @@ def test_met_requirement_names_a_test_and_others_name_a_reason() -> None:
             assert left, requirement
 
 
-def test_the_score_is_that_of_the_table() -> None:
+def test_score_equals_the_table() -> None:
     verdicts = [(row[1], row[3]) for row in rows("No.")]
     for level, *numbers in rows("Level"):
         counted = Counter(verdict for each, verdict in verdicts if level in ("All", each))
@@ -102,7 +102,7 @@ def test_every_type_that_can_be_allowed_is_listed() -> None:
     assert f"As shipped: `{settings.DEFAULT_EXTENSIONS}`" in DOCUMENT
 
 
-def test_the_limits_are_those_of_the_code() -> None:
+def test_limits_equal_the_code() -> None:
     limits = {row[0]: row[1] for row in rows("Limit")}
     assert limits["one file"] == f"{settings.DEFAULT_MAX_FILE_BYTES:,} bytes"
     assert f"on Lambda {settings.LAMBDA_MAX_BODY_BYTES:,} bytes" in limits["one request"]
@@ -115,16 +115,17 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits["an archive's directory"].startswith(f"{archives.MAX_DIRECTORY_BYTES:,} bytes")
     assert limits["a name"].startswith(f"{inspection.MAX_STEM_CHARS} characters")
     unseen = " ".join(DOCUMENT.partition("**Content that is not checked.**")[2].partition("\n\n")[0].split())
-    assert f"neither in its first {text.START_BYTES // 1024} KiB nor in its last {HEAD_BYTES // 1024} KiB" in unseen
+    assert f"neither in its first {text.START_BYTES / 1024:g} KiB nor in its last {HEAD_BYTES / 1024:g} KiB" in unseen
     assert images.MAX_TIFF_PAGES == 8
     assert "Pages of a TIFF after its eighth are not measured" in " ".join(DOCUMENT.split())
     hides = " ".join(DOCUMENT.partition("**A page or a script in an image.**")[2].partition("\n\n")[0].split())
     mib = 1024 * 1024
-    assert f"an image of up to {hidden.MAX_IMAGE_BYTES // mib} MiB" in hides
+    assert f"an image of up to {hidden.MAX_IMAGE_BYTES / mib:g} MiB" in hides
     assert (
-        f"the first {hidden.MAX_IMAGE_HEAD_BYTES // mib} MiB and the last {hidden.IMAGE_TAIL_BYTES // mib} MiB" in hides
+        f"the first {hidden.MAX_IMAGE_HEAD_BYTES / mib:g} MiB and the last {hidden.IMAGE_TAIL_BYTES / mib:g} MiB"
+        in hides
     )
-    assert f"its first and last {HEAD_BYTES // 1024} KiB" in hides
+    assert f"its first and last {HEAD_BYTES / 1024:g} KiB" in hides
     assert f"a sound or a film of up to {hidden.MAX_MEDIA_BYTES // mib} MiB" in hides
     assert hidden.MEDIA_TAIL_BYTES // mib == 1
-    assert f"a check sees {MAX_BYTES // mib} MiB of a file at most" in DOCUMENT
+    assert f"A check sees {MAX_BYTES // mib} MiB of a file at most" in DOCUMENT

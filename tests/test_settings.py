@@ -12,7 +12,7 @@ from handler.units import GIB, MIB
 ON_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "upload", "UPLOAD_BUCKET": "my-bucket"}
 
 
-def test_the_defaults_are_those_of_a_laptop() -> None:
+def test_defaults_suit_a_laptop() -> None:
     settings = Settings.from_environ({})
     assert settings.upload_folder == Path("uploads")
     assert settings.upload_bucket is None
@@ -35,7 +35,7 @@ def test_request_limit_equals_file_limit_offline() -> None:
     assert Settings.from_environ({"MAX_FILE_BYTES": "1000"}).max_content_length == 1000 + MIB
 
 
-def test_a_bucket_wins_over_a_folder() -> None:
+def test_bucket_overrides_a_folder() -> None:
     settings = Settings.from_environ({"UPLOAD_BUCKET": "my-bucket", "UPLOAD_FOLDER": "somewhere"})
     assert (settings.upload_bucket, settings.upload_folder) == ("my-bucket", None)
 
@@ -138,7 +138,7 @@ def test_correct_settings_and_variables_of_other_programs_are_not_warned_about()
     assert Settings.misspelt(dict.fromkeys((*VARIABLES, *others.split()), "x")) == []
 
 
-def test_every_setting_that_is_read_is_known() -> None:
+def test_every_setting_in_use_is_known() -> None:
     read: set[str] = set()
 
     class Spy(dict[str, str]):
@@ -150,7 +150,7 @@ def test_every_setting_that_is_read_is_known() -> None:
     assert {name for name in read if not name.startswith("AWS_")} == set(VARIABLES)
 
 
-def test_an_unknown_extension_is_declared_with_its_media_type() -> None:
+def test_unknown_extension_is_declared_with_its_media_type() -> None:
     stl = Settings.from_environ({"ALLOWED_EXTENSIONS": "stl=model/stl"}).file_types["stl"]
     assert (stl.extension, stl.media_type) == ("stl", "model/stl")
 
@@ -163,7 +163,7 @@ def test_sam_local_without_a_bucket_keeps_files_in_its_container() -> None:
     assert not settings.takes_direct_uploads
 
 
-def test_sam_local_uses_a_real_bucket_where_there_is_one() -> None:
+def test_sam_local_uses_a_configured_bucket() -> None:
     environ = {"AWS_LAMBDA_FUNCTION_NAME": "UploadFunction", "AWS_SAM_LOCAL": "true", "UPLOAD_BUCKET": "my-bucket"}
     assert Settings.from_environ(environ).upload_bucket == "my-bucket"
     assert Settings.from_environ(environ).takes_direct_uploads
@@ -270,7 +270,7 @@ def test_secret_may_be_one_or_two(written: str, read: tuple[str, ...]) -> None:
     "written", ["hunter2", "y" * 31, f"{SECRET},hunter2", f"hunter2,{SECRET}", f"{SECRET},{OTHER_SECRET},{SECRET}"]
 )
 @pytest.mark.parametrize("others", [{}, {"ACCESS": "public"}, ON_LAMBDA])
-def test_a_secret_is_never_shown(written: str, others: dict[str, str]) -> None:
+def test_invalid_secret_is_not_shown(written: str, others: dict[str, str]) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environ(others | {"TOKEN_SECRET": written})
     shown = f"{caught.value} {caught.value!r} {vars(caught.value)}"
@@ -279,8 +279,8 @@ def test_a_secret_is_never_shown(written: str, others: dict[str, str]) -> None:
     assert not [secret for secret in written.split(",") if secret in shown]
 
 
-def test_valid_secrets_are_not_shown_either() -> None:
-    """As they would be in the traceback of a fault, or in a debugger's log."""
+def test_valid_secret_is_not_shown() -> None:
+    """A traceback or a debugger's log would show the secret."""
     assert SECRET not in repr(Settings.from_environ({"TOKEN_SECRET": SECRET}))
 
 
@@ -294,7 +294,7 @@ def test_valid_secrets_are_not_shown_either() -> None:
         ("http://[::1]:8000\nhttp://127.0.0.1", ("http://[::1]:8000", "http://127.0.0.1")),
     ],
 )
-def test_allowed_origins(written: str, origins: tuple[str, ...]) -> None:
+def test_allowed_origins_are_read(written: str, origins: tuple[str, ...]) -> None:
     assert Settings.from_environ({"ALLOWED_ORIGINS": written}).allowed_origins == origins
 
 
@@ -326,7 +326,7 @@ def test_invalid_origin_is_rejected(written: str) -> None:
 
 
 @pytest.mark.parametrize("variable", ["DOWNLOADS", "ALLOW_EMPTY_FILES"])
-def test_switches(variable: str) -> None:
+def test_switch_is_on_or_off(variable: str) -> None:
     def read(environ: dict[str, str]) -> bool:
         settings = Settings.from_environ(environ)
         return settings.downloads if variable == "DOWNLOADS" else settings.allow_empty_files
@@ -339,7 +339,7 @@ def test_switches(variable: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["1", "200000000", "1000000000000"])
-def test_image_pixels(value: str) -> None:
+def test_image_pixels_are_read(value: str) -> None:
     assert Settings.from_environ({"MAX_IMAGE_PIXELS": value}).max_image_pixels == int(value)
 
 
@@ -362,7 +362,7 @@ def test_undeclarable_type_is_named_first(extension: str) -> None:
         ("x" * 100, ("file", "files", "x" * 100)),
     ],
 )
-def test_file_fields(value: str, names: tuple[str, ...]) -> None:
+def test_file_fields_are_read(value: str, names: tuple[str, ...]) -> None:
     assert Settings.from_environ({"FILE_FIELDS": value}).file_fields == names
 
 
@@ -399,7 +399,7 @@ def test_invalid_metadata_field_is_rejected(value: str) -> None:
         Settings.from_environ({"METADATA_FIELDS": value})
 
 
-def test_unknown_access() -> None:
+def test_unknown_access_is_rejected() -> None:
     for wrong in ("open", "none", "loopback", "token,public", "true"):
         with pytest.raises(SettingsError, match=f"^ACCESS is '{wrong}': use 'token', or 'public'"):
             Settings.from_environ({"ACCESS": wrong, "TOKEN_SECRET": SECRET})

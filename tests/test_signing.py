@@ -1,4 +1,4 @@
-"""Signed values: how old they may be, and how far ahead the clock that signed them."""
+"""Signed values: their age, and the leeway for the clock that signed them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNER = TimedSigner(b"a secret of a test", purpose="a test")
 
 
 def signed(age: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A value that was signed so many seconds ago, by a clock that is ahead if that is negative."""
+    """Return a value signed this many seconds ago. A negative number stands for a clock that is ahead."""
     with monkeypatch.context() as patch:
         patch.setattr(TimestampSigner, "get_timestamp", lambda _: int(time.time()) - age)
         return SIGNER.sign({"id": "x"})

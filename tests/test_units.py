@@ -7,7 +7,7 @@ import pytest
 from handler.units import GIB, KIB, MIB, ceil_div
 
 
-def test_units() -> None:
+def test_units_are_powers_of_1024() -> None:
     assert (KIB, MIB, GIB) == (2**10, 2**20, 2**30)
 
 

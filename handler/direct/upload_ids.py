@@ -15,6 +15,10 @@ MAX_SECONDS = 24 * 60 * 60
 MAX_CHARS = 4096
 
 _PURPOSE = "upload id"
+_FIELDS = {"upload": "multipart_id"}
+"""The fields of :class:`UploadId` that have another name in the signed value. The signed names stay the same in all
+versions, so that uploads continue while a new version is deployed."""
+_SIGNED_NAMES = {field: name for name, field in _FIELDS.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +55,8 @@ class UploadId:
 
 def sign(upload_id: UploadId, *, secret: bytes) -> str:
     """Return the upload id as text, with a signature, for the client."""
-    return timed_signer(secret, purpose=_PURPOSE).sign(asdict(upload_id))
+    members = {_SIGNED_NAMES.get(field, field): value for field, value in asdict(upload_id).items()}
+    return timed_signer(secret, purpose=_PURPOSE).sign(members)
 
 
 def verify(signed: str, *, secret: bytes) -> UploadId:
@@ -61,6 +66,6 @@ def verify(signed: str, *, secret: bytes) -> UploadId:
     """
     try:
         members = timed_signer(secret, purpose=_PURPOSE).verify(signed[:MAX_CHARS], max_seconds=MAX_SECONDS)
-        return UploadId(**members)
-    except (BadSignature, TypeError):
+        return UploadId(**{_FIELDS.get(name, name): value for name, value in members.items()})
+    except (AttributeError, BadSignature, TypeError):
         raise UploadNotFound() from None

@@ -405,7 +405,10 @@ def _total_bytes(parts: Iterable[UploadedPart]) -> int:
 
 
 def _too_large(upload: UploadId) -> FileTooLarge:
-    return FileTooLarge(f"The file is larger than its limit of {upload.max_bytes:,} bytes.", max_bytes=upload.max_bytes)
+    return FileTooLarge(
+        f"The file is larger than its limit of {upload.max_bytes:,} bytes. Send a smaller file.",
+        max_bytes=upload.max_bytes,
+    )
 
 
 def _subject_hash(subject: str | None) -> str | None:

@@ -148,7 +148,7 @@ def declared(extension: str, media_type: str) -> FileType:
     :raises ValueError: programs run files with this extension or media type. The text is a sentence with the reason.
     """
     if reason := runnable.reason(extension):
-        raise ValueError(f"{extension!r} is not accepted as an extension: {reason}.")
+        raise ValueError(f"{extension!r} is not accepted as an extension: {reason}. Remove it from the list.")
     if active.is_active_media_type(media_type):
         raise ValueError(
             f"{media_type!r} is not accepted as a media type, because browsers or desktops run or render it. "

@@ -135,7 +135,7 @@ class Policy:
         """
         self.inspect_growing_size(name, size)
         if size == 0 and not self.allow_empty_files:
-            raise EmptyFile(f"'{name.original}' is empty.", file_name=name.original)
+            raise EmptyFile(f"'{name.original}' is empty. Send a file with content.", file_name=name.original)
 
     def inspect_content(self, name: FileName, *, size: int, read: Callable[[int, int], bytes]) -> None:
         """Decide by the size and the content of the whole file.
@@ -154,7 +154,7 @@ class Policy:
         if dimensions and dimensions.width * dimensions.height > self.max_image_pixels:
             raise ImageTooLarge(
                 f"'{name.original}' is an image of {dimensions.width:,} by {dimensions.height:,} pixels. It may have "
-                f"{self.max_image_pixels:,} in all.",
+                f"{self.max_image_pixels:,} in all. Send a smaller image.",
                 file_name=name.original,
                 width=dimensions.width,
                 height=dimensions.height,

@@ -11,7 +11,7 @@ class Finding:
 
     :param subject: a word for the list, such as ``versioning``.
     :param sentence: the state, or the error and its cure.
-    :param ok: whether nothing has to be done.
+    :param ok: whether the owner must change nothing.
     :param stops_server: whether the local server must not start like this.
     """
 

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_from_bytes, urlsplit
 
 from ..problems import MalformedRequest
+from ..units import KIB
 from .problems import HeaderTooLarge, TransferCodingNotSupported, UriTooLong, VersionNotSupported
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MAX_LINE_BYTES = 64 * 1024
+MAX_LINE_BYTES = 64 * KIB
 """The maximum length of the request line, which is nearly all address."""
-MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 64 * KIB
 """The maximum length of all fields together."""
-MAX_CHUNK_LINE_BYTES = 4 * 1024
+MAX_CHUNK_LINE_BYTES = 4 * KIB
 """The maximum length of the line before a chunk: its size, and extensions, which no client sends."""
-MAX_TRAILER_BYTES = 16 * 1024
+MAX_TRAILER_BYTES = 16 * KIB
 """The maximum length of all trailers, which follow the last chunk."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
@@ -73,7 +74,7 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
     try:
         urlsplit(target)
     except ValueError:
-        raise MalformedRequest("The address of the request is not valid.") from None
+        raise MalformedRequest("The address of the request is not valid. Percent-encode it.") from None
     return RequestLine(method, target, f"HTTP/1.{minor}")
 
 
@@ -121,14 +122,24 @@ def is_chunked(fields: Message, *, version: str) -> bool:
         raise MalformedRequest("The request has a Content-Length and a Transfer-Encoding. Send only one of them.")
     if version == "HTTP/1.0":  # section 6.1: a proxy that passed the request on cannot have understood the field
         raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
-    codings = [coding.strip(" \t").lower() for coding in ",".join(fields.get_all("Transfer-Encoding", [])).split(",")]
+    _check_transfer_codings(",".join(fields.get_all("Transfer-Encoding", [])))
+    return True
+
+
+def _check_transfer_codings(value: str) -> None:
+    """Check that ``chunked`` is the only transfer coding of a body.
+
+    :param value: of ``Transfer-Encoding``. The values of several fields have a comma between them.
+    :raises MalformedRequest: the last coding is not ``chunked``, or ``chunked`` comes twice.
+    :raises TransferCodingNotSupported: there is another coding too.
+    """
+    codings = [coding.strip(" \t").lower() for coding in value.split(",")]
     if codings[-1] != "chunked" or "chunked" in codings[:-1]:  # section 6.3, item 4
         raise MalformedRequest(
             "The Transfer-Encoding does not end in one 'chunked', so the length is unknown. Send a Content-Length."
         )
     if len(codings) > 1:  # section 6.1
         raise TransferCodingNotSupported("The body has a transfer coding that is not supported. Use only 'chunked'.")
-    return True
 
 
 class ChunkedBody(io.RawIOBase):

@@ -25,6 +25,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from ..logs import logger
 from ..problems import Problem
+from ..units import GIB, KIB
 from ..web import hooks
 from . import http1
 from .problems import ServerUnavailable
@@ -54,7 +55,7 @@ KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """The connection of a client that vanished ends after two minutes: 60 s of silence and four unanswered probes."""
 STOP_SECONDS = 5
 """The time for requests to end when the server stops and they no longer wait for their client."""
-MAX_DRAIN_BYTES = 6 * 1024**3
+MAX_DRAIN_BYTES = 6 * GIB
 """The maximum that is read of a refused body and dropped: more than a file of the default limit."""
 DRAIN_SECONDS = 30
 """The maximum time for reading a refused body."""
@@ -62,7 +63,7 @@ DRAIN_SILENT_SECONDS = 5
 """The maximum time for which the client of a refused body may send nothing."""
 DRAIN_STOPPING_SECONDS = 1
 """The maximum time for reading a refused body when the server stops."""
-DRAIN_READ_BYTES = 64 * 1024
+DRAIN_READ_BYTES = 64 * KIB
 
 try:
     import resource

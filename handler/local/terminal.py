@@ -13,6 +13,7 @@ from ..problems import Problem
 from ..routes.page import rounded_down
 from ..settings import Settings
 from ..storage import StoredFile
+from ..web.hooks import origin_refusal
 
 MAX_NAMES = 3
 """How many file names one line of the log shows."""
@@ -28,15 +29,15 @@ def banner(settings: Settings, url: str) -> list[str]:
     :param url: the server's own address, without a slash at its end.
     """
     if settings.upload_bucket:
-        place = f"the bucket {settings.upload_bucket}"
+        destination = f"the bucket {settings.upload_bucket}"
     else:
-        place = str(settings.upload_folder.absolute()) if settings.upload_folder else ""
+        destination = str(settings.upload_folder.absolute()) if settings.upload_folder else ""
     limits = (
         f"{rounded_down(settings.max_file_bytes)} per file, {rounded_down(settings.max_content_length)} per request"
     )
     authorization = " -H 'Authorization: Bearer TOKEN'" if settings.access == "token" else ""
     return [
-        f"Serving {url}, keeping files in {place}. Stop with Ctrl-C.",
+        f"Serving {url}, keeping files in {destination}. Stop with Ctrl-C.",
         f"Types:   {' '.join(settings.file_types)}",
         f"Limit:   {limits}",
         f"Access:  {_access(settings)}",
@@ -69,7 +70,8 @@ def _access(settings: Settings) -> str:
 
 
 class TerminalFormatter(logging.Formatter):
-    """One line for each request: method, route, status, files, milliseconds, and the sentence of a refusal.
+    """One line for each request: method, route, status, files, milliseconds, the sentence of a refusal, and the origin
+    of a web site that must not read the response.
 
     The names of files and the sentence come from the request itself, since the record must not have them: the JSON log
     never shows a name. Every line is free of control characters, so no client can move the cursor or fake a line.
@@ -96,19 +98,24 @@ class HidesRoutine(logging.Filter):
 
 def _request_words(record: logging.LogRecord) -> Iterator[str]:
     members = extra_members(record)
-    yield f"{members['method'] or '-'} {members['route'] or '(no such address)'} {members['status']}"
-    stored, problem = _outcome()
+    yield f"{members['method'] or '-'} {members['route'] or '(no route)'} {members['status']}"
+    stored, problem, refused_origin = _outcome()
     if stored:
         yield _names(stored)
         yield rounded_down(sum(file.size for file in stored))
     yield f"{members['milliseconds']:.0f} ms"
     if problem:
         yield f" {problem.detail} {problem.aside}".rstrip()
+    if refused_origin:
+        yield f" CORS: {refused_origin}."
 
 
-def _outcome() -> tuple[Sequence[StoredFile], Problem | None]:
-    """Return the files that this request stored, and its problem. The log line is formatted while the request lasts."""
-    return (g.get("stored", ()), g.get("problem")) if has_request_context() else ((), None)
+def _outcome() -> tuple[Sequence[StoredFile], Problem | None, str | None]:
+    """Return the files that this request stored, its problem, and the reason why a web site must not read the response.
+
+    The log line is formatted while the request lasts.
+    """
+    return (g.get("stored", ()), g.get("problem"), origin_refusal()) if has_request_context() else ((), None, None)
 
 
 def _names(files: Sequence[StoredFile]) -> str:

@@ -206,7 +206,10 @@ def _json(*, optional: bool = False) -> dict[str, Any]:
     """
     data = request.stream.read(MAX_JSON_BYTES + 1)
     if len(data) > MAX_JSON_BYTES:
-        raise RequestTooLarge("The body is too large for a list of parts.", max_bytes=MAX_JSON_BYTES)
+        raise RequestTooLarge(
+            "The body is too large for a list of parts. Send only the number and the ETag of each part.",
+            max_bytes=MAX_JSON_BYTES,
+        )
     if optional and not data:
         return {}
     try:
@@ -214,5 +217,7 @@ def _json(*, optional: bool = False) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise MalformedRequest('Send a JSON object, such as {"filename": "photo.jpg", "type": "image/jpeg"}.')
+        raise MalformedRequest(
+            'The body is not a JSON object. Send one, such as {"filename": "photo.jpg", "type": "image/jpeg"}.'
+        )
     return body

@@ -181,7 +181,9 @@ def _send(file: StoredFile, path: Path) -> Response:
     is_newer = not_after and response.last_modified and response.last_modified > not_after
     if response.status_code == 412 or is_newer:
         response.close()
-        raise PreconditionFailed("The file is not the one that If-Match or If-Unmodified-Since names.")
+        raise PreconditionFailed(
+            "The file is not the one that If-Match or If-Unmodified-Since names. Download it again without them."
+        )
     response.headers["Content-Disposition"] = file.content_disposition
     # Flask sends "no-cache", which lets caches keep the file. Conditional requests still get 304.
     response.headers["Cache-Control"] = "no-store"

@@ -24,7 +24,7 @@ def take_part(ticket: str) -> Response:
     """Take a part, at a URL from ``GET …/multipart/<upload_id>/<part_number>``."""
     request.max_content_length = MAX_PART_BYTES
     if request.content_length is None and not request.environ.get("wsgi.input_terminated"):
-        raise MalformedRequest("Send a Content-Length.")
+        raise MalformedRequest("The request has no Content-Length. Send one.")
     uploads, _ = _services()
     return _taken(uploads.take_part(ticket, _chunks()), status=200)
 

@@ -22,6 +22,7 @@ from ..problems import (
     NoFile,
     TokenRequired,
 )
+from ..units import KIB
 from ..web import access, chunks, forms, limits, responses
 from ..web.client_dialect import UPLOAD_ROUTES, check_dialect, requested_dialect
 from ..web.digests import DigestStream
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 256 * KIB
 MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
 """How much of a form is read after its first refusal, to report other refused files too."""
 MAX_SHOWN_NAME_CHARS = 100
@@ -222,12 +223,14 @@ def _open_body() -> DigestStream:
     :raises LengthRequired: nothing marks the end of the body.
     """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise ContentCodingNotSupported("Send the file as it is, without Content-Encoding.")
+        raise ContentCodingNotSupported(
+            "The request has a Content-Encoding. Send the file as it is, without this field."
+        )
     if request.environ.get("wsgi.input_terminated"):
         # At the limit Werkzeug refuses such a body, even if it ends there. One more byte lets it find the end.
         request.max_content_length = current_services().settings.max_content_length + 1
     elif request.content_length is None:
-        raise LengthRequired("Send a Content-Length, so that the end of the file is known.")
+        raise LengthRequired("The request has no Content-Length, so the end of the file is unknown. Send one.")
     return DigestStream(request.stream, request.headers)
 
 

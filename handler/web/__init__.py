@@ -1,0 +1,1 @@
+"""Around every request: access, tokens, forms, digests, dialects, responses, hooks and CORS."""

@@ -174,7 +174,7 @@ _ALL = (
         stored=_ok(lambda entries: {"data": {"filePath": entries[0]["url"]}}),
         refused=_failed(lambda sentence: {"error": sentence}),
     ),
-    # fine-uploader 5.16.2: "success" has to be there, "newUuid" becomes its id of the file, onComplete gets all of it.
+    # fine-uploader 5.16.2: "success" must be there, "newUuid" becomes its id of the file, onComplete gets all of it.
     Dialect(
         name="fineuploader",
         fields=("qqfile",),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterator
 from typing import IO
 
 from werkzeug.datastructures import Headers
@@ -58,18 +59,26 @@ def expected_digests(headers: Headers) -> list[tuple[str, bytes]]:
 
     :raises MalformedRequest: a digest cannot be read, or a field has no digest of a known algorithm.
     """
-    digests = []
+    digests: list[tuple[str, bytes]] = []
     for field in ("Content-Digest", "Repr-Digest"):
-        if field not in headers:
-            continue
-        members = [_MEMBER.fullmatch(member.strip()) for member in headers[field].split(",")]
-        known = [(_ALGORITHMS[member[1]], member[2]) for member in members if member and member[1] in _ALGORITHMS]
-        if not (known and all(members)):
-            raise MalformedRequest(f"{field} is not valid. Write it like sha-256=:BASE64:, or with sha-512.")
-        digests += [(algorithm, _decode(field, algorithm, value)) for algorithm, value in known]
+        if field in headers:
+            digests += _digests_of(field, headers[field])
     if "Content-MD5" in headers:
         digests.append(("md5", _decode("Content-MD5", "md5", headers["Content-MD5"])))
     return digests
+
+
+def _digests_of(field: str, value: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the digests of known algorithms in a field (RFC 9530, section 2).
+
+    :raises MalformedRequest: as :func:`expected_digests`.
+    """
+    members = [_MEMBER.fullmatch(member.strip()) for member in value.split(",")]
+    known = [(_ALGORITHMS[member[1]], member[2]) for member in members if member and member[1] in _ALGORITHMS]
+    if not (known and all(members)):
+        raise MalformedRequest(f"{field} is not valid. Write it like sha-256=:BASE64:, or with sha-512.")
+    for algorithm, digest in known:
+        yield algorithm, _decode(field, algorithm, digest)
 
 
 def _decode(field: str, algorithm: str, value: str) -> bytes:

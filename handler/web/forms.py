@@ -22,23 +22,24 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ..problems import MalformedRequest, NoFile, TooManyParts
+from ..units import KIB
 from . import part_headers
 from .part_headers import FormPart as FormPart  # noqa: PLC0414  (callers know it as forms.FormPart)
 
 MEDIA_TYPE = "multipart/form-data"
-READ_BYTES = 256 * 1024
+READ_BYTES = 256 * KIB
 """How much of a part's content is read at once."""
 MAX_PARTS = 100
-MAX_PART_HEADER_BYTES = 8 * 1024
+MAX_PART_HEADER_BYTES = 8 * KIB
 """The longest header of a part, from the line of its boundary to the blank line. It is checked before the header is
 parsed, and as soon as that many bytes have arrived."""
-MAX_AROUND_PARTS_BYTES = 256 * 1024
+MAX_AROUND_PARTS_BYTES = 256 * KIB
 """The longest text before the first boundary, and after the last one (RFC 2046, section 5.1.1). Nothing uses either."""
-MAX_FIELD_BYTES = 64 * 1024
+MAX_FIELD_BYTES = 64 * KIB
 """The longest value of a text field."""
 MAX_BOUNDARY_CHARS = 200
 """RFC 2046 (section 5.1.1) says 70. Some clients make longer ones, Werkzeug's own test client among them."""
-ONE_FILE_OVERHEAD_BYTES = 8 * 1024
+ONE_FILE_OVERHEAD_BYTES = 8 * KIB
 """The room for everything in a form of one file besides the file: the longest boundary, three times; the longest token,
 as a field; and a name of 255 characters, the limit of file systems, with three bytes each in UTF-8 or where escaped."""
 

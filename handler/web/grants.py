@@ -19,7 +19,7 @@ MAX_PATH_TOKEN_SECONDS = 60 * 60 + 60
 def current_grant(token: str | None) -> Grant:
     """Return the rights of the client that sent the current request, and keep its ``sub`` for the log.
 
-    :raises Problem: as :meth:`Access.grant`.
+    :raises Problem: as :meth:`~handler.web.access.Access.grant`.
     """
     grant = current_services().access.grant(token)
     g.subject = _loggable(grant.subject or "")
@@ -33,14 +33,14 @@ def current_upload_grant(path_token: str | None) -> Grant:
     copied addresses show a path to more people than a header field.
 
     :param path_token: the token from the path; ``None`` where the route has none. Then ``Authorization`` counts.
-    :raises Problem: as :meth:`Access.grant`.
+    :raises Problem: as :meth:`~handler.web.access.Access.grant`.
     :raises Forbidden: the token must not be in a path, or does not allow uploads.
     """
     grant = current_grant(path_token if path_token is not None else bearer_token(request))
     grant.require(UPLOAD)
     if path_token is not None and grant.expires is not None:
         if grant.scopes != {UPLOAD}:
-            raise Forbidden("A token in a path may have the scope 'upload' only.")
+            raise Forbidden("A token in a path may have the scope 'upload' only. Make one without other scopes.")
         if grant.expires > time.time() + MAX_PATH_TOKEN_SECONDS:
             raise Forbidden("A token in a path may be valid for one hour at most. Make one that expires sooner.")
     return grant

@@ -150,8 +150,14 @@ def _reasons(problem: Problem | None) -> Iterator[str]:
     endpoint. Clients are not given the names of settings, and the log never holds the name of a file."""
     if problem and (reasons := _refused_types(problem)):
         yield f"{TypeNotAllowed.status}: {', '.join(reasons)}"
-    if origin := g.get("refused_origin"):
-        yield f"the origin {origin[:MAX_LOGGED_ORIGIN_CHARS]!a} is not in ALLOWED_ORIGINS"
+    if reason := origin_refusal():
+        yield reason
+
+
+def origin_refusal() -> str | None:
+    """Return why the scripts of another web site cannot read the response to this request, if that is so."""
+    origin = g.get("refused_origin")
+    return f"the origin {origin[:MAX_LOGGED_ORIGIN_CHARS]!a} is not in ALLOWED_ORIGINS" if origin else None
 
 
 def _refused_types(problem: Problem) -> list[str]:

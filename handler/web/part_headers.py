@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -67,12 +67,32 @@ def parse(block: bytes) -> FormPart:
             "A part of the form does not have exactly one Content-Disposition. Send one with each part, such as: "
             'form-data; name="file"; filename="photo.jpg".'
         )
-    media_types = [value.lower() for value in fields.get("content-type", [])]
-    # Without a boundary nobody can divide the part, so it is a file like any other (RFC 7578, section 4.3).
-    if any(media_type.startswith("multipart/") and "boundary" in media_type for media_type in media_types):
+    _check_media_types(fields.get("content-type", []))
+    given = _names_in(dispositions[0])
+    file_name = _file_name(given)
+    encoding = _encoding(fields.get("content-transfer-encoding", []), is_file=bool(file_name))
+    return FormPart(_name(given) or "", file_name, encoding)
+
+
+def _check_media_types(media_types: Iterable[str]) -> None:
+    """Check that a part is not itself divided into parts.
+
+    Without a boundary nobody can divide the part, so it is a file like any other (RFC 7578, section 4.3).
+
+    :raises MalformedRequest: the part is multipart.
+    """
+    lowered = [media_type.lower() for media_type in media_types]
+    if any(media_type.startswith("multipart/") and "boundary" in media_type for media_type in lowered):
         raise MalformedRequest("A part of the form is itself multipart. Send each file as a part of the form.")
+
+
+def _names_in(disposition: str) -> dict[str, str]:
+    """Return the parameters of a ``Content-Disposition`` that name the field or the file.
+
+    :raises MalformedRequest: a parameter comes twice, or is split into pieces.
+    """
     given: dict[str, str] = {}
-    for parameter, value in parameters(dispositions[0]):
+    for parameter, value in parameters(disposition):
         kind = parameter.partition("*")[0]
         if kind not in {"name", "filename"}:
             continue
@@ -81,14 +101,24 @@ def parse(block: bytes) -> FormPart:
         if parameter not in {kind, f"{kind}*"}:  # RFC 2231, section 3
             raise MalformedRequest(f"A part of the form splits its {kind} into pieces. Send it in one piece.")
         given[parameter] = value
-    file_name = _file_name(given)
-    encodings = {value.lower() for value in fields.get("content-transfer-encoding", [])}
-    is_encoded_text = not file_name and len(encodings) == 1 and encodings <= _TEXT_ENCODINGS
-    if not (encodings <= _UNCHANGED or is_encoded_text):  # RFC 7578, section 4.7
+    return given
+
+
+def _encoding(transfer_encodings: Iterable[str], *, is_file: bool) -> str:
+    """Return the encoding of a text part; empty if the bytes are unchanged (RFC 7578, section 4.7).
+
+    :param transfer_encodings: the values of ``Content-Transfer-Encoding``.
+    :param is_file: whether the part is a file. The bytes of a file must be unchanged.
+    :raises MalformedRequest: the bytes of the part are encoded.
+    """
+    encodings = {value.lower() for value in transfer_encodings}
+    if encodings <= _UNCHANGED:
+        return ""
+    if is_file or len(encodings) > 1 or not encodings <= _TEXT_ENCODINGS:
         raise MalformedRequest(
             "A part of the form has a Content-Transfer-Encoding. Send the bytes of the file unchanged."
         )
-    return FormPart(_name(given) or "", file_name, encodings.pop() if is_encoded_text else "")
+    return encodings.pop()
 
 
 def parameters(field: str) -> Iterator[tuple[str, str]]:
@@ -103,12 +133,12 @@ def parameters(field: str) -> Iterator[tuple[str, str]]:
     """
     field = field.rstrip(" \t")
     at, count = field.find(";"), 0
-    while 0 <= at < len(field) and (found := _PARAMETER.match(field, at)):
+    while 0 <= at < len(field) and (match := _PARAMETER.match(field, at)):
         count += 1
         if count > MAX_PARAMETERS:
             raise MalformedRequest(f"A header field has more than {MAX_PARAMETERS} parameters. Send fewer.")
-        name, at = found[1].rstrip(" \t").lower(), found.end()
-        if not found[2]:  # a parameter has "="
+        name, at = match[1].rstrip(" \t").lower(), match.end()
+        if not match[2]:  # a parameter has "="
             continue
         if not _TOKEN.fullmatch(name):
             raise MalformedRequest(
@@ -240,7 +270,7 @@ def decoded(value: str) -> str:
 
 
 def _encoded_words(text: str) -> str | None:
-    """Decode a text that is nothing but encoded words in one charset (RFC 2047); ``None`` if it is not that."""
+    """Decode a text that holds only encoded words in one charset (RFC 2047); ``None`` for any other text."""
     charsets, content, at = set(), b"", 0
     for _ in range(MAX_ENCODED_WORDS):
         word = _ENCODED_WORD.match(text, at)

@@ -141,7 +141,8 @@ def request_too_large(*, max_file_bytes: int) -> Problem:
     takes_file_as_body = request.blueprint == UPLOAD_ROUTES and not is_form
     if takes_file_as_body and (request.content_length or max_request_bytes + 1) > max_file_bytes:
         return problems.FileTooLarge(
-            f"The file is larger than a file may be: {max_file_bytes:,} bytes.", max_bytes=max_file_bytes
+            f"The file is larger than a file may be: {max_file_bytes:,} bytes. Send a smaller file.",
+            max_bytes=max_file_bytes,
         )
     max_bytes_in_request = max(0, max_request_bytes - (forms.ONE_FILE_OVERHEAD_BYTES if is_form else 0))
     if max_file_bytes > max_bytes_in_request and (url := direct_url()):

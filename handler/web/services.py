@@ -50,11 +50,16 @@ class Services:
     receipts: Receipts | None = None
 
     def attach(self, app: Flask) -> None:
-        """Make :func:`current_services` return these services while the app handles a request."""
+        """Make these services those of an app."""
         app.extensions[EXTENSION] = self
+
+
+def services_of(app: Flask) -> Services:
+    """Return the services of an app."""
+    services: Services = app.extensions[EXTENSION]
+    return services
 
 
 def current_services() -> Services:
     """Return the services of the app that handles the current request."""
-    services: Services = current_app.extensions[EXTENSION]
-    return services
+    return services_of(current_app)

@@ -138,7 +138,7 @@ def endpoint(site: str, token: str | None, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(autouse=True)
 def _forget(endpoint: Endpoint) -> None:
-    """Each test begins with no new file."""
+    """Forget the files of earlier tests."""
     endpoint.new_files()
 
 

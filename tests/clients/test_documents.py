@@ -170,7 +170,7 @@ def upload_with_uppy(visit: Visit, file: File) -> None:
 
 
 @pytest.mark.parametrize("name", ["form", "form with a token"])
-def test_form(name: str, site: Site, endpoint: Endpoint) -> None:
+def test_form_of_the_readme_uploads_a_file(name: str, site: Site, endpoint: Endpoint) -> None:
     visit = site.open(endpoint.filled(snippet(HERE, name)).replace("TOKEN", endpoint.token))
     visit.choose(PHOTO)
     with visit.page.expect_navigation():
@@ -181,7 +181,7 @@ def test_form(name: str, site: Site, endpoint: Endpoint) -> None:
     assert requests.get(urljoin(visit.page.url, link), timeout=60).content == PHOTO["buffer"]
 
 
-def test_fetch(site: Site, endpoint: Endpoint) -> None:
+def test_fetch_of_the_readme_uploads_a_file(site: Site, endpoint: Endpoint) -> None:
     handler = (
         f"const input = document.querySelector('input');\ninput.onchange = async () => {{{snippet(HERE, 'fetch')}}};"
     )
@@ -193,7 +193,7 @@ def test_fetch(site: Site, endpoint: Endpoint) -> None:
     assert endpoint.new_files() == ["photo.png"]
 
 
-def test_uppy(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
+def test_uppy_of_the_readme_uploads_a_file(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
     visit = site.open_script(uppy_script(endpoint, snippet(HERE, "uppy"), tmp_path))
     visit.page.wait_for_selector(".uppy-Dashboard")
     upload_with_uppy(visit, PHOTO)
@@ -204,7 +204,9 @@ def test_uppy(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "message"), [(PHOTO, "/files/"), (FAKE, "is not a PNG image")], ids=["stored", "refused"]
 )
-def test_report_of_uppy(file: File, message: str, site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
+def test_uppy_reports_stored_and_refused_files(
+    file: File, message: str, site: Site, endpoint: Endpoint, tmp_path: Path
+) -> None:
     visit = site.open_script(uppy_script(endpoint, PLAIN_UPPY + snippet(HERE, "report"), tmp_path))
     upload_with_uppy(visit, file)
     visit.wait_for_message(message)
@@ -220,7 +222,7 @@ def test_token_of_uppy_is_renewed(site: Site, endpoint: Endpoint, tmp_path: Path
     assert endpoint.new_files() == ["photo.png"]
 
 
-def test_react(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
+def test_react_recipe_uploads_a_file(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
     """Preact runs it, under React's names."""
     mount = "render(createElement(Upload, { endpoint, token }), document.querySelector('#app'));\n"
     script = "import { createElement, render } from 'preact';\n" + snippet(HERE, "react") + names(endpoint) + mount

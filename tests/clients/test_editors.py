@@ -108,7 +108,7 @@ def token() -> str:
 
 
 @pytest.mark.parametrize("name", EDITORS)
-def test_a_photo_is_stored_and_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str) -> None:
+def test_photo_is_stored_and_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str) -> None:
     editor, client = EDITORS[name], open_client(name)
     editor.choose(client, PHOTO)
     editor.accept(client)
@@ -121,7 +121,9 @@ def test_a_photo_is_stored_and_shown(open_client: Callable[..., Client], endpoin
 
 @pytest.mark.parametrize("file", [FAKE, HOSTILE_FAKE], ids=["fake", "hostile"])
 @pytest.mark.parametrize("name", EDITORS)
-def test_the_reason_is_shown(open_client: Callable[..., Client], endpoint: Endpoint, name: str, file: File) -> None:
+def test_reason_of_a_refusal_is_shown(
+    open_client: Callable[..., Client], endpoint: Endpoint, name: str, file: File
+) -> None:
     """As text, even if the name of the file is a tag that would run."""
     editor, client = EDITORS[name], open_client(name)
     editor.choose(client, file)
@@ -134,7 +136,7 @@ def test_the_reason_is_shown(open_client: Callable[..., Client], endpoint: Endpo
     assert endpoint.new_files() == []
 
 
-def test_easymde(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_easymde_uploads_an_image(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("easymde")
     open_file_dialog(client, "button.upload-image", PHOTO)
     client.page.wait_for_function("(start) => editor.value().startsWith(start)", arg=f"![]({endpoint.files_url}")

@@ -57,7 +57,7 @@ def check(endpoint: Endpoint, file: File, told: str, *, times: int = 1) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_wget(endpoint: Endpoint, folder: Path, file: File) -> None:
+def test_wget_uploads_a_file(endpoint: Endpoint, folder: Path, file: File) -> None:
     line = recipes()["wget"].replace(PHOTO["name"], file["name"])
     if not shutil.which("wget"):
         pytest.skip("there is no wget on the PATH; .ci/run installs it")
@@ -66,7 +66,7 @@ def test_wget(endpoint: Endpoint, folder: Path, file: File) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("client", ["PHP with curl", "PHP without curl"])
-def test_php(endpoint: Endpoint, folder: Path, file: File, client: str) -> None:
+def test_php_uploads_a_file(endpoint: Endpoint, folder: Path, file: File, client: str) -> None:
     if client == "PHP with curl" and "curl" not in run(["php", "-m"], folder).split():
         pytest.skip("PHP has no curl; .ci/run installs it")
     script = f'$endpoint = "{endpoint.url}"; $path = "{file["name"]}"; {recipes()[client]}'
@@ -74,7 +74,7 @@ def test_php(endpoint: Endpoint, folder: Path, file: File, client: str) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_newman(endpoint: Endpoint, folder: Path, file: File) -> None:
+def test_newman_uploads_a_file(endpoint: Endpoint, folder: Path, file: File) -> None:
     """A form and a binary body, as Postman sends them."""
     collection = Path(__file__).parent / "collection.json"
     (folder / "collection.json").write_text(collection.read_text(encoding="utf-8").replace("{{name}}", file["name"]))

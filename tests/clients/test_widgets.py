@@ -20,7 +20,7 @@ SECOND_PHOTO: File = {**PHOTO, "mimeType": "image/jpeg"}
 """Uppy takes two files of one name, type and size for the same."""
 
 
-def test_dropzone(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_dropzone_uploads_a_file(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("dropzone")
     client.page.set_input_files("#one input", [PHOTO, FAKE_DOCUMENT])
     client.page.wait_for_selector("#one .dz-success")
@@ -28,7 +28,7 @@ def test_dropzone(open_client: Callable[..., Client], endpoint: Endpoint) -> Non
     assert endpoint.new_files() == STORED
 
 
-def test_dropzone_with_several_files_in_one_form(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_dropzone_uploads_several_files_in_one_form(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("dropzone")
     client.page.set_input_files("#several input", [PHOTO, PHOTO])
     client.page.wait_for_selector("#several .dz-success >> nth=1")
@@ -48,7 +48,7 @@ def uploads(client: Client) -> list[str]:
 
 
 @pytest.mark.parametrize("query", ["", "?bundle"])
-def test_uppy_xhr_upload(open_client: Callable[..., Client], endpoint: Endpoint, query: str) -> None:
+def test_uppy_xhr_upload_uploads_a_file(open_client: Callable[..., Client], endpoint: Endpoint, query: str) -> None:
     client = open_client("uppy-xhr", query)
     add_to_uppy(client, PHOTO, SECOND_PHOTO)
     client.page.wait_for_selector(".uppy-StatusBar.is-complete")
@@ -63,7 +63,9 @@ def test_uppy_xhr_upload(open_client: Callable[..., Client], endpoint: Endpoint,
 
 
 @pytest.mark.parametrize(("photo", "fake"), [(PHOTO, FAKE), (LARGE_PHOTO, LARGE_FAKE)], ids=["small", "large"])
-def test_uppy_aws_s3(open_client: Callable[..., Client], endpoint: Endpoint, photo: File, fake: File) -> None:
+def test_uppy_aws_s3_uploads_a_file(
+    open_client: Callable[..., Client], endpoint: Endpoint, photo: File, fake: File
+) -> None:
     client = open_client("uppy-s3")
     add_to_uppy(client, photo)
     client.page.wait_for_selector(".uppy-StatusBar.is-complete")
@@ -75,7 +77,7 @@ def test_uppy_aws_s3(open_client: Callable[..., Client], endpoint: Endpoint, pho
     assert endpoint.new_files() == []
 
 
-def test_bootstrap_fileinput(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_bootstrap_fileinput_uploads_a_file(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("bootstrap-fileinput")
     client.page.set_input_files("#files", [PHOTO, FAKE])
     client.page.click(".fileinput-upload-button")
@@ -84,7 +86,7 @@ def test_bootstrap_fileinput(open_client: Callable[..., Client], endpoint: Endpo
     assert endpoint.new_files() == STORED
 
 
-def test_jquery_file_upload(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_jquery_file_upload_uploads_a_file(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("jquery-file-upload")
     client.page.set_input_files("#files", [PHOTO])
     client.page.wait_for_function("() => document.title.endsWith('/photo.png')")
@@ -93,7 +95,7 @@ def test_jquery_file_upload(open_client: Callable[..., Client], endpoint: Endpoi
     assert client.alert() == endpoint.refusal(FAKE)
 
 
-def test_axios(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_axios_uploads_a_file(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("axios")
     client.page.set_input_files("#files", [PHOTO, PHOTO])
     client.page.wait_for_function("() => document.title.endsWith('/photo.png')")
@@ -102,7 +104,7 @@ def test_axios(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     assert client.alert() == endpoint.refusal(FAKE)
 
 
-def test_filepond(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_filepond_uploads_a_file(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("filepond")
     client.page.set_input_files("input[type=file]", [PHOTO, FAKE])
     client.page.wait_for_selector("[data-filepond-item-state=processing-complete]")
@@ -114,7 +116,7 @@ def test_filepond(open_client: Callable[..., Client], endpoint: Endpoint) -> Non
     assert id_in_form in endpoint.ids()
 
 
-def test_fine_uploader(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
+def test_fine_uploader_uploads_a_file(open_client: Callable[..., Client], endpoint: Endpoint) -> None:
     client = open_client("fineuploader")
     client.page.set_input_files("input[type=file]", [PHOTO, FAKE])
     client.page.wait_for_selector(".qq-upload-success")

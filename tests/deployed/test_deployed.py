@@ -67,9 +67,7 @@ def test_body_sent_to_a_name_is_stored(deployed: Deployed, method: str) -> None:
     assert [entry["Size"] for entry in stored(deployed, file["id"])] == [len(samples.TEXT)]
 
 
-def test_event_of_a_form_waits_in_the_queue_until_it_is_taken(
-    deployed: Deployed, start_promotions: Callable[[], None]
-) -> None:
+def test_event_of_a_presigned_post_waits_in_the_queue(deployed: Deployed, start_promotions: Callable[[], None]) -> None:
     file_id = send_form(deployed, "a.txt", samples.TEXT)
 
     def waiting() -> Any:
@@ -87,7 +85,7 @@ def test_event_of_a_form_waits_in_the_queue_until_it_is_taken(
     eventually(lambda: stored(deployed, file_id))
 
 
-def test_event_that_fails_every_time_is_kept_and_logged(deployed: Deployed, quick_retries: int) -> None:
+def test_event_that_always_fails_is_kept_and_logged(deployed: Deployed, quick_retries: int) -> None:
     bucket, key = deployed.resources["UploadBucket"], f"incoming/{uuid.uuid4().hex}"
     put = deployed.aws("s3").put_object(Bucket=bucket, Key=key, Body=b"not written with a URL of this endpoint's")
     queue, sqs = deployed.resources["FailedPromotions"], deployed.aws("sqs")
@@ -112,7 +110,6 @@ def test_event_that_fails_every_time_is_kept_and_logged(deployed: Deployed, quic
     failures = eventually(logged)
     assert len(failures) == quick_retries
     assert {line["id"] for line in failures} == {key.removeprefix("incoming/")}
-    assert {line["reason"] for line in failures} == {
-        f"{key} has no valid declaration: no URL of this endpoint wrote it"
-    }
+    reason = f"{key} has no valid declaration: no URL of this endpoint wrote it"
+    assert {line["reason"] for line in failures} == {reason}
     deployed.aws("s3").delete_object(Bucket=bucket, Key=key, VersionId=put["VersionId"])

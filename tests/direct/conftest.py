@@ -22,7 +22,7 @@ def direct(client: FlaskClient) -> DirectClient:
 
 @pytest.fixture
 def unjudged(direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], str]:
-    """Sends a form that nobody judges yet."""
+    """Send a form, and leave its promotion to the test."""
 
     def send(data: bytes) -> str:
         form = formed(direct, "a.txt")

@@ -51,7 +51,7 @@ def log_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
         (None, [], None),
     ],
 )
-def test_an_event(
+def test_event_promotes_the_upload(
     promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str], *, data: bytes | None, files: Any, problem_type: Any
 ) -> None:
     file_id = new_id()
@@ -125,18 +125,18 @@ def test_event_names_the_folder_and_costs_no_call_more(
         {},
     ],
 )
-def test_an_event_about_something_else(promote: Any, key: Any) -> None:
+def test_event_about_another_object_is_ignored(promote: Any, key: Any) -> None:
     with pytest.raises(ValueError, match="incoming/ only"):
         promote.promote_handler(object_created(BUCKET, key), Context())
 
 
 @pytest.mark.parametrize("malformed", [{}, {"detail": None}, {"detail": {"object": {}}}, {"Records": []}, None, []])
-def test_what_is_no_event_of_s3(promote: Any, malformed: Any) -> None:
+def test_malformed_s3_event_is_rejected(promote: Any, malformed: Any) -> None:
     with pytest.raises(ValueError, match="Object Created"):
         promote.promote_handler(malformed, Context())
 
 
-def test_events_from_the_queue(promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_of_queue_messages_are_promoted(promote: Any, s3: S3Client, capsys: pytest.CaptureFixture[str]) -> None:
     events = []
     metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
     for _ in range(2):
@@ -164,7 +164,7 @@ def test_events_from_the_queue(promote: Any, s3: S3Client, capsys: pytest.Captur
         [{"body": '{"Records": [{"body": "{}"}]}'}],
     ],
 )
-def test_message_that_is_no_event_is_rejected(promote: Any, records: Any) -> None:
+def test_malformed_queue_message_is_rejected(promote: Any, records: Any) -> None:
     with pytest.raises(ValueError, match="Object Created"):
         promote.promote_handler({"Records": records}, Context())
 
@@ -184,7 +184,7 @@ def test_failed_promotion_is_logged_with_its_id_and_reason(
     assert "AccessDenied" in line["reason"]
 
 
-def test_lambda_is_to_call_again_when_s3_fails(promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_failure_makes_lambda_retry_the_event(promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = new_id()
     metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
     s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=metadata)

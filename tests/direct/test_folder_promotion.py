@@ -59,7 +59,7 @@ STEPS = {
 
 
 class Steps:
-    """Counts what is asked of the file system, and at the n-th step ends the process, or has the disk fail."""
+    """Counts the steps of the file system. At the n-th step, the process ends or the disk fails."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *, at: int, dies: bool) -> None:
         self.steps = 0
@@ -87,7 +87,7 @@ class Steps:
 @pytest.mark.parametrize("kind", ["folder"])
 @pytest.mark.parametrize("dies", [True, False])
 @pytest.mark.parametrize("data", [b"good", SCRIPT])
-def test_the_disk_or_the_process_fails_at_any_step(
+def test_promotion_survives_a_failure_at_any_step(
     make_app: Callable[..., Flask], destination: dict[str, str], *, dies: bool, data: bytes
 ) -> None:
     root = Path(destination["UPLOAD_FOLDER"])
@@ -98,7 +98,7 @@ def test_the_disk_or_the_process_fails_at_any_step(
         declaration = Declaration(original_name="a.txt", max_bytes=100)
 
         def attempt(uploads: Any, promotion: Promotion, file_id: str, declaration: Declaration) -> None:
-            """What is done already is not done again, as by a client that makes each request until it works."""
+            """Make the next request that has not succeeded yet, as a client does that retries each request."""
             if promotion.promote(file_id) is not None:
                 return
             if not uploads.has_multipart_upload(file_id, file_id):
@@ -133,13 +133,13 @@ def test_the_disk_or_the_process_fails_at_any_step(
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_a_file_that_was_stored_when_the_process_was_killed_can_be_deleted(
+def test_file_stored_by_a_killed_process_can_be_deleted(
     direct: DirectClient,
     unjudged: Callable[[bytes], str],
     make_app: Callable[..., Flask],
     stored_keys: Callable[[], list[str]],
 ) -> None:
-    """It was there, and nothing said yet that there had been a verdict."""
+    """The file was stored, but its verdict was not written yet."""
     file_id = unjudged(b"good")
 
     def killed(*_: object) -> None:
@@ -156,8 +156,8 @@ def test_a_file_that_was_stored_when_the_process_was_killed_can_be_deleted(
     assert visible(stored_keys) == []
 
 
-def test_two_send_the_same_part_at_once(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is about to put its part in its place when the other is: one of them stays, in any case."""
+def test_same_part_sent_twice_at_once_is_kept_once(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both threads rename their part at the same moment. One part is kept, in either order."""
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"before"])
     both = threading.Barrier(2, timeout=30)
@@ -184,7 +184,7 @@ def test_two_send_the_same_part_at_once(folder: LocalDirectUploads, monkeypatch:
     assert part.etag in {hashlib.md5(data).hexdigest() for data in (b"a", b"b")}
 
 
-def test_a_part_that_comes_while_the_upload_is_completed(folder: LocalDirectUploads) -> None:
+def test_part_that_changed_since_the_list_makes_the_completion_fail(folder: LocalDirectUploads) -> None:
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"listed"])
     listed = folder.parts(file_id, file_id)
@@ -202,10 +202,10 @@ def test_a_part_that_comes_while_the_upload_is_completed(folder: LocalDirectUplo
         folder.complete(file_id, file_id, listed)
 
 
-def test_aborting_an_upload_while_it_is_completed_comes_too_late(
+def test_abort_during_the_completion_comes_too_late(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An abort that found nothing to wait for would say that an upload is forgotten which is then stored."""
+    """An abort that did not wait would report success for an upload that is then stored."""
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"bytes"])
     close, found = LocalDirectUploads._close, []
@@ -227,7 +227,7 @@ def test_aborting_an_upload_while_it_is_completed_comes_too_late(
     assert found == [True]
 
 
-def test_a_completion_that_the_disk_refuses_loses_no_part(
+def test_completion_that_fails_on_the_disk_loses_no_part(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_id = begun(folder)
@@ -247,10 +247,10 @@ def test_a_completion_that_the_disk_refuses_loses_no_part(
     assert folder.open_incoming(file_id) is not None
 
 
-def test_parts_left_by_a_killed_completion_count_no_more(
+def test_parts_left_by_a_killed_completion_are_ignored(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a client could replace them, and would be told that the file with the earlier ones is its own."""
+    """Otherwise a client could replace the parts, and the response would be about a file of the earlier parts."""
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"first"])
 
@@ -279,7 +279,7 @@ def test_parts_left_by_a_killed_completion_count_no_more(
 
 
 def sent_form(folder: LocalDirectUploads, form: PresignedPost, data: bytes) -> bool:
-    """Send a form; ``False`` if it was sent before."""
+    """Send a form. Return ``False`` if the form was sent before."""
     try:
         folder.take_post(key=form.fields["key"], policy=form.fields["policy"], chunks=[data])
     except Forbidden:
@@ -287,8 +287,8 @@ def sent_form(folder: LocalDirectUploads, form: PresignedPost, data: bytes) -> b
     return True
 
 
-def test_of_two_forms_sent_at_once_one_is_taken(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise both would be told that their bytes have arrived, and those of one would be lost."""
+def test_one_of_two_forms_sent_at_once_is_accepted(folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise both clients would get a success, and the bytes of one client would be lost."""
     file_id = new_id()
     form = folder.presigned_post(file_id, Declaration(original_name="a.txt", max_bytes=100))
     close, taken = LocalDirectUploads._close, []
@@ -309,7 +309,7 @@ def test_of_two_forms_sent_at_once_one_is_taken(folder: LocalDirectUploads, monk
     assert completed.read(0, 100) == b"first"
 
 
-def test_form_sent_again_while_the_first_is_judged_is_refused(
+def test_form_sent_again_during_the_promotion_is_rejected(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_id = new_id()
@@ -326,7 +326,7 @@ def test_form_sent_again_while_the_first_is_judged_is_refused(
     assert not sent_form(folder, form, b"again")
 
 
-def test_status_of_a_file_that_is_deleted_at_this_moment(
+def test_file_deleted_during_a_status_request_is_not_found(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_id = begun(folder)
@@ -350,7 +350,7 @@ def test_status_of_a_file_that_is_deleted_at_this_moment(
         assert not directory.exists()
 
 
-def test_part_of_an_upload_that_is_removed_at_this_moment_is_not_found(
+def test_part_of_an_upload_deleted_during_the_request_is_not_found(
     folder: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_id = begun(folder)
@@ -368,7 +368,7 @@ def test_part_of_an_upload_that_is_removed_at_this_moment_is_not_found(
         folder.take_part(ticket, [b"bytes"])
 
 
-def test_a_part_that_is_on_its_way_when_the_upload_is_completed(folder: LocalDirectUploads) -> None:
+def test_part_that_is_still_arriving_at_the_completion_is_rejected(folder: LocalDirectUploads) -> None:
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"first"])
 
@@ -384,7 +384,7 @@ def test_a_part_that_is_on_its_way_when_the_upload_is_completed(folder: LocalDir
     assert completed.read(0, 100) == b"first"
 
 
-def test_two_servers_on_one_folder(folder: LocalDirectUploads, tmp_path: Path) -> None:
+def test_two_servers_share_the_secret_and_the_parts_of_one_folder(folder: LocalDirectUploads, tmp_path: Path) -> None:
     other = LocalDirectUploads(LocalStorage(tmp_path / "uploads"))
     assert other.secret() == folder.secret()
     assert len(folder.secret()) == 32
@@ -394,7 +394,7 @@ def test_two_servers_on_one_folder(folder: LocalDirectUploads, tmp_path: Path) -
     assert folder.parts(file_id, file_id) == [UploadedPart(number=1, etag=etag, size=5)]
 
 
-def test_many_servers_make_one_secret(tmp_path: Path) -> None:
+def test_servers_that_start_at_once_make_one_secret(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     secrets: list[bytes] = []
     threads = [threading.Thread(target=lambda: secrets.append(LocalDirectUploads(storage).secret())) for _ in range(8)]
@@ -409,7 +409,7 @@ def test_many_servers_make_one_secret(tmp_path: Path) -> None:
 DAY = 24 * 60 * 60
 
 
-def test_what_is_swept_and_what_is_not(folder: LocalDirectUploads, tmp_path: Path) -> None:
+def test_only_old_and_unused_files_are_swept(folder: LocalDirectUploads, tmp_path: Path) -> None:
     root, now = tmp_path / "uploads", time.time()
     ages = {"young": -60.0, "old": 60.0}
     for place, limit in (("incoming", DAY), ("judged", DAY), ("refused", 7 * DAY)):
@@ -442,7 +442,7 @@ def test_what_is_swept_and_what_is_not(folder: LocalDirectUploads, tmp_path: Pat
     assert list((root / "metadata").iterdir()) == []
 
 
-def test_sweeping_is_done_now_and_then_alone(folder: LocalDirectUploads, tmp_path: Path) -> None:
+def test_not_every_upload_sweeps_the_folder(folder: LocalDirectUploads, tmp_path: Path) -> None:
     old = tmp_path / "uploads" / "judged" / "old"
     old.touch()
     os.utime(old, (0, 0))
@@ -451,7 +451,7 @@ def test_sweeping_is_done_now_and_then_alone(folder: LocalDirectUploads, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_a_part_is_not_held_in_memory(client: FlaskClient) -> None:
+def test_part_is_not_held_in_memory(client: FlaskClient) -> None:
     import tracemalloc  # noqa: PLC0415
 
     direct = DirectClient(client=client)
@@ -460,7 +460,7 @@ def test_a_part_is_not_held_in_memory(client: FlaskClient) -> None:
     size = 64 * MIB
 
     class Endless:
-        """A body that nobody holds."""
+        """A body that no code keeps in memory."""
 
         left = size
 
@@ -481,7 +481,7 @@ def test_a_part_is_not_held_in_memory(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_a_connection_that_ends_in_the_middle_leaves_nothing(
+def test_connection_that_ends_in_the_middle_leaves_nothing(
     client: FlaskClient, stored_keys: Callable[[], list[str]]
 ) -> None:
     direct = DirectClient(client=client)
@@ -501,7 +501,7 @@ def test_a_connection_that_ends_in_the_middle_leaves_nothing(
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_a_form_that_could_not_be_judged_at_once(
+def test_form_whose_promotion_failed_is_promoted_by_the_next_status(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     direct = DirectClient(client=client)

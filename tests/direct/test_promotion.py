@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("data", "verdict"), [(b"good", "stored"), (SCRIPT, "refused")])
-def test_judging_again_says_the_same(
+def test_repeated_promotion_has_the_same_verdict(
     direct: DirectClient,
     unjudged: Callable[[bytes], str],
     data: bytes,
@@ -50,20 +50,20 @@ def test_judging_again_says_the_same(
     assert incoming() == []
 
 
-def test_judging_what_never_came_is_no_verdict(direct: DirectClient) -> None:
+def test_promotion_of_an_upload_without_bytes_has_no_verdict(direct: DirectClient) -> None:
     assert judge(direct, new_id()) is None
     assert judge(direct, formed(direct, "a.txt")["id"]) is None
     assert judge(direct, direct.begun("a.txt")["id"]) is None
 
 
-def test_two_judge_at_once(
+def test_two_promotions_at_once_store_one_file(
     direct: DirectClient,
     kind: str,
     unjudged: Callable[[bytes], str],
     monkeypatch: pytest.MonkeyPatch,
     incoming: Callable[[], list[str]],
 ) -> None:
-    """Both have checked the file before either copies it."""
+    """Both promotions check the file before one copies it."""
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
     publish, both = incoming_type.copy_to_files, threading.Barrier(2, timeout=30)
 
@@ -74,7 +74,7 @@ def test_two_judge_at_once(
     monkeypatch.setattr(incoming_type, "copy_to_files", publish_together)
     file_id = unjudged(b"good")
     verdicts: list[Any] = []
-    # moto is a part of this process, and holds the GIL and no lock: there they take turns in what each asks of it.
+    # moto runs in this process under the GIL, without a lock: over moto, the two threads take turns.
     threads = [threading.Thread(target=lambda: verdicts.append(judge(direct, file_id))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -87,7 +87,7 @@ def test_two_judge_at_once(
 
 
 @pytest.mark.parametrize("then", ["stored", "stored and deleted"])
-def test_a_second_judge_that_was_held_up(
+def test_slower_promotion_adopts_the_verdict_of_the_faster_one(
     direct: DirectClient,
     kind: str,
     unjudged: Callable[[bytes], str],
@@ -96,7 +96,7 @@ def test_a_second_judge_that_was_held_up(
     then: str,
     stored_keys: Callable[[], list[str]],
 ) -> None:
-    """It has checked the file when another one stores it, removes what came in, and perhaps the owner the file."""
+    """After its check, a faster promotion stores the file and removes the upload. The owner may delete the file."""
     file_id = unjudged(b"good")
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
     publish = incoming_type.copy_to_files
@@ -121,7 +121,7 @@ def test_a_second_judge_that_was_held_up(
 def before_the_file_is_there(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[[], object]
 ) -> None:
-    """Do something once: when a file is copied, and just before it could be found."""
+    """Call a function once, after a file is copied and before a reader can find the copy."""
     if kind == "folder":
         where = "handler.storage.folder.incoming.locked"
 
@@ -145,14 +145,14 @@ def before_the_file_is_there(
 
 
 @pytest.mark.parametrize("kind", ["folder", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_a_file_deleted_while_a_second_judge_has_copied_it_already(
+def test_file_deleted_during_a_second_promotion_stays_deleted(
     direct: DirectClient,
     kind: str,
     unjudged: Callable[[bytes], str],
     monkeypatch: pytest.MonkeyPatch,
     stored_keys: Callable[[], list[str]],
 ) -> None:
-    """moto fails when what it completes was aborted."""
+    """moto fails when it completes an aborted upload."""
     file_id = unjudged(b"good")
 
     def store_and_delete() -> None:
@@ -172,8 +172,10 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]], *,
     data: bytes, killed: bool
 ) -> None:  # fmt: skip
-    """Two judge it at once. The file of the first is deleted before the second writes, and to ``If-None-Match`` a file
-    with a delete marker is none. The second may even end before it can look for one."""
+    """Two promotions run at once. The first file is deleted before the second promotion writes its copy.
+
+    ``If-None-Match`` succeeds over a delete marker, so the second promotion must look for the marker itself.
+    """
     direct = DirectClient(client=make_app(ALLOW_EMPTY_FILES="on").test_client())
     services = direct.client.application.extensions["services"]
     storage, uploads = services.storage, services.direct_uploads
@@ -210,7 +212,7 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
 
 @ON_S3
 @pytest.mark.parametrize("step", ["UploadPartCopy", "CompleteMultipartUpload"])
-def test_what_a_slower_judge_has_begun_to_copy_is_ended(
+def test_unfinished_copy_of_a_slower_promotion_is_aborted(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     file_id = unjudged(b"good")
@@ -232,7 +234,7 @@ def test_what_a_slower_judge_has_begun_to_copy_is_ended(
     assert stored(direct, file_id) == b"good"
 
 
-def test_an_event_before_and_after_the_completion(direct: DirectClient) -> None:
+def test_event_before_or_after_the_completion_changes_nothing(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     assert judge(direct, upload["id"]) is None
     direct.put(upload, 1, b"bytes")
@@ -242,11 +244,11 @@ def test_an_event_before_and_after_the_completion(direct: DirectClient) -> None:
     assert direct.complete(upload).json == answer
 
 
-# What a declared digest does.
+# Declared digests.
 
 
 @pytest.mark.parametrize(("data", "status"), [(b"bytes", "stored"), (b"byteS", "refused"), (b"byte", "refused")])
-def test_a_forms_declared_digest(direct: DirectClient, data: bytes, status: str) -> None:
+def test_declared_digest_of_a_form_is_verified(direct: DirectClient, data: bytes, status: str) -> None:
     digest = hashlib.sha256(b"bytes").hexdigest()
     form = formed(direct, "a.txt", **{"metadata[sha256]": digest})
     direct.post(form, data)
@@ -263,7 +265,7 @@ def test_a_forms_declared_digest(direct: DirectClient, data: bytes, status: str)
 
 @pytest.mark.strict_s3
 @pytest.mark.parametrize("kind", ["folder"])  # of which nothing is used; moto knows no version "null"
-def test_without_versioning_a_form_cannot_be_judged_and_parts_can(
+def test_bucket_without_versioning_promotes_parts_but_no_form(
     strict_s3: S3Client, make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
 ) -> None:
     bucket = f"unversioned-{new_id()}"
@@ -282,7 +284,7 @@ def test_without_versioning_a_form_cannot_be_judged_and_parts_can(
 @pytest.mark.parametrize(
     "metadata", [{}, {"original-name": "a.txt"}, {"max-bytes": "1"}, {"original-name": "a.txt", "max-bytes": "many"}]
 )
-def test_what_was_not_written_with_our_urls(
+def test_object_not_written_with_our_urls_is_not_stored(
     direct: DirectClient, s3: S3Client, metadata: dict[str, str], stored_keys: Callable[[], list[str]]
 ) -> None:
     file_id = formed(direct, "a.txt")["id"]
@@ -294,7 +296,7 @@ def test_what_was_not_written_with_our_urls(
 
 
 @pytest.mark.parametrize("kind", ["s3"])
-def test_a_longer_key_is_another_upload(direct: DirectClient, s3: S3Client) -> None:
+def test_key_that_begins_with_an_upload_id_is_another_upload(direct: DirectClient, s3: S3Client) -> None:
     file_id = new_id()
     s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}0", Body=b"bytes", Metadata={"original-name": "a.txt"})
     assert judge(direct, file_id) is None
@@ -304,7 +306,7 @@ def test_a_longer_key_is_another_upload(direct: DirectClient, s3: S3Client) -> N
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_a_key_that_is_deleted_is_soon_good_nowhere(
+def test_deleted_signing_key_soon_stops_being_accepted(
     make_app: Callable[..., Flask], destination: dict[str, str], kind: str, request: pytest.FixtureRequest
 ) -> None:
     s3: S3Client = request.getfixturevalue(kind)
@@ -321,7 +323,7 @@ def test_a_key_that_is_deleted_is_soon_good_nowhere(
 
 
 @pytest.mark.parametrize("kind", ["s3"])
-def test_a_key_is_not_read_for_every_request(direct: DirectClient) -> None:
+def test_signing_key_is_read_once_for_several_requests(direct: DirectClient) -> None:
     client = direct.client.application.extensions["services"].storage.client
     keys: list[str] = []
     client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: keys.append(params["Key"]))

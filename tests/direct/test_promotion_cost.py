@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The calls to S3 from here on."""
+    """Return the list of calls to S3 from now on."""
     client = direct.client.application.extensions["services"].storage.client
     call, operations = client._make_api_call, []
 
@@ -47,7 +47,7 @@ def calls_of(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 
 def versions_of(s3: S3Client, destination: dict[str, str], file_id: str) -> list[str]:
-    """The versions that came in under an id, the oldest first."""
+    """Return the versions of an upload, the oldest first."""
     listed = s3.list_object_versions(Bucket=destination["UPLOAD_BUCKET"], Prefix=f"incoming/{file_id}")
     return [version["VersionId"] for version in reversed(listed.get("Versions", []))]
 
@@ -68,7 +68,7 @@ def sent(direct: DirectClient, contents: Sequence[bytes], **query: Any) -> str:
 @pytest.mark.parametrize(
     ("first", "look"), [(b"good", "HeadObject"), (SCRIPT, "GetObject")]
 )  # of the file, or of the reason why it is refused
-def test_event_of_form_that_was_sent_again_reads_and_copies_nothing(
+def test_event_of_a_repeated_form_reads_and_copies_nothing(
     direct: DirectClient,
     destination: dict[str, str],
     kind: str,
@@ -92,7 +92,7 @@ def test_event_of_form_that_was_sent_again_reads_and_copies_nothing(
 
 @ON_S3
 @pytest.mark.parametrize("pages", [False, True])
-def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
+def test_event_of_a_repeated_form_does_not_promote_the_first(
     direct: DirectClient,
     destination: dict[str, str],
     kind: str,
@@ -101,7 +101,7 @@ def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
     *,
     pages: bool,
 ) -> None:
-    """While a large file is hashed a thousand more may come in: none of their events reads it again."""
+    """A thousand more forms may arrive while a large file is hashed. No event of those forms reads the file again."""
     s3 = request.getfixturevalue(kind)
     file_id = sent(direct, [b"good", b"x", b"y", b"z"], **{"metadata[sha256]": hashlib.sha256(b"good").hexdigest()})
     one, two, three, four = versions_of(s3, destination, file_id)
@@ -128,9 +128,7 @@ def test_event_of_form_that_was_sent_again_leaves_the_first_to_its_own_event(
 
 
 @ON_S3
-def test_request_does_not_go_through_thousands_of_versions(
-    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_does_not_list_thousands_of_versions(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = sent(direct, [b"good", b"x", b"y"])
     client = direct.client.application.extensions["services"].storage.client
     call = client._make_api_call
@@ -163,10 +161,10 @@ def test_piled_up_versions_are_deleted_in_one_call(
 
 @ON_S3
 @pytest.mark.parametrize("discards", [True, False])
-def test_hashing_stops_when_somebody_else_has_decided(
+def test_hashing_stops_when_another_promotion_has_a_verdict(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, *, discards: bool
 ) -> None:
-    """The other function removes what came in; or it is killed before that, and the file is there."""
+    """The other function removes the upload, or is killed before the removal, when the file is already stored."""
     monkeypatch.setattr(s3_copy_module, "CHUNK_BYTES", 1)
     data = b"x" * 100
     file_id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})
@@ -251,7 +249,7 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
 
 
 def copies_of(direct: DirectClient) -> list[dict[str, Any]]:
-    """What S3 is asked to copy from here on."""
+    """Return the list of copies that S3 is asked for from now on."""
     copies: list[dict[str, Any]] = []
     client = direct.client.application.extensions["services"].storage.client
     client.meta.events.register(
@@ -261,7 +259,7 @@ def copies_of(direct: DirectClient) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
     copies = copies_of(direct)
     large = samples.png(11 * MIB)
@@ -278,8 +276,8 @@ def test_a_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", ["s3"])
-def test_a_copy_that_fails_ends_with_the_parts_that_were_begun(direct: DirectClient, s3: S3Client) -> None:
-    """The source is not there: each of ten thousand parts would fail."""
+def test_failed_copy_begins_no_further_part(direct: DirectClient, s3: S3Client) -> None:
+    """The source is missing, so each of ten thousand parts would fail."""
     copies = copies_of(direct)
     file_id, size = new_id(), 10_000 * direct_module.PART_BYTES
     large = S3Incoming(
@@ -295,8 +293,8 @@ def test_a_copy_that_fails_ends_with_the_parts_that_were_begun(direct: DirectCli
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
-    """AWS copies a range only of an object of more than 5 MB; neither of these two minds."""
+def test_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
+    """AWS copies a range only of an object of more than 5 MB. moto and LocalStack copy any range."""
     copies = copies_of(direct)
     answer: Any = direct.send("a.txt", b"bytes").json
     (copy,) = copies
@@ -304,7 +302,7 @@ def test_a_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
     assert content_of(direct, answer["location"]) == b"bytes"
 
 
-def test_what_takes_too_long_is_judged_by_the_event(
+def test_file_too_large_to_copy_in_a_request_is_promoted_by_the_event(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
     let_a_gateway_wait(monkeypatch, direct.client.application)
@@ -323,7 +321,9 @@ def test_what_takes_too_long_is_judged_by_the_event(
     assert direct.complete(upload).status_code == 200
 
 
-def test_what_has_to_be_read_takes_longer(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_with_a_declared_digest_has_a_smaller_limit_in_a_request(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     let_a_gateway_wait(monkeypatch, direct.client.application)
     monkeypatch.setattr("handler.direct.promotion.READ_IN_TIME_BYTES", 4)
     assert direct.send("a.txt", b"bytes").status_code == 200

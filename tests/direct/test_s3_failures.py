@@ -36,7 +36,7 @@ def way(kind: str, direct: DirectClient, unjudged: Callable[[bytes], str], data:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("by", ["form", "parts"])
 @pytest.mark.parametrize("data", [b"good", SCRIPT])
-def test_s3_fails_at_any_call(
+def test_promotion_survives_a_failure_of_any_s3_call(
     direct: DirectClient,
     unjudged: Callable[[bytes], str],
     monkeypatch: pytest.MonkeyPatch,
@@ -76,10 +76,10 @@ def test_s3_fails_at_any_call(
 
 @pytest.mark.parametrize("kind", ["s3"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_s3_fails_at_any_call_of_a_whole_upload(
+def test_upload_survives_a_failure_of_any_s3_call(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, fault: str, stored_keys: Callable[[], list[str]]
 ) -> None:
-    """Every request is made again after a 503, as clients do; it ends well."""
+    """The client repeats each request after a 503, and the upload succeeds."""
     client = direct.client.application.extensions["services"].storage.client
 
     def until_it_works(ask: Callable[[], Any]) -> Any:
@@ -110,7 +110,7 @@ def test_s3_fails_at_any_call_of_a_whole_upload(
 
 @pytest.mark.parametrize("kind", ["s3"])
 @pytest.mark.parametrize("answered", [b"<html>a proxy's page</html>", b"", b"good and more"])
-def test_other_bytes_than_asked_for_are_no_reason_to_refuse(
+def test_wrong_range_from_s3_does_not_refuse_the_file(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, answered: bytes
 ) -> None:
     file_id = unjudged(b"good")

@@ -1,1 +1,1 @@
-"""The documents: what they say is true, and their snippets run."""
+"""The documents: their statements are true, and their snippets run."""

@@ -26,7 +26,7 @@ PREPARATIONS = {
     "js": "const { endpoint, TOKEN } = process.env;\nconst photo = new File(['hello'], 'photo.txt');\n",
     "php": "$endpoint = getenv('endpoint'); $path = 'photo.jpg';\n",
 }
-"""What a reader has in front of the snippet: imports, and the names that the document explains."""
+"""The code that a reader has in front of the snippet: imports, and the names that the document explains."""
 SENDS = re.compile(r"-F file=|-T |files=|requests\.put\(|method: \"P")
 """A snippet with one of these sends a file."""
 
@@ -43,7 +43,7 @@ def commands(fence: Fence, endpoint: Endpoint, folder: Path) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder of somebody who tries a snippet: it has the files that the documents name."""
+    """The folder of a user who tries a snippet. The folder has the files that the documents name."""
     (tmp_path / "photo.jpg").write_bytes(samples.JPEG)
     (tmp_path / "big.png").write_bytes(PHOTO["buffer"])
     return tmp_path

@@ -1,4 +1,4 @@
-"""The endpoint accepts the tokens that the README makes. ``tests/clients/test_documents.py`` has the one of Node."""
+"""The endpoint accepts the tokens that the README makes. ``tests/clients/test_documents.py`` tests Node's."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def check(token: str) -> None:
     assert grant.scopes == {"upload"}
 
 
-def test_python(tmp_path: Path) -> None:
+def test_token_made_by_python_is_accepted(tmp_path: Path) -> None:
     script = f"{readme_snippet('python')}print(token)"
     check(run([sys.executable, "-c", script], tmp_path))
 
 
-def test_php(tmp_path: Path) -> None:
+def test_token_made_by_php_is_accepted(tmp_path: Path) -> None:
     check(run(["php", "-r", f"{readme_snippet('php')} echo $token;"], tmp_path))
 
 
-def test_command_line(tmp_path: Path) -> None:
+def test_token_made_on_the_command_line_is_accepted(tmp_path: Path) -> None:
     line = readme_snippet("sh").splitlines()[1].replace(".venv/bin/python", sys.executable)
     check(run(["sh", "-c", f"{line}\necho $TOKEN"], tmp_path))

@@ -145,6 +145,12 @@ def test_piece_of_html_is_refused_as_text() -> None:
         b"<IMG\nSRC=x\nONERROR = alert(1)>",
         b"<img/src=x/onerror=alert(1)>",
         b"<img alt='>' src=x onerror=alert(1)>",
+        b'<img alt=">" title="" src=x onerror=alert(1)>',
+        b"<img alt='' src=x onerror=alert(1)>",
+        b"<img alt = '>' src=x onerror=alert(1)>",
+        b'<img alt=a"b src=x onerror=alert(1)>',
+        b"<img it's src=x onerror=alert(1)>",
+        b"<img < src=x onerror=alert(1)>",
         b"<details open ontoggle=alert(1)>",
         b"<a href=x onclick=alert(1)>x</a>",
     ],
@@ -152,6 +158,38 @@ def test_piece_of_html_is_refused_as_text() -> None:
 def test_element_with_an_event_handler_is_refused_in_markdown(content: bytes, before: bytes) -> None:
     with pytest.raises(ContentMismatch):
         inspect("a.md", before + content)
+
+
+def test_event_handler_has_3_to_30_letters_behind_on() -> None:
+    for letters in (3, 30):
+        with pytest.raises(ContentMismatch):
+            inspect("a.md", b"<b on" + b"x" * letters + b"=1>")
+    for letters in (2, 31):
+        inspect("a.md", b"<b on" + b"x" * letters + b"=1>")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<b title=" onload=x">',
+        b"<b title=' onload=x'>",
+        b"<b> onload=x",
+        b"<b <onload=x",
+        b'<b title = "> onload=x">',
+        b"<b title= \n'> onload=x'>",
+        b'<b title="x> onload=y',
+        b"<b title='x> onload=y",
+        b"<b xonload=x>",
+        b"<1 onload=x>",
+    ],
+)
+def test_event_handler_outside_an_element_is_accepted_in_markdown(content: bytes) -> None:
+    inspect("a.md", content)
+
+
+@pytest.mark.parametrize("content", [b"<:html>", b"<jsp:>", b"%PDF is the sign of a PDF", b"%!Perl"])
+def test_text_that_resembles_an_active_beginning_is_accepted(content: bytes) -> None:
+    inspect("a.txt", content)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
@@ -164,9 +202,18 @@ def test_page_in_utf_16_is_refused_as_text(name: str, encoding: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.md", "a.txt"])
 def test_script_behind_comments_is_refused_in_markdown(name: str) -> None:
-    for comments in (b"<!-- a -->", b"<!-- a -->\n<!--\n<p>\n-->\n"):
+    around = [b"<!-- a -->" + white for white in (b"", b"\t", b"\n", b"\v", b"\f", b"\r", b" ")]
+    for comments in (*around, b"<!---->", b"<!-- a -->\n<!--\n<p>\n-->\n"):
         with pytest.raises(ContentMismatch):
             inspect(name, comments + b"<script>alert(1)</script>")
+
+
+@pytest.mark.parametrize("comment", [b"<!-->", b"<!--->", b"<!-- a --!>", b"<!--a-->"])
+def test_comment_ends_where_a_browser_ends_it(comment: bytes) -> None:
+    """A longer comment would hide the script (WHATWG HTML, "comment start state" and "comment end bang state")."""
+    with pytest.raises(ContentMismatch):
+        inspect("a.md", comment + b"<script>alert(1)</script>\n-->")
+    inspect("a.md", comment + b"text\n-->")
 
 
 PE = b"MZ\x90\x00\x03\x00\x00\x00" + bytes(52) + b"\x80\x00\x00\x00" + bytes(64) + b"PE\x00\x00" + bytes(200)
@@ -202,6 +249,49 @@ def test_program_is_refused_under_any_name(program: bytes) -> None:
             policy.inspect_content(
                 name, size=len(program), read=lambda offset, length: program[offset : offset + length]
             )
+
+
+MAGIC_NUMBERS = [
+    b"MZ",
+    b"\x7fELF",
+    b"\xca\xfe\xba\xbe",
+    b"\xca\xfe\xba\xbf",
+    b"\xca\xfe\xd0\x0d",
+    b"\xfe\xed\xfa\xce",
+    b"\xfe\xed\xfa\xcf",
+    b"\xce\xfa\xed\xfe",
+    b"\xcf\xfa\xed\xfe",
+    b"\x00asm",
+    b"dex\n0",
+    b"L\x00\x00\x00\x01\x14\x02\x00",
+    b"FWS",
+    b"CWS",
+    b"ZWS",
+    b"ITSF",
+]
+
+
+def test_every_byte_of_a_magic_number_is_compared() -> None:
+    def check(_shown: str, magic: bytes) -> None:
+        with pytest.raises(ContentMismatch, match=r"a program|a Windows shortcut|a Flash program|a Windows help file"):
+            inspect("a.bin", magic + bytes(60), file_types=file_types)
+        for at in range(len(magic)):
+            other = magic[:at] + bytes([magic[at] ^ 0x80]) + magic[at + 1 :]
+            inspect("a.bin", other + bytes(60), file_types=file_types)
+
+    file_types = declared_types()
+    assert not failures(check, ((repr(magic), magic) for magic in MAGIC_NUMBERS))
+
+
+@pytest.mark.parametrize("letters", [b"MZ", b"FWS", b"CWS", b"ZWS", b"ITSF"])
+def test_magic_number_of_letters_needs_a_control_character(letters: bytes) -> None:
+    for code in range(256):
+        content = letters + b" is text " + bytes([code])
+        if code in {*range(9), *range(0x0E, 0x1B), *range(0x1C, 0x20)}:
+            with pytest.raises(ContentMismatch):
+                inspect("a.bin", content)
+        else:
+            inspect("a.bin", content)
 
 
 README = b"""<!-- badges -->
@@ -278,6 +368,9 @@ def test_harmless_file_is_accepted(name: str) -> None:
     [
         XML + b"<!-- c --><html xmlns='http://www.w3.org/1999/xhtml'/>",
         XML + b"<x:script xmlns:x='http://www.w3.org/1999/xhtml'>alert(1)</x:script>",
+        XML + b"<a-b.c_d:script>alert(1)</a-b.c_d:script>",
+        XML + b"<gpx xmlns:h='http://www.w3.org/2000/svg'/>",
+        XML + b"<gpx xmlns:h='http://www.w3.org/1999/XSL/Transform'/>",
         XML + b"<gpx xmlns:h='http://www.w3.org/1999/xhtml'><h:body/></gpx>",
         XML + b"<?xml-stylesheet href='x.xsl'?><gpx/>",
         b"\xef\xbb\xbf" + XML + b"<svg/>",
@@ -286,6 +379,20 @@ def test_harmless_file_is_accepted(name: str) -> None:
 def test_page_in_xml_of_an_unknown_type_is_refused(content: bytes) -> None:
     with pytest.raises(ContentMismatch, match="XML that a browser runs"):
         inspect("a.gpx", content)
+
+
+def test_active_element_of_any_prefix_is_refused_in_xml() -> None:
+    def check(start: str, element: str, end: str) -> None:
+        with pytest.raises(ContentMismatch, match="XML that a browser runs"):
+            inspect("a.gpx", XML + f"<gpx>{start}{element}{end}".encode(), file_types=file_types)
+
+    file_types = declared_types()
+    ends = (">", " x='1'>", "\n>", "/>")
+    assert not failures(
+        check, ((s, e, end) for s in ("<", "<x:", "<a-b.c_d:") for e in ("html", "svg", "script") for end in ends)
+    )
+    for harmless in ("<:svg>", "<htmlx>", "<svg:x>", "<scripts/>"):
+        inspect("a.gpx", XML + f"<gpx>{harmless}".encode(), file_types=file_types)
 
 
 def test_declared_extension_is_checked_as_its_media_type() -> None:

@@ -151,7 +151,7 @@ def test_zip64_record_that_disagrees_with_the_end_record_is_refused(values: dict
 
 
 def test_second_directory_in_a_comment_behind_a_locator_is_refused() -> None:
-    """The first directory is what the end record says. The second one is what programs see that follow a locator."""
+    """The end record names the first directory. Programs that follow a locator find the second directory."""
     good, evil = entry(b"good.txt"), entry(b"evil.txt")
     size = sum(len(header) for header, _ in (good, evil))
     hidden = evil[1] + struct.pack("<I", len(good[0])) + b"evil.txt"

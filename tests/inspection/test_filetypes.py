@@ -316,7 +316,7 @@ def test_page_or_script_in_a_comment_is_refused(script: bytes) -> None:
 @pytest.mark.parametrize("script", [b"<?php system($_GET[0]) ?>", b"<script>alert(1)</script>"])
 @pytest.mark.parametrize("extension", ["png", "jpg", "gif", "webp", "bmp", "tif", "heic", "mp3", "wav", "webm"])
 def test_script_behind_another_file_is_refused(extension: str, script: bytes) -> None:
-    """What is appended to a picture runs as well as what is in it, wherever a server takes the file for a program."""
+    """A server that takes the file for a program runs appended code as well as code inside the image."""
     content = BY_EXTENSION[extension] + bytes(100_000)
     inspect(extension, content)
     assert refusal(extension, content + script + b"\n") == "it has a page or a script inside"

@@ -360,6 +360,48 @@ def test_image_larger_than_the_searched_size_is_accepted() -> None:
     assert IN in refusal("jpg", photo + bytes(1_000_000) + CODE["PHP"] + bytes(1_000_000))
 
 
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have 48 kB of an image searched: the first 40 kB and the last 8 kB."""
+    for name, size in (("MAX_IMAGE_BYTES", 48_000), ("MAX_IMAGE_HEAD_BYTES", 40_000), ("IMAGE_TAIL_BYTES", 8_000)):
+        monkeypatch.setattr(hidden, name, size)
+    for module in (hidden, formats):
+        monkeypatch.setattr(module, "PIECE_BYTES", 2_000)
+
+
+def photo_of(size: int) -> bytes:
+    """Return a JPEG of this size."""
+    return made.jpeg()[:-2].ljust(size - 2, b"\x01") + b"\xff\xd9"
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize(("image_bytes", "trailer_bytes"), [(1_000, 47_000), (40_001, 8_000), (60_000, 8_000)])
+def test_trailer_longer_than_the_searched_part_is_refused(image_bytes: int, trailer_bytes: int) -> None:
+    image = photo_of(image_bytes)
+    inspect("jpg", image + b"\x01" * trailer_bytes)
+    reason = "more bytes behind its end than are checked"
+    assert reason in refusal("jpg", image + b"\x01" * (trailer_bytes + 1))
+    for padding in (b"\0", b" "):
+        inspect("jpg", image + padding * (trailer_bytes - 1))
+        assert IN in refusal("jpg", image + padding * (trailer_bytes - 8) + b"<script>")
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_both_ends_of_a_large_image_are_searched() -> None:
+    size, code = 100_000, b"<script>"
+    for at in (40_000 - len(code), size - 8_000, size - 10):
+        content = photo_of(size)
+        assert IN in refusal("jpg", content[:at] + code + content[at + len(code) :])
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_every_byte_of_a_smaller_image_is_searched() -> None:
+    size, code = 48_000, b"<script>"
+    for at in range(1_000, size - 100, 997):
+        content = photo_of(size)
+        assert IN in refusal("jpg", content[:at] + code + content[at + len(code) :])
+
+
 LARGE = bytes(hidden.MAX_IMAGE_BYTES)
 
 

@@ -41,7 +41,7 @@ READS = {
     "a WebM of 30 MB": ("webm", made.webm() + bytes(30 * MIB), 2),
     "an Ogg of 30 MB": ("ogg", made.ogg() + bytes(30 * MIB), 2),
 }
-"""What each costs in S3: one GetObject for each read."""
+"""The number of reads of each file. In S3, each read is one GetObject."""
 
 
 @pytest.mark.parametrize("sample", READS)

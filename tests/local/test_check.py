@@ -193,7 +193,7 @@ def test_store_that_ignores_if_none_match_is_refused(store: fake_s3.FakeS3) -> N
     assert writes[0].startswith(f"/{BUCKET}/{bucket_check.PROBE_PREFIX}")
 
 
-def test_store_whose_preflight_refuses_is_reported(store: fake_s3.FakeS3) -> None:
+def test_refused_preflight_of_the_store_is_reported(store: fake_s3.FakeS3) -> None:
     store.allowed_origin = "https://other.example"
     found = findings()["CORS"]
     assert not found.ok
@@ -237,7 +237,7 @@ def test_rejected_credentials_are_not_a_missing_bucket(code: str) -> None:
 
 
 @pytest.mark.usefixtures("s3")
-def test_error_of_head_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reason_of_a_failed_head_request_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A response to HEAD has no body, and so no code."""
     client = make_client()
 

@@ -1,4 +1,4 @@
-"""Requests off the wire: what is one, where its body ends, and what is refused."""
+"""Requests as the server receives them: valid requests, the end of their bodies, and malformed requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def header(*fields: tuple[str, str]) -> Message:
         (b"\r\n", None),
     ],
 )
-def test_a_request_line(line: bytes, expected: tuple[str, str, str] | None) -> None:
+def test_request_line_is_parsed(line: bytes, expected: tuple[str, str, str] | None) -> None:
     assert http1.read_line(source(line)) == expected
 
 
@@ -72,12 +72,12 @@ def test_a_request_line(line: bytes, expected: tuple[str, str, str] | None) -> N
         (b"GET /" + b"a" * http1.MAX_LINE_BYTES + b" HTTP/1.1\r\n", UriTooLong),
     ],
 )
-def test_what_is_no_request_line(line: bytes, problem: type[Problem]) -> None:
+def test_malformed_request_line_is_rejected(line: bytes, problem: type[Problem]) -> None:
     with pytest.raises(problem):
         http1.read_line(source(line))
 
 
-def test_the_longest_request_line() -> None:
+def test_request_line_has_a_limit() -> None:
     target = "/" + "a" * (http1.MAX_LINE_BYTES - len("GET / HTTP/1.1\r\n"))
     assert http1.read_line(source(f"GET {target} HTTP/1.1\r\n".encode())) == ("GET", target, "HTTP/1.1")
 
@@ -85,7 +85,7 @@ def test_the_longest_request_line() -> None:
 # The header.
 
 
-def test_a_header() -> None:
+def test_header_is_parsed() -> None:
     stream = source(b"Host: localhost\r\nX-A:\t b c \t\r\nx-a:\r\nx_b: \xe9\r\n\r\nbody")
     fields = http1.read_header(stream, version="HTTP/1.1")
     assert fields.items() == [("Host", "localhost"), ("X-A", "b c"), ("x-a", ""), ("x_b", "\xe9")]
@@ -110,24 +110,24 @@ def test_a_header() -> None:
         b"Content-Type: a/b\r\ncontent-type: a/c\r\n\r\n",
     ],
 )
-def test_what_is_no_header(fields: bytes) -> None:
+def test_malformed_header_is_rejected(fields: bytes) -> None:
     with pytest.raises(MalformedRequest):
         http1.read_header(source(b"Host: localhost\r\n" + fields), version="HTTP/1.1")
 
 
-def test_content_type_that_is_sent_twice_is_taken() -> None:
+def test_repeated_content_type_is_accepted() -> None:
     twice = b"Host: localhost\r\nContent-Type: a/b\r\ncontent-type: a/b\r\n\r\n"
     assert http1.read_header(source(twice), version="HTTP/1.1")["Content-Type"] == "a/b"
 
 
-def test_a_host_is_needed_since_http_1_1() -> None:
+def test_host_is_required_since_http_1_1() -> None:
     with pytest.raises(MalformedRequest, match="Host"):
         http1.read_header(source(b"\r\n"), version="HTTP/1.1")
     assert http1.read_header(source(b"\r\n"), version="HTTP/1.0").items() == []
 
 
 @pytest.mark.parametrize("fields", [b"X: " + b"a" * http1.MAX_HEADER_BYTES, b"X: a\r\n" * 20_000], ids=["long", "many"])
-def test_a_header_has_a_limit(fields: bytes) -> None:
+def test_header_has_a_limit(fields: bytes) -> None:
     with pytest.raises(HeaderTooLarge):
         http1.read_header(source(b"Host: localhost\r\n" + fields + b"\r\n\r\n"), version="HTTP/1.1")
 
@@ -145,18 +145,18 @@ def test_a_header_has_a_limit(fields: bytes) -> None:
         ([("transfer-encoding", "Chunked")], True),
     ],
 )
-def test_how_a_body_comes(fields: list[tuple[str, str]], chunked: bool) -> None:
+def test_body_is_chunked_only_with_a_transfer_encoding(fields: list[tuple[str, str]], chunked: bool) -> None:
     assert http1.is_chunked(header(*fields), version="HTTP/1.1") is chunked
 
 
 @pytest.mark.parametrize("length", ["", "+5", "-5", "1_0", "\xb2", "\u0665", "0x5", "5.0", "5 5", "5, 5", "9" * 20])
-def test_a_length_is_a_number_in_digits(length: str) -> None:
+def test_malformed_content_length_is_rejected(length: str) -> None:
     with pytest.raises(MalformedRequest, match="Content-Length"):
         http1.is_chunked(header(("Content-Length", length)), version="HTTP/1.1")
 
 
 @pytest.mark.parametrize("second", ["5", "6"])
-def test_there_is_one_length(second: str) -> None:
+def test_repeated_content_length_is_rejected(second: str) -> None:
     with pytest.raises(MalformedRequest, match="Content-Length"):
         http1.is_chunked(header(("Content-Length", "5"), ("Content-Length", second)), version="HTTP/1.1")
 
@@ -179,18 +179,18 @@ def test_there_is_one_length(second: str) -> None:
         (["\x0bchunked"], MalformedRequest),
     ],
 )
-def test_the_only_transfer_coding_is_chunked(codings: list[str], problem: type[Problem]) -> None:
+def test_other_transfer_coding_than_chunked_is_rejected(codings: list[str], problem: type[Problem]) -> None:
     with pytest.raises(problem):
         http1.is_chunked(header(*(("Transfer-Encoding", coding) for coding in codings)), version="HTTP/1.1")
 
 
-def test_a_length_and_chunks_exclude_each_other() -> None:
+def test_content_length_with_chunks_is_rejected() -> None:
     fields = header(("Content-Length", "5"), ("Transfer-Encoding", "chunked"))
     with pytest.raises(MalformedRequest, match="only one"):
         http1.is_chunked(fields, version="HTTP/1.1")
 
 
-def test_there_were_no_chunks_in_http_1_0() -> None:
+def test_chunks_in_http_1_0_are_rejected() -> None:
     with pytest.raises(MalformedRequest, match=r"HTTP/1\.0"):
         http1.is_chunked(header(("Transfer-Encoding", "chunked")), version="HTTP/1.0")
 
@@ -201,7 +201,7 @@ CHUNKS = b'5\r\nhello\r\n00F \t;a=b;c="d"\r\n, chunked world\r\n1;\r\n!\r\n0;e\r
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
-def test_chunks_are_put_together(size: int) -> None:
+def test_chunks_are_joined(size: int) -> None:
     stream = source(CHUNKS + b"next")
     body = ChunkedBody(stream)
     assert b"".join(iter(lambda: body.read(size) or b"", b"")) == b"hello, chunked world!"
@@ -210,12 +210,12 @@ def test_chunks_are_put_together(size: int) -> None:
 
 
 @pytest.mark.parametrize("length", range(len(CHUNKS)))
-def test_chunks_that_are_cut_off_are_no_body(length: int) -> None:
+def test_truncated_chunks_are_rejected(length: int) -> None:
     with pytest.raises(MalformedRequest, match="connection ended"):
         ChunkedBody(source(CHUNKS[:length])).readall()
 
 
-def test_what_came_of_a_huge_chunk_is_all_there_is() -> None:
+def test_truncated_huge_chunk_is_rejected_after_its_bytes() -> None:
     body = ChunkedBody(source(b"40000000\r\nhello"))
     assert body.read(5) == b"hello"
     with pytest.raises(MalformedRequest, match="connection ended"):
@@ -254,21 +254,21 @@ def test_what_came_of_a_huge_chunk_is_all_there_is() -> None:
         b"0\r\n" + b"X: a\r\n" * http1.MAX_TRAILER_BYTES,
     ],
 )
-def test_what_are_no_chunks(chunks: bytes) -> None:
+def test_malformed_chunks_are_rejected(chunks: bytes) -> None:
     with pytest.raises(MalformedRequest) as caught:
         ChunkedBody(source(chunks + b"0\r\n\r\n")).readall()
     assert "connection ended" not in caught.value.detail
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50)), st.integers(1, 60))
-def test_whatever_is_put_into_chunks_comes_out(parts: list[bytes], size: int) -> None:
+def test_any_chunks_are_joined(parts: list[bytes], size: int) -> None:
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
     body = ChunkedBody(source(chunks))
     assert b"".join(iter(lambda: body.read(size) or b"", b"")) == b"".join(parts)
 
 
 @given(st.lists(st.sampled_from([b"\r\n", b"\n", b"0", b"5", b"f", b";", b"hello", b"X: a", b" ", b"\0"]), max_size=30))
-def test_whatever_comes_is_a_body_or_a_problem(pieces: list[bytes]) -> None:
+def test_any_bytes_are_a_body_or_a_problem(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
     try:
         body = ChunkedBody(source(data)).readall()

@@ -63,7 +63,7 @@ def url_of(response: TestResponse) -> str:
 # Forwarded fields.
 
 
-def test_trusted_proxy_makes_the_urls(make_client: Callable[..., Client]) -> None:
+def test_urls_have_the_host_of_a_trusted_proxy(make_client: Callable[..., Client]) -> None:
     client = make_client(TRUSTED_PROXIES="1", ACCESS="public")
     response = client.put("/upload/a.txt", data=b"hello", headers=PROXIED)
     assert url_of(response).startswith("https://files.example.com/files-app/files/")
@@ -231,7 +231,7 @@ def _listening_port(log: Path, process: subprocess.Popen[bytes]) -> int:
     pytest.fail(log.read_text())
 
 
-def test_server_below_a_prefix_is_reached_there(tmp_path: Path) -> None:
+def test_server_with_a_prefix_is_reached_below_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(tmp_path), "--prefix", "/files-app/"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

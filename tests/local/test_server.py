@@ -54,7 +54,7 @@ class Server(NamedTuple):
         return response
 
     def talk(self, data: bytes) -> bytes:
-        """What is answered when that was sent, and no more comes."""
+        """Send these bytes and nothing more, and return the response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
@@ -79,9 +79,9 @@ class Server(NamedTuple):
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     processes = []
 
-    def start(*arguments: str, max_files: int | None = None, **environ: str) -> Server:
+    def start(*arguments: str, max_files: int | None = None, nohup: bool = False, **environ: str) -> Server:
         def prepare() -> None:
-            _heed_ctrl_c()
+            _set_signals(nohup=nohup)
             if max_files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
 
@@ -112,12 +112,17 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             process.stdout.close()
 
 
-def _heed_ctrl_c() -> None:
-    """What a shell starts in the background, as CI may start the tests, is deaf to it."""
+def _set_signals(*, nohup: bool) -> None:
+    """Give a new process the signals of a process in a terminal, or of a process started with nohup.
+
+    A process inherits the ignored signals. A shell has a process in the background ignore Ctrl-C, and the tests may run
+    under nohup themselves.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
 
 
-def test_banner_names_everything_that_holds_and_a_file_is_taken(start: Callable[..., Server]) -> None:
+def test_banner_has_the_settings_and_a_file_is_stored(start: Callable[..., Server]) -> None:
     server = start(ALLOWED_EXTENSIONS="jpg", MAX_FILE_BYTES="2000000", MAX_CONTENT_LENGTH="3000000")
     url = f"http://127.0.0.1:{server.port}"
     assert server.greeting == [
@@ -146,7 +151,7 @@ def test_name_in_raw_utf_8_is_read(start: Callable[..., Server], target: str) ->
     assert [file["original_name"] for file in json.loads(body)["files"]] == ["Grüße.txt"]
 
 
-def test_ctrl_c_ends_it_in_silence(start: Callable[..., Server]) -> None:
+def test_ctrl_c_stops_the_server_silently(start: Callable[..., Server]) -> None:
     server = start()
     server.process.send_signal(signal.SIGINT)
     assert server.process.communicate(timeout=10)[0].strip() == ""
@@ -154,7 +159,7 @@ def test_ctrl_c_ends_it_in_silence(start: Callable[..., Server]) -> None:
 
 
 @pytest.mark.parametrize("way", ["PUT", "chunked PUT", "POST"])
-def test_a_large_upload_streams_to_disk(start: Callable[..., Server], way: str) -> None:
+def test_large_upload_is_streamed_to_disk(start: Callable[..., Server], way: str) -> None:
     server = start()
     server.request("PUT", "/upload/warm-up.png", samples.png(MIB))
     before = server.peak_memory()
@@ -175,7 +180,7 @@ def test_a_large_upload_streams_to_disk(start: Callable[..., Server], way: str) 
     assert server.peak_memory() - before < 16 * MIB
 
 
-def test_a_client_that_goes_away_leaves_nothing(start: Callable[..., Server]) -> None:
+def test_disconnected_client_leaves_nothing(start: Callable[..., Server]) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"PUT /upload/a.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhello")
@@ -184,7 +189,7 @@ def test_a_client_that_goes_away_leaves_nothing(start: Callable[..., Server]) ->
     assert server.leftovers() == []
 
 
-def test_a_client_that_goes_away_in_a_huge_chunk_leaves_nothing(start: Callable[..., Server]) -> None:
+def test_client_disconnected_in_a_huge_chunk_leaves_nothing(start: Callable[..., Server]) -> None:
     server = start()
     answer = server.talk(
         b"PUT /upload/a.txt HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\nhello"
@@ -219,7 +224,7 @@ REQUEST = b"PUT /upload/a.txt HTTP/1.1\r\nHost: localhost\r\n"
     ],
     ids=lambda value: value[:50].decode("latin-1") if isinstance(value, bytes) else None,
 )
-def test_what_is_no_request_is_answered_like_every_other(
+def test_malformed_request_gets_an_ordinary_problem(
     start: Callable[..., Server], request_: bytes, status: int, slug: str
 ) -> None:
     server = start()
@@ -237,12 +242,12 @@ def test_what_is_no_request_is_answered_like_every_other(
     assert server.leftovers() == []
 
 
-def test_a_refused_head_has_no_body(start: Callable[..., Server]) -> None:
+def test_response_to_a_refused_head_request_has_no_body(start: Callable[..., Server]) -> None:
     status, _, body = parse(start().talk(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n"))
     assert (status, body) == (400, b"")
 
 
-def test_a_connection_without_a_request_is_no_event(start: Callable[..., Server]) -> None:
+def test_connection_without_a_request_is_not_logged(start: Callable[..., Server]) -> None:
     server = start()
     assert server.talk(b"") == b""
     server.process.send_signal(signal.SIGINT)
@@ -255,7 +260,7 @@ def parse(answer: bytes) -> tuple[int, Message, bytes]:
     return int(line.split()[1]), message_from_bytes(fields), body
 
 
-def test_an_answer_has_one_date(start: Callable[..., Server]) -> None:
+def test_response_has_one_date(start: Callable[..., Server]) -> None:
     server = start()
     stored = server.request("PUT", "/upload/a.txt", b"hello")
     path = "/" + json.loads(stored.body)["url"].split("/", 3)[3]  # type: ignore[attr-defined]
@@ -271,7 +276,7 @@ def test_an_answer_has_one_date(start: Callable[..., Server]) -> None:
     ids=["length", "chunks"],
 )
 @pytest.mark.parametrize("sends_on", [False, True], ids=["waiting", "sending"])
-def test_its_end_answers_503_and_clears_away_the_upload(
+def test_stopped_server_responds_503_and_deletes_the_unfinished_upload(
     start: Callable[..., Server], number: signal.Signals, start_of_body: bytes, sends_on: bool
 ) -> None:
     server = start()
@@ -299,7 +304,7 @@ def test_its_end_answers_503_and_clears_away_the_upload(
     assert server.leftovers() == []
 
 
-def test_a_request_whose_header_is_under_way_is_answered_503_at_the_end(start: Callable[..., Server]) -> None:
+def test_request_with_an_unfinished_header_gets_503_at_the_stop(start: Callable[..., Server]) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(REQUEST)
@@ -327,17 +332,13 @@ def test_stopping_twice_waits_once_for_a_client_that_does_not_read(
     server._requests.clear()
 
 
-def test_a_server_started_with_nohup_ignores_sighup(start: Callable[..., Server]) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
-    try:
-        server = start()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def test_server_started_with_nohup_ignores_sighup(start: Callable[..., Server]) -> None:
+    server = start(nohup=True)
     server.process.send_signal(signal.SIGHUP)
     assert server.request("GET", "/health").status == 200
 
 
-def test_a_refusal_is_heard_by_a_client_that_sends_everything_first(start: Callable[..., Server]) -> None:
+def test_client_that_sends_the_whole_body_first_receives_the_refusal(start: Callable[..., Server]) -> None:
     server = start(MAX_CONTENT_LENGTH="1000")
     response = server.request("PUT", "/upload/a.txt", b"x" * 20 * MIB)
     assert response.status == 413
@@ -348,7 +349,7 @@ REFUSED_EARLY = b"PUT /upload/a.exe HTTP/1.1\r\nHost: localhost\r\nContent-Lengt
 
 
 @pytest.mark.parametrize("fields", [b"", b"Expect: 100-continue\r\n"], ids=["plain", "expects 100"])
-def test_an_early_refusal_ends_the_answer_while_the_client_still_sends(
+def test_early_refusal_is_complete_while_the_client_still_sends(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch, fields: bytes
 ) -> None:
     monkeypatch.setattr(server_module, "DRAIN_SILENT_SECONDS", 60)
@@ -364,7 +365,7 @@ def test_an_early_refusal_ends_the_answer_while_the_client_still_sends(
 @pytest.mark.parametrize(
     ("limit", "value"), [("MAX_DRAIN_BYTES", MIB), ("DRAIN_SECONDS", 0.1), ("DRAIN_SILENT_SECONDS", 0.1)]
 )
-def test_a_refused_body_is_not_read_without_end(
+def test_refused_body_is_read_up_to_a_limit(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
 ) -> None:
     monkeypatch.setattr(server_module, limit, value)
@@ -381,7 +382,7 @@ def test_a_refused_body_is_not_read_without_end(
         assert server._requests == set()
 
 
-def test_php_gets_an_early_refusal(start: Callable[..., Server]) -> None:
+def test_php_receives_an_early_refusal(start: Callable[..., Server]) -> None:
     """PHP's ``http://`` wrapper reads until the server closes the connection."""
     php = shutil.which("php")
     if not php:
@@ -400,9 +401,7 @@ def test_php_gets_an_early_refusal(start: Callable[..., Server]) -> None:
     [(b"Content-Length: 5\r\n", b"hello"), (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n")],
     ids=["length", "chunks"],
 )
-def test_a_client_that_waits_for_the_go_ahead_gets_it_once(
-    start: Callable[..., Server], fields: bytes, body: bytes
-) -> None:
+def test_client_that_expects_100_continue_gets_one(start: Callable[..., Server], fields: bytes, body: bytes) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(REQUEST + fields + b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
@@ -419,7 +418,7 @@ def test_a_client_that_waits_for_the_go_ahead_gets_it_once(
     ],
     ids=["HTTP/1.0", "no body"],
 )
-def test_a_request_that_needs_no_go_ahead_gets_none(start: Callable[..., Server], request_: bytes) -> None:
+def test_request_that_needs_no_100_continue_gets_none(start: Callable[..., Server], request_: bytes) -> None:
     assert start().talk(request_).startswith(b"HTTP/1.1 20")
 
 
@@ -435,7 +434,7 @@ def test_a_request_that_needs_no_go_ahead_gets_none(start: Callable[..., Server]
         ([], {"ALLOWED_EXTENSIONS": "xyz"}, "handler: ALLOWED_EXTENSIONS is 'xyz': 'xyz' is not one of"),
     ],
 )
-def test_what_cannot_work_is_one_line(
+def test_impossible_options_are_reported_in_one_line(
     tmp_path: Path, arguments: list[str], environ: dict[str, str], message: str
 ) -> None:
     assert _fails(tmp_path, *arguments, **environ).startswith(message)
@@ -443,7 +442,7 @@ def test_what_cannot_work_is_one_line(
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LocalServer]:
-    """One in this process, which serves when it is told to."""
+    """A server in this process. It serves when a test calls it."""
     server = LocalServer("127.0.0.1", 0, create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)})))
     yield server
     server.stop()
@@ -457,13 +456,13 @@ def ask_for_health(server: LocalServer) -> bytes:
         return connection.makefile("rb").read()
 
 
-def test_a_connection_that_comes_as_it_stops_is_not_read(server: LocalServer) -> None:
+def test_connection_to_a_stopping_server_is_not_read(server: LocalServer) -> None:
     assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
     server.stopping = True
     assert ask_for_health(server) == b""
 
 
-def test_a_burst_of_connections_waits_in_the_queue(server: LocalServer) -> None:
+def test_burst_of_connections_waits_in_the_queue(server: LocalServer) -> None:
     maximum = Path("/proc/sys/net/core/somaxconn")
     if not maximum.exists() or int(maximum.read_text()) < server_module.BACKLOG:
         pytest.skip("this system lets fewer connections wait")
@@ -472,7 +471,7 @@ def test_a_burst_of_connections_waits_in_the_queue(server: LocalServer) -> None:
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
 
 
-def test_too_many_connections_are_told_so(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_over_the_limit_gets_503(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "ROOM_SECONDS", 0)
     monkeypatch.setattr(server, "_room", threading.Semaphore(2))
     monkeypatch.setattr(server, "_room_seconds", 0)
@@ -498,9 +497,7 @@ def test_too_many_connections_are_told_so(server: LocalServer, monkeypatch: pyte
     assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_system_without_more_threads_turns_connections_away(
-    server: LocalServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connection_without_a_free_thread_gets_503(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -511,7 +508,7 @@ def test_a_system_without_more_threads_turns_connections_away(
     assert ask_for_health(server).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_connection_that_was_turned_away_is_closed(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_connection_is_closed(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_room", threading.Semaphore(0))
     monkeypatch.setattr(server, "_room_seconds", 0)
     monkeypatch.setattr(server_module, "TURNED_AWAY_SECONDS", 60)
@@ -549,7 +546,7 @@ def test_connections_stay_below_the_limit_of_open_files(
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
     ],
 )
-def test_the_limit_of_open_files_is_raised_as_far_as_allowed(
+def test_limit_of_open_files_is_raised_as_far_as_allowed(
     monkeypatch: pytest.MonkeyPatch, before: tuple[int, int], after: tuple[int, int] | None
 ) -> None:
     set_to: list[tuple[int, int]] = []
@@ -559,7 +556,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_allowed(
     assert set_to == ([after] if after else [])
 
 
-def test_a_server_with_few_open_files_answers_everyone(start: Callable[..., Server]) -> None:
+def test_server_with_few_open_files_responds_to_every_connection(start: Callable[..., Server]) -> None:
     server = start(max_files=64)
     with ExitStack() as stack:
         statuses = []
@@ -572,7 +569,7 @@ def test_a_server_with_few_open_files_answers_everyone(start: Callable[..., Serv
         pass
 
 
-def test_a_system_without_more_open_files_is_not_asked_again_at_once(
+def test_server_pauses_when_the_system_has_no_open_files_left(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
@@ -601,14 +598,14 @@ def test_a_system_without_more_open_files_is_not_asked_again_at_once(
     monkeypatch.undo()
 
 
-def test_the_system_watches_for_clients_that_vanish(server: LocalServer) -> None:
+def test_connections_are_kept_alive_by_the_system(server: LocalServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20):
         accepted, _ = server.get_request()
         with accepted:
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
-def test_a_fault_of_the_server_is_one_line(
+def test_fault_of_the_server_is_logged_in_one_line(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(RequestHandler, "handle_one_request", lambda _: 1 // 0)
@@ -619,7 +616,7 @@ def test_a_fault_of_the_server_is_one_line(
     assert "ZeroDivisionError" in json.loads(line)["exception"]
 
 
-def test_make_run_takes_its_options_from_the_command_line_alone() -> None:
+def test_make_run_takes_options_from_the_command_line_only() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     environ |= {"HOST": "x86_64-conda-linux-gnu", "PORT": "80", "FOLDER": "/"}
 
@@ -633,14 +630,14 @@ def test_make_run_takes_its_options_from_the_command_line_alone() -> None:
     assert line("HOST=::1", "PORT=") == '.venv/bin/python -m handler --host "::1"'
 
 
-def test_a_folder_on_the_command_line_wins_over_a_bucket(start: Callable[..., Server]) -> None:
+def test_folder_on_the_command_line_overrides_a_bucket(start: Callable[..., Server]) -> None:
     server = start(UPLOAD_BUCKET="some-bucket")
     assert str(server.folder) in server.greeting[0]
     assert server.request("PUT", "/upload/a.txt", b"hello").status == 201
     assert [path.name for path in server.folder.rglob("a.txt")] == ["a.txt"]
 
 
-def test_it_listens_on_ipv6(start: Callable[..., Server]) -> None:
+def test_server_listens_on_ipv6(start: Callable[..., Server]) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -656,12 +653,12 @@ def test_it_listens_on_ipv6(start: Callable[..., Server]) -> None:
     connection.close()
 
 
-def test_a_folder_that_the_terminal_cannot_show(tmp_path: Path, start: Callable[..., Server]) -> None:
+def test_folder_that_the_terminal_cannot_show_is_escaped(tmp_path: Path, start: Callable[..., Server]) -> None:
     server = start("--folder", str(tmp_path / "Grüße"), PYTHONIOENCODING="ascii")
     assert "Gr\\xfc\\xdfe" in server.greeting[0]
 
 
-def test_a_log_that_nobody_reads_stops_no_request_and_loses_no_line(start: Callable[..., Server]) -> None:
+def test_unread_log_blocks_no_request_and_loses_no_line(start: Callable[..., Server]) -> None:
     server = start()
     assert server.process.stdout
     requests = 2 * fcntl.fcntl(server.process.stdout, fcntl.F_GETPIPE_SZ) // 300  # twice as much as the pipe holds
@@ -672,7 +669,7 @@ def test_a_log_that_nobody_reads_stops_no_request_and_loses_no_line(start: Calla
     assert [json.loads(line)["status"] for line in lines] == [200] * requests
 
 
-def test_a_log_whose_reader_has_gone_stops_nothing(start: Callable[..., Server]) -> None:
+def test_log_without_a_reader_blocks_no_request(start: Callable[..., Server]) -> None:
     server = start()
     assert server.process.stdout
     server.process.stdout.close()
@@ -683,7 +680,7 @@ def test_a_log_whose_reader_has_gone_stops_nothing(start: Callable[..., Server])
 
 
 @pytest.mark.parametrize("arguments", [[], ["token", "--expires", "1h"]])
-def test_a_full_standard_output_at_the_start_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
+def test_full_standard_output_at_the_start_is_reported_in_one_line(tmp_path: Path, arguments: list[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     command = [sys.executable, "-m", "handler", "--port", "0", "--folder", str(tmp_path), *arguments]
@@ -697,7 +694,7 @@ def test_a_full_standard_output_at_the_start_is_one_line(tmp_path: Path, argumen
     assert result.stderr == f"handler: standard output cannot be written: {reason}\n"
 
 
-def test_a_busy_port_is_one_line(tmp_path: Path) -> None:
+def test_busy_port_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         line = _fails(tmp_path, "--port", str(port))
@@ -715,7 +712,7 @@ def _fails(folder: Path, *arguments: str, **environ: str) -> str:
     return line
 
 
-def test_a_minted_token_opens_a_server_that_listens_to_all(start: Callable[..., Server]) -> None:
+def test_minted_token_is_accepted_by_a_server_on_all_addresses(start: Callable[..., Server]) -> None:
     secret = {"TOKEN_SECRET": "no secret but long enough to pass for one"}
     server = start("--host", "0.0.0.0", **secret)
     assert "-H 'Authorization: Bearer TOKEN'" in server.greeting[-1]

@@ -82,8 +82,20 @@ def test_refusal_of_one_of_several_files_says_that_none_was_stored(client: Flask
 def test_path_of_an_unknown_route_is_not_shown(client: FlaskClient, shown: io.StringIO) -> None:
     client.get("/some/secret/path")
     (line,) = lines(shown)
-    assert line.startswith("GET (no such address) 404 N ms  There is nothing at this address.")
+    assert line.startswith("GET (no route) 404 N ms  There is nothing at this address.")
     assert "secret" not in line
+
+
+@pytest.mark.parametrize("environ", [{}, {"ACCESS": "public"}, {"TOKEN_SECRET": SECRET}], ids=str)
+def test_refused_origin_is_shown_with_its_setting(environ: dict[str, str], tmp_path: Path, shown: io.StringIO) -> None:
+    """The browser hides the response from the site's script, also if the request itself succeeds."""
+    client = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)} | environ)).test_client()
+    client.put("/upload/a.txt", data=b"hello", headers={"Origin": "https://site.example"})
+    client.options("/upload", headers={"Origin": "https://\x1b[2J\u00e9", "Access-Control-Request-Method": "POST"})
+    put, preflight = lines(shown)
+    assert put.endswith(" CORS: the origin 'https://site.example' is not in ALLOWED_ORIGINS.")
+    assert "is not in ALLOWED_ORIGINS." in preflight
+    assert preflight.isprintable()
 
 
 def test_page_and_its_static_files_are_one_line(client: FlaskClient, shown: io.StringIO) -> None:
@@ -150,7 +162,7 @@ def test_json_log_has_no_name_and_every_request(client: FlaskClient, capsys: pyt
         ({"ACCESS": "public", "TOKEN_SECRET": SECRET}, "Access:  everyone may upload; deleting needs a token"),
     ],
 )
-def test_banner_says_who_may_upload(environ: dict[str, str], line: str) -> None:
+def test_banner_names_the_access(environ: dict[str, str], line: str) -> None:
     assert line in banner(Settings.from_environ(environ), "http://localhost")
 
 

@@ -128,7 +128,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def test_one_thread_at_a_time_holds_the_lock_of_a_directory(system: str, tmp_path: Path) -> None:
+def test_lock_of_a_directory_is_held_by_one_thread(system: str, tmp_path: Path) -> None:
     inside, most = 0, 0
 
     def work() -> None:

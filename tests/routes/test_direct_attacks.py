@@ -115,7 +115,7 @@ def test_signature_is_valid_for_one_key(direct: DirectClient, stored_keys: Calla
         ("partNumber=1&", ""),
     ],
 )
-def test_a_part_url_is_signed_as_a_whole(direct: DirectClient, old: str, new: str) -> None:
+def test_part_url_is_signed_as_a_whole(direct: DirectClient, old: str, new: str) -> None:
     upload = direct.begun("b.txt")
     url = part_url(direct, upload, 1)
     assert old in url
@@ -153,7 +153,7 @@ def test_changed_form_field_is_rejected(
 
 
 @WHERE_IT_IS_CHECKED
-def test_a_second_completion_changes_nothing(direct: DirectClient, incoming: Callable[[], list[str]]) -> None:
+def test_second_completion_changes_nothing(direct: DirectClient, incoming: Callable[[], list[str]]) -> None:
     upload = direct.begun("a.txt")
     url = part_url(direct, upload, 1)
     sent = direct.put_to(url, b"the first")
@@ -168,7 +168,7 @@ def test_a_second_completion_changes_nothing(direct: DirectClient, incoming: Cal
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_form_sent_again_does_not_replace_what_is_stored(
+def test_form_sent_again_does_not_replace_the_stored_file(
     direct: DirectClient, kind: str, times: int, incoming: Callable[[], list[str]]
 ) -> None:
     form = formed(direct, "a.txt")
@@ -183,7 +183,7 @@ def test_a_form_sent_again_does_not_replace_what_is_stored(
 
 @pytest.mark.parametrize("asked_in_between", [True, False])
 @pytest.mark.parametrize(("first", "second", "verdict"), [(b"good", SCRIPT, "stored"), (SCRIPT, b"good", "refused")])
-def test_the_first_bytes_have_the_only_verdict(
+def test_first_bytes_decide_the_verdict(
     direct: DirectClient,
     *,
     first: bytes,
@@ -209,7 +209,7 @@ def test_the_first_bytes_have_the_only_verdict(
 
 
 @pytest.mark.parametrize("second", [b"the first", b"another", SCRIPT])
-def test_a_form_sent_again_does_not_bring_a_deleted_file_back(
+def test_form_sent_again_does_not_restore_a_deleted_file(
     direct: DirectClient, second: bytes, incoming: Callable[[], list[str]], stored_keys: Callable[[], list[str]]
 ) -> None:
     form = formed(direct, "a.txt")
@@ -223,7 +223,7 @@ def test_a_form_sent_again_does_not_bring_a_deleted_file_back(
     assert not [key for key in stored_keys() if key.startswith(("files/", "refused/"))]
 
 
-def test_a_completion_repeated_does_not_bring_a_deleted_file_back(
+def test_repeated_completion_does_not_restore_a_deleted_file(
     direct: DirectClient, stored_keys: Callable[[], list[str]]
 ) -> None:
     upload = direct.begun("a.txt")
@@ -238,13 +238,13 @@ def test_a_completion_repeated_does_not_bring_a_deleted_file_back(
 # Replace the bytes after the check.
 
 
-def test_the_colliding_blocks_collide() -> None:
+def test_colliding_blocks_have_one_md5() -> None:
     assert COLLIDING != COLLIDED
     assert hashlib.md5(COLLIDING).digest() == hashlib.md5(COLLIDED).digest()
 
 
 @pytest.mark.parametrize(("first", "second"), [(COLLIDING, COLLIDED), (COLLIDING, SCRIPT)])
-def test_a_form_sent_again_between_check_and_copy(
+def test_form_sent_again_between_check_and_copy_is_not_stored(
     direct: DirectClient,
     *,
     kind: str,
@@ -266,7 +266,7 @@ def test_a_form_sent_again_between_check_and_copy(
 
 
 @WHERE_IT_IS_CHECKED
-def test_a_part_sent_again_between_check_and_copy(
+def test_part_sent_again_between_check_and_copy_is_not_stored(
     direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = direct.begun("a.bin")
@@ -280,7 +280,7 @@ def test_a_part_sent_again_between_check_and_copy(
 
 
 @pytest.mark.parametrize("kind", ["folder"])
-def test_a_part_with_the_same_md5_that_comes_while_an_upload_is_completed(
+def test_part_with_the_same_md5_during_the_completion_is_not_stored(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder knows parts by their MD5, and for a moment the directory that takes them is still there."""
@@ -306,7 +306,7 @@ def test_a_part_with_the_same_md5_that_comes_while_an_upload_is_completed(
 
 @WHERE_IT_IS_CHECKED
 @pytest.mark.parametrize(("number", "size"), [(1, 5 * MIB + 1), (1, 5 * MIB - 1), (1, 0), (2, MIB + 1), (2, MIB - 1)])
-def test_a_part_of_another_length_than_was_signed(direct: DirectClient, number: int, size: int) -> None:
+def test_part_of_another_length_than_signed_is_rejected(direct: DirectClient, number: int, size: int) -> None:
     upload = direct.begun("a.bin", size=6 * MIB, partSize=5 * MIB)
     assert direct.put(upload, number, bytes(size)).status in (403, 413)
     assert direct.parts(upload).json == []
@@ -315,7 +315,7 @@ def test_a_part_of_another_length_than_was_signed(direct: DirectClient, number: 
 
 @pytest.mark.strict_s3
 @pytest.mark.parametrize("kind", [STRICT])
-def test_a_part_without_a_length(direct: DirectClient) -> None:
+def test_part_without_a_length_is_rejected(direct: DirectClient) -> None:
     upload = direct.begun("a.bin", size=10, partSize=10)
     assert requests.put(part_url(direct, upload, 1), data=iter([bytes(10)]), timeout=10).status_code in (403, 411)
     assert direct.parts(upload).json == []
@@ -323,7 +323,7 @@ def test_a_part_without_a_length(direct: DirectClient) -> None:
 
 @WHERE_IT_IS_CHECKED
 @pytest.mark.parametrize(("said", "setting"), [({}, "1000"), ({"size": "1000"}, "100000")])
-def test_a_form_larger_than_was_agreed(
+def test_form_larger_than_its_signed_limit_is_rejected(
     make_app: Callable[..., Flask], said: dict[str, str], setting: str, incoming: Callable[[], list[str]]
 ) -> None:
     direct = DirectClient(client=make_app(MAX_FILE_BYTES=setting).test_client())
@@ -357,7 +357,7 @@ def test_parts_of_unsigned_lengths_over_the_limit_are_rejected(
 @pytest.mark.parametrize(
     ("number", "status"), [(1, 200), (100, 200), (101, 400), (1025, 413), (0, 400), (10_001, 400), (10**15, 400)]
 )
-def test_numbers_of_parts_whose_lengths_are_not_signed(direct: DirectClient, number: int, status: int) -> None:
+def test_unsigned_parts_have_a_highest_number(direct: DirectClient, number: int, status: int) -> None:
     upload = direct.begun("a.bin")  # up to 5 GiB: 1,024 parts of 5 MiB
     assert direct.part_url(upload, number).status_code == status
 
@@ -449,7 +449,7 @@ def every_call(direct: DirectClient, upload: dict[str, Any]) -> list[Any]:
     return [direct.part_url(upload, 1), direct.parts(upload), direct.complete(upload), direct.abort(upload)]
 
 
-def test_an_upload_id_that_was_changed(direct: DirectClient) -> None:
+def test_changed_upload_id_is_rejected(direct: DirectClient) -> None:
     upload, other = direct.begun("a.txt"), direct.begun("b.txt")
     direct.put(upload, 1, b"bytes")
     payload, stamp, signature = upload["uploadId"].rsplit(".", 2)
@@ -473,7 +473,7 @@ def test_an_upload_id_that_was_changed(direct: DirectClient) -> None:
     assert len(direct.parts(upload).json or []) == 1
 
 
-def test_an_upload_id_with_another_key(direct: DirectClient) -> None:
+def test_upload_id_with_another_key_is_rejected(direct: DirectClient) -> None:
     upload, other = direct.begun("a.txt"), direct.begun("b.txt")
     direct.put(upload, 1, b"bytes")
     for key in (other["key"], "", f"files/{upload['id']}/a.txt", upload["id"]):
@@ -491,7 +491,7 @@ def test_upload_id_of_a_form_only_opens_the_status(direct: DirectClient) -> None
     assert stored(direct, upload_id) == b"bytes"
 
 
-def test_an_upload_id_of_another_storage(direct: DirectClient) -> None:
+def test_upload_id_of_another_storage_is_rejected(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     signed = upload_ids.sign(UploadId(id=upload["id"], multipart_id="x", max_bytes=10**9), secret=bytes(32))
     for response in every_call(direct, changed(upload, uploadId=signed)):
@@ -521,7 +521,7 @@ def with_token(client: Any, token: str) -> DirectClient:
 
 
 @pytest.mark.parametrize("other", [{"sub": "eve"}, {}, {"sub": ""}])
-def test_an_upload_that_a_token_with_another_sub_began(make_app: Callable[..., Flask], other: dict[str, str]) -> None:
+def test_upload_of_another_subject_is_forbidden(make_app: Callable[..., Flask], other: dict[str, str]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     ada, eve = (with_token(client, token(**claims)) for claims in ({"sub": "ada"}, other))
     upload = ada.begun("a.txt")
@@ -532,7 +532,7 @@ def test_an_upload_that_a_token_with_another_sub_began(make_app: Callable[..., F
     assert with_token(client, token(sub="ada", jti="a new one")).complete(upload).status_code == 200
 
 
-def test_a_long_sub_makes_no_long_upload_id(make_app: Callable[..., Flask]) -> None:
+def test_long_sub_does_not_lengthen_the_upload_id(make_app: Callable[..., Flask]) -> None:
     direct = with_token(make_app(TOKEN_SECRET=SECRET).test_client(), token(sub="ä" * 300))
     upload = direct.begun("a.txt")
     assert len(upload["uploadId"]) < 1000
@@ -545,7 +545,7 @@ def test_a_long_sub_makes_no_long_upload_id(make_app: Callable[..., Flask]) -> N
 
 @WHERE_IT_IS_CHECKED
 @pytest.mark.parametrize(("age", "status"), [(3500, 200), (3601, 403)])
-def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status: int) -> None:
+def test_part_url_expires_after_an_hour(direct: DirectClient, age: int, status: int) -> None:
     upload = direct.begun("a.txt")
     known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
     with earlier(age):
@@ -559,7 +559,7 @@ def test_a_parts_url_is_good_for_an_hour(direct: DirectClient, age: int, status:
 
 @WHERE_IT_IS_CHECKED
 @pytest.mark.parametrize(("age", "status"), [(3500, 204), (3601, 403)])
-def test_a_form_is_good_for_an_hour(
+def test_form_expires_after_an_hour(
     direct: DirectClient, age: int, status: int, incoming: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(direct.client.application.extensions["services"].promotion, "promote", lambda _: None)
@@ -575,7 +575,7 @@ def secret_of(direct: DirectClient) -> bytes:
 
 
 @pytest.mark.parametrize(("age", "status"), [(24 * 3600 - 60, 200), (24 * 3600 + 1, 404)])
-def test_an_upload_id_is_good_for_a_day(direct: DirectClient, age: int, status: int) -> None:
+def test_upload_id_expires_after_a_day(direct: DirectClient, age: int, status: int) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
     known = upload_ids.verify(upload["uploadId"], secret=secret_of(direct))
@@ -586,7 +586,7 @@ def test_an_upload_id_is_good_for_a_day(direct: DirectClient, age: int, status: 
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(1, 200), (28, 200), (40, 404)])
-def test_upload_id_signed_by_clock_that_is_ahead(direct: DirectClient, ahead: int, status: int) -> None:
+def test_upload_id_signed_by_a_fast_clock_has_some_leeway(direct: DirectClient, ahead: int, status: int) -> None:
     """By that of another function, for example. Tokens have the same leeway."""
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
@@ -597,7 +597,7 @@ def test_upload_id_signed_by_clock_that_is_ahead(direct: DirectClient, ahead: in
     assert direct.client.get(f"/upload/{other['uploadId']}").status_code == status
 
 
-def test_an_expired_token(make_app: Callable[..., Flask]) -> None:
+def test_expired_token_is_rejected_by_every_direct_route(make_app: Callable[..., Flask]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     upload = with_token(client, token()).begun("a.txt")
     late = with_token(client, token(exp=int(time.time()) - 3600))
@@ -669,7 +669,9 @@ def test_type_that_is_not_allowed_is_rejected_before_the_upload(
 # Tokens in paths.
 
 
-def test_without_a_token(make_app: Callable[..., Flask], incoming: Callable[[], list[str]]) -> None:
+def test_missing_or_invalid_token_is_rejected_by_every_direct_route(
+    make_app: Callable[..., Flask], incoming: Callable[[], list[str]]
+) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     upload = with_token(client, token()).begun("a.txt")
     direct = DirectClient(client=client)
@@ -704,14 +706,14 @@ def test_token_in_the_path_is_limited(
     assert len(incoming()) == (1 if status == 200 else 0)
 
 
-def test_a_token_in_a_header_may_be_good_for_longer(make_app: Callable[..., Flask]) -> None:
+def test_token_in_a_header_may_be_valid_for_longer(make_app: Callable[..., Flask]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     bearer = {"Authorization": f"Bearer {mint(SECRET, expires_seconds=10**6, scopes=SCOPES)}"}
     response = client.post("/upload/s3/multipart", json={"filename": "a.txt"}, headers=bearer)
     assert response.status_code == 200
 
 
-def test_limits_of_the_token_hold_for_the_whole_upload(
+def test_limits_of_the_token_apply_to_the_whole_upload(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], kind: str
 ) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()

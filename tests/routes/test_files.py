@@ -37,7 +37,7 @@ def test_download_is_an_attachment_with_the_original_name(client: FlaskClient, k
 
 
 @pytest.mark.parametrize("loaded_as", [*sorted(files.CODE_DESTINATIONS), "Script"])
-def test_a_stored_file_is_not_loaded_as_code(client: FlaskClient, loaded_as: str) -> None:
+def test_stored_file_is_not_loaded_as_code(client: FlaskClient, loaded_as: str) -> None:
     """S3 sends no nosniff, without which a browser runs a text."""
     path = urlsplit(json_of(post(client, (b"alert(1)", "a.txt")))["url"]).path
     refused = client.get(path, headers={"Sec-Fetch-Dest": loaded_as, "Sec-Fetch-Site": "same-site"})
@@ -47,7 +47,7 @@ def test_a_stored_file_is_not_loaded_as_code(client: FlaskClient, loaded_as: str
         assert client.get(path, headers={"Sec-Fetch-Dest": harmless}).status_code in (200, 302)
 
 
-def test_head_of_a_file(client: FlaskClient, kind: str) -> None:
+def test_head_request_for_a_file_has_no_body(client: FlaskClient, kind: str) -> None:
     url = json_of(post(client, (samples.TEXT, "a.txt")))["url"]
     response = client.head(urlsplit(url).path)
     assert response.data == b""
@@ -61,7 +61,7 @@ def test_head_of_a_file(client: FlaskClient, kind: str) -> None:
         assert response.headers["Content-Length"] == str(len(samples.TEXT))
 
 
-def test_part_of_a_file(client: FlaskClient, kind: str) -> None:
+def test_range_of_a_file_is_returned(client: FlaskClient, kind: str) -> None:
     if kind != "folder":
         pytest.skip("S3 answers this itself")
     path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
@@ -103,7 +103,7 @@ def test_date_outside_of_the_calendar_in_utc_is_ignored(client: FlaskClient, kin
     assert (response.status_code, response.data) == (200, samples.TEXT)
 
 
-def test_conditional_download(client: FlaskClient, kind: str) -> None:
+def test_conditional_headers_of_a_download_are_obeyed(client: FlaskClient, kind: str) -> None:
     if kind != "folder":
         pytest.skip("S3 answers this itself")
     answer = json_of(post(client, (samples.TEXT, "a.txt")))
@@ -123,7 +123,7 @@ def test_conditional_download(client: FlaskClient, kind: str) -> None:
     assert client.head(path, headers={"If-Unmodified-Since": long_ago}).status_code == 412
 
 
-def test_a_deleted_file_is_gone(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_deleted_file_is_gone(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
     response = client.delete(path)
     assert (response.status_code, response.data) == (204, b"")
@@ -146,6 +146,6 @@ def test_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
     problem(client.get(path), 404, "not-found")
 
 
-def test_another_name_does_not_open_a_file(client: FlaskClient) -> None:
+def test_file_is_not_found_under_another_name(client: FlaskClient) -> None:
     path = urlsplit(json_of(post(client, (samples.TEXT, "a.txt")))["url"]).path
     problem(client.get(path.replace("a.txt", "b.txt")), 404, "not-found")

@@ -46,18 +46,18 @@ def references(node: Any) -> set[str]:
     return set().union(*map(references, node)) if isinstance(node, list) else set()
 
 
-def test_it_is_valid_openapi() -> None:
+def test_document_is_valid_openapi() -> None:
     assert CONTRACT["openapi"].startswith("3.1.")
     validate(CONTRACT)
 
 
-def test_it_is_of_this_version() -> None:
+def test_document_has_the_version_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert CONTRACT["info"]["version"] == project["project"]["version"]
     assert "openapi.json" in project["tool"]["setuptools"]["package-data"]["handler"]
 
 
-def test_it_has_every_route_and_no_other(make_app: Callable[..., Flask]) -> None:
+def test_document_has_exactly_the_routes_of_the_app(make_app: Callable[..., Flask]) -> None:
     routes = {
         f"{method} {rule.rule.replace('<', '{').replace('>', '}')}"
         for rule in make_app().url_map.iter_rules()
@@ -84,7 +84,7 @@ def test_no_optional_header_field_is_a_parameter() -> None:
 def test_imported_requests_have_no_made_up_values() -> None:
     """For a pattern Postman's converter makes up a value that matches: the digest of no file. For other optional values
     it writes ``<string>``, and the endpoint says what to do."""
-    properties = CONTRACT["components"]["schemas"]["Announcement"]["properties"]
+    properties = CONTRACT["components"]["schemas"]["Declaration"]["properties"]
     queries = [CONTRACT["paths"][f"/upload{token}/s3/params"]["get"]["parameters"] for token in ("", "/t/{token}")]
     optional = [
         *(value for name, value in properties.items() if name != "filename"),
@@ -95,14 +95,14 @@ def test_imported_requests_have_no_made_up_values() -> None:
         assert not {"pattern", "oneOf", "anyOf", "$ref"} & schema.keys()
 
 
-def test_the_file_of_a_form_is_imported_as_a_file() -> None:
+def test_file_of_a_form_is_imported_as_a_file() -> None:
     """Postman's converter makes a text field of an array, and of a reference to a schema."""
     schema = CONTRACT["components"]["schemas"]["UploadForm"]
     assert list(schema["properties"]) == schema["required"] == ["file"]
     assert {"type": "string", "format": "binary"}.items() <= schema["properties"]["file"].items()
 
 
-def test_it_has_every_problem_under_its_status() -> None:
+def test_document_has_every_problem_under_its_status() -> None:
     slugs = {f"urn:problem-type:upload:{each.slug}": each.status for each in all_problems()}
     schemas = CONTRACT["components"]["schemas"]
     assert set(schemas["ProblemType"]["enum"]) == set(slugs)
@@ -121,7 +121,7 @@ def test_it_has_every_problem_under_its_status() -> None:
 
 
 @pytest.mark.parametrize("name", CONTRACT["components"]["responses"])
-def test_every_documented_error_comes_in_three_forms(name: str) -> None:
+def test_every_error_has_three_media_types(name: str) -> None:
     content = CONTRACT["components"]["responses"][name].get("content", {})
     if "application/problem+json" in content:
         reference = {"schema": {"$ref": f"#/components/schemas/{name}"}}
@@ -151,7 +151,7 @@ def test_every_component_is_referred_to() -> None:
             assert {f"#/components/{kind}/{name}" for name in components} <= referred
 
 
-def test_it_is_served_as_it_is(client: FlaskClient) -> None:
+def test_document_is_served_unchanged(client: FlaskClient) -> None:
     response = client.get("/openapi.json")
     assert (response.status_code, response.mimetype, response.json) == (200, "application/json", CONTRACT)
     assert response.headers["Cache-Control"] == "no-cache"
@@ -161,7 +161,7 @@ def test_it_is_served_as_it_is(client: FlaskClient) -> None:
     assert client.get("/openapi.json", headers={"If-None-Match": '"another"'}).status_code == 200
 
 
-def test_its_server_is_where_it_came_from() -> None:
+def test_server_of_the_document_is_its_own_address() -> None:
     # Relative to the document, and without a slash at the end, since each path begins with one.
     assert [server["url"] for server in CONTRACT["servers"]] == ["."]
 

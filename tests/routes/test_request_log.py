@@ -41,9 +41,7 @@ def test_one_line_is_logged_per_request(client: FlaskClient, capsys: pytest.Capt
     }
 
 
-def test_the_log_has_the_id_of_a_file_that_is_read_or_removed(
-    client: FlaskClient, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_log_has_the_id_of_a_read_or_deleted_file(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
     stored = json_of(post(client, (samples.TEXT, "plans.txt")))["files"][0]
     path = urlsplit(stored["url"]).path
     capsys.readouterr()
@@ -90,7 +88,7 @@ def test_refusal_is_logged_by_its_type_without_client_input(
         (["a.txt"], None),
     ],
 )
-def test_the_log_names_the_setting_that_refused_a_type(
+def test_log_names_the_setting_that_refused_a_type(
     make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], names: list[str], reason: str | None
 ) -> None:
     secret = "a secret of this test that is long enough"

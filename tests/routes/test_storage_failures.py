@@ -73,7 +73,7 @@ def test_conflict_deletes_only_files_of_this_request(
     assert content_of(storage, theirs) == b"theirs"
 
 
-def test_files_of_one_request_are_stored_side_by_side(
+def test_files_of_one_request_are_stored_in_parallel(
     client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = S3Writer if kind != "folder" else LocalWriter
@@ -91,7 +91,7 @@ def test_files_of_one_request_are_stored_side_by_side(
     assert [file["name"] for file in json_of(response)["files"]] == names
 
 
-def test_no_file_is_begun_after_a_failure(
+def test_no_file_is_written_after_a_failure(
     client: FlaskClient, kind: str, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
     begun: list[str] = []

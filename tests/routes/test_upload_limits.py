@@ -75,7 +75,7 @@ def test_direct_upload_is_advised_only_if_its_limit_is_higher(
 @pytest.mark.parametrize(
     ("max_file_bytes", "advises", "max_bytes"), [(50_000, True, 10_000), (1808, False, 1808), (1809, True, 10_000)]
 )
-def test_a_form_needs_room_around_its_file(
+def test_limit_of_a_form_leaves_room_for_its_overhead(
     make_app: Callable[..., Flask], max_file_bytes: int, advises: bool, max_bytes: int
 ) -> None:
     """A form of 10,000 bytes has room for a file of 1,808 bytes with any token and any names."""
@@ -120,7 +120,7 @@ def test_chunked_request_over_the_limit_is_rejected(
     assert stored_keys() == []
 
 
-def test_a_chunked_request_may_be_as_large_as_the_limit(make_app: Callable[..., Flask]) -> None:
+def test_chunked_request_at_the_limit_is_accepted(make_app: Callable[..., Flask]) -> None:
     client = make_app(MAX_CONTENT_LENGTH="1000").test_client()
     response = client.put(
         "/upload/a.txt",
@@ -174,7 +174,7 @@ def test_limits_can_be_read_before_the_upload(make_app: Callable[..., Flask]) ->
         (1000, 999, 0, 999),
     ],
 )
-def test_a_way_has_the_smaller_limit(
+def test_smaller_of_two_limits_applies(
     make_app: Callable[..., Flask], max_file_bytes: int, max_request_bytes: int, form: int, body: int
 ) -> None:
     app = make_app(MAX_FILE_BYTES=str(max_file_bytes), MAX_CONTENT_LENGTH=str(max_request_bytes))

@@ -55,7 +55,7 @@ def test_form_response_describes_the_stored_file(client: FlaskClient) -> None:
     assert download(client, url) == samples.JPEG
 
 
-def test_a_body_is_stored_under_the_name_in_the_url(client: FlaskClient) -> None:
+def test_body_is_stored_under_the_name_in_the_url(client: FlaskClient) -> None:
     response = client.put("/upload/%E6%97%A5%E6%9C%AC.png", data=samples.png(5000))
     assert response.status_code == 201
     assert json_of(response)["files"][0]["name"] == "file.png"
@@ -71,7 +71,7 @@ def test_each_allowed_type_is_stored_byte_for_byte(client: FlaskClient, extensio
     assert download(client, json_of(response)["url"]) == content
 
 
-def test_several_files_of_one_request(client: FlaskClient) -> None:
+def test_several_files_of_one_request_are_stored(client: FlaskClient) -> None:
     response = post(client, (samples.TEXT, "a.txt"), (samples.png(), "b.png"), (samples.TEXT, "a.txt"))
     assert response.status_code == 201
     assert json_of(response)["message"] == "Stored 3 files."
@@ -109,7 +109,7 @@ def test_name_that_contains_filename_is_one_name(client: FlaskClient, name: str)
     assert len(json_of(response)["files"]) == 1
 
 
-def test_a_form_with_a_preamble_and_an_epilogue(client: FlaskClient) -> None:
+def test_preamble_and_epilogue_of_a_form_are_ignored(client: FlaskClient) -> None:
     for end in (b"", b"\r\n", b" \t\r\nepilogue", b"\nepilogue"):
         response = post_raw(client, b"preamble\r\n" + PART + b"\r\n--x--" + end)
         assert response.status_code == 201, response.text
@@ -135,7 +135,7 @@ def test_boundary_at_the_end_of_a_read_is_found(client: FlaskClient, behind: byt
     assert [download(client, file["url"]) for file in files] == ([content] if last else [content, b"hello"])
 
 
-def test_twenty_uploads_of_one_name_at_one_moment(
+def test_twenty_uploads_of_one_name_at_once_are_twenty_files(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
 ) -> None:
     app = make_app()
@@ -201,7 +201,7 @@ def test_one_refusal_stores_no_file_and_each_refusal_is_named(
 
 
 @pytest.mark.parametrize(("filler_bytes", "named"), [(256 * 1024, True), (256 * 1024 + 1, False)])
-def test_after_a_refusal_a_form_is_read_on_for_256_kib(client: FlaskClient, filler_bytes: int, named: bool) -> None:
+def test_form_is_read_for_256_kib_after_a_refusal(client: FlaskClient, filler_bytes: int, named: bool) -> None:
     form = form_of((b"", "a.exe"), (b"x" * filler_bytes, "b.txt"), (b"", "c.exe"))
     body = problem(post_raw(client, form), 415, "files-refused" if named else "type-not-allowed")
     assert [error["name"] for error in body["errors"]] == (["a.exe", "c.exe"] if named else ["a.exe"])
@@ -244,7 +244,7 @@ def test_page_says_that_no_file_was_stored(client: FlaskClient) -> None:
     assert "b.exe" in response.text
 
 
-def test_the_sentence_is_within_the_first_characters_of_a_problem(client: FlaskClient) -> None:
+def test_problem_begins_with_its_sentence(client: FlaskClient) -> None:
     """Guzzle shows 120 characters of an error response."""
     for response in (
         post(client, (b"<p>", "photo.png")),

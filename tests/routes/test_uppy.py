@@ -222,9 +222,9 @@ class Uppy:
         url: str = response.json()["status"]
         return url
 
-    def tell(self, endpoint: str) -> Any:
+    def report(self, endpoint: str) -> Any:
         """The result of the README's handler of ``upload-success``: a file's URL, or the endpoint's answer."""
-        return self.page.evaluate("(endpoint) => tell(endpoint)", endpoint)
+        return self.page.evaluate("(endpoint) => report(endpoint)", endpoint)
 
     def result(self) -> dict[str, Any]:
         """Wait for Uppy's result, and return it."""
@@ -307,12 +307,14 @@ def test_default_options_send_one_form(endpoint: Endpoint, uppy: Uppy) -> None:
     assert uppy.requests("PUT") == []
     status = uppy.ask(uppy.form_status_url())  # which Uppy keeps to itself; on AWS the event has it judged
     assert status["id"] == id_of(file)
-    assert uppy.tell(endpoint.url) == {"id": id_of(file), "status": "stored"}
+    assert uppy.report(endpoint.url) == {"id": id_of(file), "status": "stored"}
     check_stored(endpoint, status["file"]["url"])
     assert check_progress(uppy) > len(LARGE)  # with the form around it
 
 
-def test_options_of_the_readme(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
+def test_options_of_the_readme_store_a_large_file(
+    endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]
+) -> None:
     uppy.make(endpoint.url, part_bytes=25_000_000, declared=True)
     uppy.add("large.png")
     endpoint.storage.hold_after(30 * MIB)
@@ -325,12 +327,12 @@ def test_options_of_the_readme(endpoint: Endpoint, uppy: Uppy, left_over: Callab
     file = uppy.stored()
     assert uppy.parts_asked_for() == [1, 2, 3]
     check_stored(endpoint, file["uploadURL"])
-    assert uppy.tell(endpoint.url) == file["uploadURL"] == file["body"]["location"]
+    assert uppy.report(endpoint.url) == file["uploadURL"] == file["body"]["location"]
     assert check_progress(uppy) == len(LARGE)
     assert [key for key in left_over() if not key.startswith(("files/", "metadata/", "judged/"))] == []
 
 
-def test_a_token_in_the_path(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_token_in_the_path_is_accepted(endpoint: Endpoint, uppy: Uppy) -> None:
     endpoint.stop()
     endpoint.start(TOKEN_SECRET=SECRET)
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
@@ -342,7 +344,7 @@ def test_a_token_in_the_path(endpoint: Endpoint, uppy: Uppy) -> None:
     check_stored(endpoint, uppy.stored()["uploadURL"])
 
 
-def test_a_token_that_ends_in_the_middle_is_renewed(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_token_that_expires_in_the_middle_is_renewed(endpoint: Endpoint, uppy: Uppy) -> None:
     endpoint.stop()
     endpoint.start(TOKEN_SECRET=SECRET)
     uppy.make(f"{endpoint.url}/t/{mint(SECRET, expires_seconds=600)}", part_bytes=PART_BYTES)
@@ -363,7 +365,7 @@ def test_a_token_that_ends_in_the_middle_is_renewed(endpoint: Endpoint, uppy: Up
 
 
 @pytest.mark.parametrize("interruption", ["cut", "restart", "offline", "pause"])
-def test_an_interruption_in_the_middle(endpoint: Endpoint, uppy: Uppy, interruption: str) -> None:
+def test_interrupted_upload_is_resumed(endpoint: Endpoint, uppy: Uppy, interruption: str) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("large.png")
     endpoint.storage.hold_after(HELD_BYTES)
@@ -396,7 +398,7 @@ def test_an_interruption_in_the_middle(endpoint: Endpoint, uppy: Uppy, interrupt
     assert len(listed) == (interruption in ("offline", "pause"))
 
 
-def test_a_file_is_there_although_the_answer_was_lost(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_file_is_stored_although_the_response_was_lost(endpoint: Endpoint, uppy: Uppy) -> None:
     def lose_the_answer(route: Route) -> None:
         route.fetch()
         route.abort()
@@ -409,9 +411,7 @@ def test_a_file_is_there_although_the_answer_was_lost(endpoint: Endpoint, uppy: 
     check_stored(endpoint, status["file"]["url"])
 
 
-def test_cancelling_in_the_middle_leaves_nothing(
-    endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]
-) -> None:
+def test_cancelled_upload_leaves_nothing(endpoint: Endpoint, uppy: Uppy, left_over: Callable[[], list[str]]) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("large.png")
     endpoint.storage.hold_after(HELD_BYTES)
@@ -429,14 +429,14 @@ def test_cancelling_in_the_middle_leaves_nothing(
     assert left_over() == []
 
 
-def test_a_type_that_is_not_allowed_is_refused_at_once(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_type_that_is_not_allowed_is_refused_at_once(endpoint: Endpoint, uppy: Uppy) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("setup.exe", "application/octet-stream")
     uppy.begin()
     assert uppy.failed() == {"error": "Companion request failed: UNSUPPORTED MEDIA TYPE", "uploadId": None}
 
 
-def test_content_that_is_refused_is_an_error_with_a_reason(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_refused_content_is_an_error_with_a_reason(endpoint: Endpoint, uppy: Uppy) -> None:
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
     uppy.add("page.png")
     uppy.begin()
@@ -448,7 +448,7 @@ def test_content_that_is_refused_is_an_error_with_a_reason(endpoint: Endpoint, u
     assert "'page.png'" in status["problem"]["detail"]
 
 
-def test_a_small_file_that_is_refused_has_a_status(endpoint: Endpoint, uppy: Uppy) -> None:
+def test_refused_small_file_has_a_status(endpoint: Endpoint, uppy: Uppy) -> None:
     """Uppy's bundle has an aws-s3 before 6.2.1. It never sends a file of up to 5 MiB in parts, even if
     ``shouldUseMultipart`` returns true. Later versions do, and end as in the test above."""
     uppy.make(endpoint.url, part_bytes=PART_BYTES)
@@ -458,7 +458,7 @@ def test_a_small_file_that_is_refused_has_a_status(endpoint: Endpoint, uppy: Upp
     status = uppy.ask(uppy.form_status_url())
     assert status["status"] == "refused"
     assert "'small page.png'" in status["problem"]["detail"]
-    assert uppy.tell(endpoint.url)["status"] == 404
+    assert uppy.report(endpoint.url)["status"] == 404
 
 
 def test_file_that_is_still_being_copied_has_a_status_url(endpoint: Endpoint, uppy: Uppy) -> None:
@@ -475,6 +475,6 @@ def test_file_that_is_still_being_copied_has_a_status_url(endpoint: Endpoint, up
     uppy.add("large.png")
     uppy.begin()
     uppy.stored()
-    status = uppy.tell(endpoint.url)
+    status = uppy.report(endpoint.url)
     assert status["status"] == "stored"
     check_stored(endpoint, status["file"]["url"])

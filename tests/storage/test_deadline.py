@@ -153,7 +153,7 @@ def upload(count: int = 1, *, gateway_waits: bool = True) -> TestResponse:
 @pytest.mark.parametrize(
     "put", ["hangs", "connects_late_and_hangs", "takes_no_connection", "cuts_off_late", "has_something_there"]
 )
-def test_an_s3_that_fails_slowly(s3: S3, clock: Clock, put: str, count: int) -> None:
+def test_slow_s3_failure_is_reported_before_the_gateway_times_out(s3: S3, clock: Clock, put: str, count: int) -> None:
     s3.behaviours = {"PUT": getattr(s3, put), "HEAD": s3.hangs, "POST": s3.takes_no_connection}
     response = upload(count)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
@@ -242,7 +242,7 @@ def test_direct_upload_has_a_deadline(
     assert clock.now() < GATEWAY_SECONDS - 2
 
 
-def test_without_a_gateway_there_is_no_deadline(s3: S3, clock: Clock) -> None:
+def test_request_without_a_gateway_has_no_deadline(s3: S3, clock: Clock) -> None:
     s3.behaviours = {"PUT": s3.is_slow}
     assert upload(100, gateway_waits=False).status_code == 201
     assert clock.now() > GATEWAY_SECONDS
@@ -272,7 +272,7 @@ def test_extra_time_replaces_an_expired_deadline(clock: Clock) -> None:
         assert deadline.expired()
 
 
-def test_an_earlier_deadline_stays(clock: Clock) -> None:
+def test_earlier_deadline_is_kept(clock: Clock) -> None:
     with deadline.deadline(seconds=5):
         with deadline.deadline(seconds=9):
             clock.wait(5)
@@ -282,6 +282,6 @@ def test_an_earlier_deadline_stays(clock: Clock) -> None:
     assert not deadline.expired()
 
 
-def test_outside_a_request_there_is_no_deadline(clock: Clock) -> None:
+def test_code_outside_a_request_has_no_deadline(clock: Clock) -> None:
     clock.wait(1_000_000)
     assert not deadline.expired()

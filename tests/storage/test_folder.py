@@ -38,7 +38,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_folder_looks_as_documented(local: LocalStorage, folder: Path) -> None:
+def test_folder_has_the_documented_layout(local: LocalStorage, folder: Path) -> None:
     put(local)
     assert files_in(folder) == [f"files/{ID}/a.txt", f"metadata/{ID}.json"]
     assert (folder / "files" / ID / "a.txt").read_bytes() == b"some bytes"
@@ -78,7 +78,7 @@ def fail_at(patch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:
 
 
 @pytest.mark.parametrize("step", range(STEPS))
-def test_a_fault_at_any_step_leaves_nothing(
+def test_failure_at_any_step_leaves_nothing(
     local: LocalStorage, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     writer = local.open_writer()
@@ -105,7 +105,7 @@ def test_list_of_steps_is_complete(local: LocalStorage, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("step", range(STEPS + 1))
-def test_a_process_killed_at_any_step_leaves_a_whole_file_or_none(folder: Path, step: int) -> None:
+def test_process_killed_at_any_step_leaves_a_whole_file_or_none(folder: Path, step: int) -> None:
     child = os.fork()
     if child == 0:  # it never returns to pytest
         calls = itertools.count()
@@ -132,7 +132,7 @@ def _killing(original: Callable[..., Any], step: int, calls: Iterator[int]) -> C
     return call
 
 
-def test_of_writes_to_one_id_at_the_same_moment_one_wins(local: LocalStorage, folder: Path) -> None:
+def test_one_of_several_writes_to_one_id_wins(local: LocalStorage, folder: Path) -> None:
     contents = [f"number {number:02}".encode() for number in range(20)]
     start = threading.Barrier(len(contents))
     won: list[bytes] = []
@@ -157,7 +157,7 @@ def test_of_writes_to_one_id_at_the_same_moment_one_wins(local: LocalStorage, fo
     assert local.find(ID, "a.txt") == file(won[0])
 
 
-def test_a_full_disk_while_writing(local: LocalStorage, folder: Path) -> None:
+def test_write_to_a_full_disk_fails_and_leaves_nothing(local: LocalStorage, folder: Path) -> None:
     writer = local.open_writer()
     with Path("/dev/full").open("wb", buffering=0) as full:
         os.dup2(full.fileno(), writer._file.fileno())
@@ -178,7 +178,7 @@ def no_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_without_a_file_descriptor_no_file_is_begun(local: LocalStorage, folder: Path) -> None:
+def test_file_without_a_free_descriptor_is_not_begun(local: LocalStorage, folder: Path) -> None:
     with no_descriptors(), pytest.raises(StorageUnavailable) as caught:
         local.open_writer()
     assert "Too many open files" in caught.value.reason
@@ -186,7 +186,7 @@ def test_without_a_file_descriptor_no_file_is_begun(local: LocalStorage, folder:
 
 
 @pytest.mark.parametrize("commits", [False, True])
-def test_a_file_is_forgotten_without_a_file_descriptor(local: LocalStorage, folder: Path, commits: bool) -> None:
+def test_abort_without_a_free_descriptor_deletes_the_file(local: LocalStorage, folder: Path, commits: bool) -> None:
     writer = local.open_writer()
     writer.write(b"some bytes")
     with no_descriptors():

@@ -65,7 +65,7 @@ def assert_logged(capsys: pytest.CaptureFixture[str], path: Path) -> None:
 
 @damaged
 @folder_only
-def test_a_file_with_damaged_metadata_is_missing_and_can_be_deleted(
+def test_file_with_damaged_metadata_is_missing_and_can_be_deleted(
     client: FlaskClient,
     root: Path,
     stored_keys: Callable[[], list[str]],
@@ -92,7 +92,7 @@ def test_metadata_of_another_file_is_not_served(tmp_path: Path) -> None:
 
 @damaged
 @folder_only
-def test_an_upload_with_a_damaged_declaration_has_ended(direct: DirectClient, root: Path, data: bytes) -> None:
+def test_upload_with_a_damaged_declaration_is_not_found(direct: DirectClient, root: Path, data: bytes) -> None:
     upload = direct.begun("a.txt")
     url = (direct.part_url(upload, 1).json or {})["url"]
     assert direct.put_to(url, b"bytes").status == 200
@@ -107,7 +107,7 @@ def test_an_upload_with_a_damaged_declaration_has_ended(direct: DirectClient, ro
 
 @damaged
 @folder_only
-def test_a_form_whose_declaration_is_damaged_before_the_check_can_be_sent_again(
+def test_form_with_a_damaged_declaration_can_be_sent_again(
     direct: DirectClient, root: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     form = formed(direct, "a.txt")
@@ -122,7 +122,7 @@ def test_a_form_whose_declaration_is_damaged_before_the_check_can_be_sent_again(
 
 @damaged
 @folder_only
-def test_a_damaged_refusal_is_missing_and_can_be_written_again(
+def test_damaged_refusal_is_missing_and_can_be_written_again(
     direct: DirectClient, root: Path, capsys: pytest.CaptureFixture[str], data: bytes
 ) -> None:
     upload = direct.begun("a.txt")
@@ -140,7 +140,7 @@ def test_a_damaged_refusal_is_missing_and_can_be_written_again(
 
 
 @folder_only
-def test_a_refusal_that_was_damaged_before_its_verdict_is_decided_again(direct: DirectClient, root: Path) -> None:
+def test_damaged_refusal_is_decided_again(direct: DirectClient, root: Path) -> None:
     """A power loss can leave an empty one by an earlier version."""
     upload = direct.begun("a.txt")
     direct.put(upload, 1, SCRIPT)
@@ -150,7 +150,7 @@ def test_a_refusal_that_was_damaged_before_its_verdict_is_decided_again(direct: 
 
 
 @folder_only
-def test_a_file_that_was_stored_with_damaged_metadata_is_stored_again(
+def test_file_stored_with_damaged_metadata_is_stored_again(
     direct: DirectClient, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = formed(direct, "a.txt")
@@ -164,7 +164,7 @@ def test_a_file_that_was_stored_with_damaged_metadata_is_stored_again(
 
 
 @pytest.mark.parametrize("data", [b"", b"short", bytes(32), b"x" * 31, b"x" * 33])
-def test_a_damaged_secret_is_made_again(
+def test_damaged_secret_is_replaced(
     uploads: LocalDirectUploads, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes
 ) -> None:
     path = tmp_path / "uploads" / "secret"
@@ -177,7 +177,7 @@ def test_a_damaged_secret_is_made_again(
     assert '"event": "damaged file", "file": "uploads/secret"' in capsys.readouterr().out
 
 
-def test_many_servers_make_a_damaged_secret_again_once(uploads: LocalDirectUploads, tmp_path: Path) -> None:
+def test_servers_that_start_at_once_replace_a_damaged_secret_once(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     (tmp_path / "uploads" / "secret").touch()
     secrets: list[bytes] = []
     threads = [threading.Thread(target=lambda: secrets.append(uploads.secret())) for _ in range(8)]
@@ -204,7 +204,7 @@ def damage(directory: Path, number: int, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["cut off", "grown", "without a size"])
 @folder_only
-def test_a_part_of_another_size_than_its_name_says_has_not_arrived(
+def test_part_of_another_size_than_in_its_name_is_not_listed(
     direct: DirectClient, root: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("handler.storage.folder.direct.MIN_PART_BYTES", 1)
@@ -220,7 +220,7 @@ def test_a_part_of_another_size_than_its_name_says_has_not_arrived(
 
 
 @pytest.mark.parametrize("how", ["cut off", "grown", "without a size"])
-def test_a_completed_upload_with_a_damaged_part_is_missing(
+def test_completed_upload_with_a_damaged_part_is_missing(
     uploads: LocalDirectUploads, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file_id = begun(uploads)
@@ -232,7 +232,7 @@ def test_a_completed_upload_with_a_damaged_part_is_missing(
     assert_logged(capsys, directory)
 
 
-def test_a_damaged_completion_does_not_replace_whole_parts(uploads: LocalDirectUploads, tmp_path: Path) -> None:
+def test_damaged_completion_does_not_replace_whole_parts(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     """A process was killed between two steps of a completion, and the disk damaged the new directory."""
     file_id = begun(uploads)
     uploads.take_part(part_ticket(uploads, file_id, 1), [b"bytes"])
@@ -245,7 +245,7 @@ def test_a_damaged_completion_does_not_replace_whole_parts(uploads: LocalDirectU
     assert incoming.read(0, 100) == b"bytes"
 
 
-def test_a_part_that_is_cut_off_while_it_is_copied_is_not_stored(uploads: LocalDirectUploads, tmp_path: Path) -> None:
+def test_part_truncated_during_the_copy_is_not_stored(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     file_id = begun(uploads)
     for number, data in ((1, bytes(5 * MIB)), (2, b"end")):
         uploads.take_part(part_ticket(uploads, file_id, number), [data])
@@ -282,7 +282,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @folder_only
-def test_a_full_disk_does_not_prevent_deleting(
+def test_full_disk_does_not_prevent_deleting(
     client: FlaskClient, fill_disk: Callable[[], None], stored_keys: Callable[[], list[str]]
 ) -> None:
     direct = DirectClient(client=client)
@@ -297,7 +297,7 @@ def test_a_full_disk_does_not_prevent_deleting(
     assert [key for key in stored_keys() if key != "secret"] == []
 
 
-def test_a_full_disk_does_not_prevent_sweeping(
+def test_full_disk_does_not_prevent_sweeping(
     uploads: LocalDirectUploads, tmp_path: Path, fill_disk: Callable[[], None]
 ) -> None:
     file_id = begun(uploads)
@@ -312,7 +312,7 @@ def test_a_full_disk_does_not_prevent_sweeping(
     assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
 
 
-def test_a_full_disk_does_not_prevent_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_does_not_prevent_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local = LocalStorage(tmp_path)
     put(local)
     LocalDirectUploads(local)
@@ -328,7 +328,7 @@ def test_a_full_disk_does_not_prevent_a_start(tmp_path: Path, monkeypatch: pytes
 # Remains of killed processes.
 
 
-def test_a_delete_that_was_killed_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+def test_killed_delete_leaves_nothing(tmp_path: Path) -> None:
     local = LocalStorage(tmp_path)
     put(local)
     (tmp_path / "files" / ID / "a.txt").unlink()
@@ -339,9 +339,7 @@ def test_a_delete_that_was_killed_in_the_middle_leaves_nothing(tmp_path: Path) -
     assert list((tmp_path / "metadata").iterdir()) == []
 
 
-def test_an_upload_whose_removal_was_killed_in_the_middle_has_ended(
-    uploads: LocalDirectUploads, tmp_path: Path
-) -> None:
+def test_upload_of_a_killed_removal_is_not_found(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     file_id = begun(uploads)
     uploads.take_part(part_ticket(uploads, file_id, 1), [b"bytes"])
     (tmp_path / "uploads" / "incoming" / file_id / "declaration.json").unlink()
@@ -350,7 +348,7 @@ def test_an_upload_whose_removal_was_killed_in_the_middle_has_ended(
     assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
 
 
-def test_other_peoples_files_in_the_folder_stay(tmp_path: Path) -> None:
+def test_unknown_files_in_the_folder_are_kept(tmp_path: Path) -> None:
     """Such as those that a file manager leaves."""
     LocalDirectUploads(LocalStorage(tmp_path / "uploads"))
     (tmp_path / "uploads" / "incoming" / ".DS_Store").touch()
@@ -358,9 +356,7 @@ def test_other_peoples_files_in_the_folder_stay(tmp_path: Path) -> None:
     assert (tmp_path / "uploads" / "incoming" / ".DS_Store").exists()
 
 
-def test_a_part_that_arrives_while_its_upload_is_removed_is_refused(
-    uploads: LocalDirectUploads, tmp_path: Path
-) -> None:
+def test_part_that_arrives_during_the_removal_is_rejected(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     """Its directory is still there when it is renamed into it."""
     file_id = begun(uploads)
     ticket = part_ticket(uploads, file_id, 1)
@@ -405,7 +401,7 @@ def completed(uploads: LocalDirectUploads, *parts: bytes) -> LocalIncoming:
     return incoming
 
 
-def test_a_single_part_is_linked(uploads: LocalDirectUploads, tmp_path: Path) -> None:
+def test_single_part_is_linked(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     incoming = completed(uploads, b"some bytes")
     (part,) = incoming.directory.glob("1.*")
     inode = part.stat().st_ino
@@ -414,7 +410,7 @@ def test_a_single_part_is_linked(uploads: LocalDirectUploads, tmp_path: Path) ->
     assert content_in(LocalStorage(tmp_path / "uploads"), file()) == b"some bytes"
 
 
-def test_without_hard_links_a_single_part_is_copied(
+def test_single_part_is_copied_without_hard_links(
     uploads: LocalDirectUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     incoming = completed(uploads, b"some bytes")
@@ -432,7 +428,7 @@ COPIES = ["in the kernel", "not there", "a little at a time", "it ends at once"]
 
 
 @pytest.mark.parametrize("copies", [*COPIES, errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM])
-def test_parts_are_copied_whatever_the_kernel_can(
+def test_parts_are_copied_with_every_kernel(
     uploads: LocalDirectUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: str | int
 ) -> None:
     parts = [os.urandom(5 * MIB), os.urandom(5 * MIB + 7), b"", b"end"]
@@ -463,7 +459,7 @@ def test_parts_are_copied_whatever_the_kernel_can(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_copy_that_the_disk_refuses_leaves_nothing(
+def test_copy_that_fails_on_the_disk_leaves_nothing(
     uploads: LocalDirectUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     incoming = completed(uploads, bytes(5 * MIB), b"end")
@@ -482,7 +478,7 @@ def test_a_copy_that_the_disk_refuses_leaves_nothing(
 @pytest.mark.parametrize(
     ("offset", "length"), [(0, 4), (2, 3), (0, 100), (4, 1), (5, 3), (8, 5), (9, 1), (11, 4), (99, 1)]
 )
-def test_reading_across_parts(
+def test_range_across_parts_is_read(
     uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch, offset: int, length: int
 ) -> None:
     monkeypatch.setattr("handler.storage.folder.direct.MIN_PART_BYTES", 0)
@@ -492,7 +488,9 @@ def test_reading_across_parts(
     assert incoming.read(offset, length) == b"".join(parts)[offset : offset + length]
 
 
-def test_reading_and_copying_open_each_part_once(uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_part_is_opened_once_to_read_and_once_to_copy(
+    uploads: LocalDirectUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Linear in the number of parts, and in the file's size."""
     incoming = completed(uploads, *[bytes(5 * MIB)] * 3, b"end")
     opened: list[str] = []
@@ -554,7 +552,7 @@ def test_ten_completions_at_once_copy_each_part_once(
     assert copied == [5 * MIB, 3]
 
 
-def test_hashing_ends_when_there_is_a_verdict(uploads: LocalDirectUploads) -> None:
+def test_hashing_stops_when_another_promotion_has_a_verdict(uploads: LocalDirectUploads) -> None:
     incoming = completed(uploads, bytes(5 * MIB), b"end")
     chunks = incoming.chunks()
     next(chunks)
@@ -568,7 +566,7 @@ def test_hashing_ends_when_there_is_a_verdict(uploads: LocalDirectUploads) -> No
 
 @folder_only
 @pytest.mark.parametrize(("ahead", "status"), [(0, 200), (30, 200), (32, 403)])
-def test_a_ticket_signed_by_a_clock_that_is_ahead(direct: DirectClient, ahead: int, status: int) -> None:
+def test_ticket_signed_by_a_fast_clock_has_some_leeway(direct: DirectClient, ahead: int, status: int) -> None:
     upload = direct.begun("a.txt")
     with earlier(-ahead):
         url = (direct.part_url(upload, 1).json or {})["url"]
@@ -577,7 +575,7 @@ def test_a_ticket_signed_by_a_clock_that_is_ahead(direct: DirectClient, ahead: i
     assert direct.post(form, b"bytes").status == (204 if status == 200 else status)
 
 
-def test_a_directory_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directory_that_cannot_be_synced_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network file systems, and those that containers share with a desktop, sync files only."""
     fsync = os.fsync
 
@@ -591,7 +589,7 @@ def test_a_directory_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeyp
     assert LocalStorage(tmp_path).delete(ID, "a.txt")
 
 
-def test_a_disk_that_fails_at_a_sync_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_that_fails_at_a_sync_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -621,7 +619,7 @@ def test_copy_of_unexpected_length_is_a_failure(tmp_path: Path) -> None:
                 copy_file(tmp_path / "source", target, size=size)
 
 
-def test_a_part_sent_again_by_an_earlier_version_is_replaced(uploads: LocalDirectUploads, tmp_path: Path) -> None:
+def test_part_sent_again_by_an_earlier_version_is_replaced(uploads: LocalDirectUploads, tmp_path: Path) -> None:
     file_id = begun(uploads)
     directory = tmp_path / "uploads" / "incoming" / file_id
     (directory / f"1.{hashlib.md5(b'old').hexdigest()}").write_bytes(b"old")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,8 @@ from handler.storage.folder.errors import disk_errors
 from handler.storage.s3.client import s3_errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mypy_boto3_s3 import S3Client
     from werkzeug.test import TestResponse
 
@@ -27,12 +30,12 @@ FOR_THE_OWNER = (
 )
 
 
-def detail_of(error: Exception) -> str:
-    """Return the sentence for an error of botocore's or of the disk's."""
+def problem_of(error: Exception) -> StorageUnavailable:
+    """Return the problem for an error of botocore's or of the disk's."""
     with pytest.raises(StorageUnavailable) as caught, disk_errors(), s3_errors():
         raise error
     assert caught.value.reason, "the log has the error text"
-    return caught.value.detail
+    return caught.value
 
 
 def client_error(status: int, code: str) -> ClientError:
@@ -59,11 +62,13 @@ def client_error(status: int, code: str) -> ClientError:
         PermissionError(errno.EACCES, "Permission denied"),
         OSError(errno.EROFS, "Read-only file system"),
         NotADirectoryError(errno.ENOTDIR, "Not a directory"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory"),
     ],
     ids=repr,
 )
 def test_error_that_the_owner_must_repair_does_not_say_try_again(error: Exception) -> None:
-    assert detail_of(error) == FOR_THE_OWNER
+    problem = problem_of(error)
+    assert (problem.detail, dict(problem.headers)) == (FOR_THE_OWNER, {})
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,8 @@ def test_error_that_the_owner_must_repair_does_not_say_try_again(error: Exceptio
     ids=repr,
 )
 def test_error_that_passes_says_try_again(error: Exception) -> None:
-    assert detail_of(error) == TRY_AGAIN
+    problem = problem_of(error)
+    assert (problem.detail, dict(problem.headers)) == (TRY_AGAIN, {"Retry-After": "5"})
 
 
 def upload(bucket: str) -> TestResponse:
@@ -91,6 +97,7 @@ def upload(bucket: str) -> TestResponse:
 def test_missing_bucket_is_named_in_the_log_only(capsys: pytest.CaptureFixture[str]) -> None:
     response = upload("a-bucket-that-is-missing")
     assert (response.status_code, (response.json or {})["detail"]) == (503, FOR_THE_OWNER)
+    assert "Retry-After" not in response.headers
     assert "NoSuchBucket" not in response.text
     (reason,) = [
         entry["reason"] for line in capsys.readouterr().out.splitlines() if (entry := json.loads(line)).get("reason")
@@ -105,3 +112,14 @@ def test_upload_without_credentials_does_not_say_try_again(s3: S3Client, monkeyp
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     response = upload(bucket)
     assert (response.status_code, (response.json or {})["detail"]) == (503, FOR_THE_OWNER)
+
+
+def test_upload_to_a_folder_that_was_removed_does_not_say_try_again(tmp_path: Path) -> None:
+    client = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path / "uploads")})).test_client()
+    shutil.rmtree(tmp_path / "uploads")
+    for response in (
+        client.put("/upload/a.txt", data=b"hello"),
+        client.post("/upload/s3/multipart", json={"filename": "a.txt"}),
+    ):
+        assert (response.status_code, (response.json or {})["detail"]) == (503, FOR_THE_OWNER)
+        assert "Retry-After" not in response.headers

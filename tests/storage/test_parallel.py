@@ -25,7 +25,7 @@ def test_results_are_in_the_order_of_the_calls() -> None:
     assert run_side_by_side([first, second], at_once=2) == ["first", "second"]
 
 
-def test_no_more_calls_run_at_once_than_allowed() -> None:
+def test_number_of_calls_at_once_is_limited() -> None:
     running, lock, maximum = 0, threading.Lock(), 0
     both_run = threading.Barrier(2, timeout=10)
 
@@ -42,7 +42,7 @@ def test_no_more_calls_run_at_once_than_allowed() -> None:
     assert maximum == 2
 
 
-def test_after_a_failure_no_further_call_begins() -> None:
+def test_no_call_begins_after_a_failure() -> None:
     begun: list[int] = []
 
     def call(number: int) -> None:
@@ -55,7 +55,7 @@ def test_after_a_failure_no_further_call_begins() -> None:
     assert begun == [0, 1, 2]
 
 
-def test_calls_that_have_begun_end_before_the_failure_is_raised() -> None:
+def test_running_calls_end_before_the_failure_is_raised() -> None:
     both_run = threading.Barrier(2, timeout=10)
     failed, ended = threading.Event(), threading.Event()
 
@@ -74,7 +74,7 @@ def test_calls_that_have_begun_end_before_the_failure_is_raised() -> None:
     assert ended.is_set()
 
 
-def test_of_two_failures_the_first_in_order_is_raised() -> None:
+def test_first_of_two_failures_in_order_is_raised() -> None:
     both_run, second_failed = threading.Barrier(2, timeout=10), threading.Event()
 
     def first() -> None:

@@ -31,7 +31,7 @@ def test_file_is_invisible_before_the_commit(storage: Storage, stored_keys: Call
     writer.abort()
 
 
-def test_an_aborted_write_leaves_nothing(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
+def test_aborted_write_leaves_nothing(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
     writer = storage.open_writer()
     writer.write(b"some bytes")
     writer.abort()
@@ -59,7 +59,7 @@ def test_open_writer_can_be_read(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.txt", "b.txt"])
-def test_a_file_is_never_replaced(storage: Storage, kind: str, name: str) -> None:
+def test_file_is_never_replaced(storage: Storage, kind: str, name: str) -> None:
     first = put(storage, b"the first")
     if kind != "folder" and name == "b.txt":
         pytest.skip("in a bucket two names are two keys: only an id that is used twice could meet")
@@ -79,7 +79,7 @@ def test_commit_of_the_same_bytes_succeeds(storage: Storage, kind: str) -> None:
     put(storage)
 
 
-def test_a_deleted_file_is_gone(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
+def test_deleted_file_is_gone(storage: Storage, stored_keys: Callable[[], list[str]]) -> None:
     stored = put(storage)
     assert storage.delete(stored.id, stored.name) is True
     assert storage.find(stored.id, stored.name) is None
@@ -107,7 +107,7 @@ def test_best_effort_delete_accepts_missing_files(storage: Storage, stored_keys:
     assert content_of(storage, other) == b"some bytes"
 
 
-def test_large_content(storage: Storage) -> None:
+def test_content_larger_than_the_memory_limit_is_stored(storage: Storage) -> None:
     content = b"0123456789abcdef" * 1024 * 640  # 10 MiB: more than is held in memory
     stored = put(storage, content)
     assert content_of(storage, stored) == content
@@ -139,7 +139,7 @@ def test_other_names_find_and_delete_nothing(storage: Storage, file_id: str, nam
 @pytest.mark.parametrize(
     "original_name", ["日本語" * 45 + ".txt", 'quote " and \\ slash.txt', "100%25.txt", "😀" * 140 + ".txt"]
 )
-def test_original_names_survive(storage: Storage, original_name: str) -> None:
+def test_original_name_is_kept(storage: Storage, original_name: str) -> None:
     stored = put(storage, original_name=original_name)
     found = storage.find(ID, "a.txt")
     assert found is not None
@@ -159,5 +159,5 @@ def test_ids_are_128_random_bits() -> None:
         ("a'(1).txt", "attachment; filename=\"a.txt\"; filename*=UTF-8''a%27%281%29.txt"),
     ],
 )
-def test_content_disposition(original_name: str, disposition: str) -> None:
+def test_content_disposition_has_the_original_name(original_name: str, disposition: str) -> None:
     assert file(original_name=original_name).content_disposition == disposition

@@ -37,7 +37,7 @@ def test_s3_itself_verifies_the_checksum(storage: S3Storage) -> None:
     assert storage.find(ID, "a.txt") is None
 
 
-def test_a_download_is_for_one_object_and_one_method(storage: S3Storage) -> None:
+def test_download_url_is_valid_for_one_object_and_one_method(storage: S3Storage) -> None:
     stored = put(storage)
     url = storage.download(stored)
     assert requests.get(url, timeout=10).content == b"some bytes"

@@ -20,7 +20,7 @@ def failures(check: Callable[..., object], cases: Iterable[tuple[object, ...]]) 
         number += 1
         try:
             check(*case)
-        except (Exception, Failed) as error:  # pytest's own failures are no Exception
+        except (Exception, Failed) as error:  # pytest's Failed is not an Exception
             names = ", ".join(argument for argument in case if isinstance(argument, str))
             lines.append(f"{names or number}: {type(error).__name__}: {str(error)[:200]}")
     assert number > 0, "There is no case to check."

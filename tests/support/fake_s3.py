@@ -1,4 +1,4 @@
-"""A server on loopback that behaves as badly as S3 on a bad day, since moto only ever has good ones."""
+"""A server on the loopback interface that fails as S3 may fail. moto never fails."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return line
 
 
-def test_the_log_of_a_request_becomes_metrics(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_of_a_request_becomes_metrics(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
     client.put("/upload/a.txt", data=samples.TEXT)
     line = last_line(capsys)
     assert metrics("UploadLog", line) == {
@@ -98,7 +98,7 @@ def test_the_log_of_a_request_becomes_metrics(client: FlaskClient, capsys: pytes
     assert metrics("UploadLog", line) == {("Duration", line["milliseconds"])}
 
 
-def test_the_log_of_a_promotion_becomes_metrics(
+def test_log_of_a_promotion_becomes_metrics(
     client: FlaskClient, promote: Callable[[str], Recorder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     direct = DirectClient(client=client)

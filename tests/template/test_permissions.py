@@ -147,7 +147,7 @@ def test_each_function_has_its_role_and_no_other_policy() -> None:
         assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
 
 
-def test_a_condition_of_a_role_is_one_of_the_prefix() -> None:
+def test_conditions_of_a_role_limit_the_prefix() -> None:
     for role in ROLES:
         conditions = [statement["Condition"] for statement in statements(role) if "Condition" in statement]
         lists_versions = [["StringLike"]] if role != "notify" else []

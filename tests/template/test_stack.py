@@ -78,7 +78,7 @@ def sids(role: str) -> list[str]:
 
 
 @pytest.mark.sam
-def test_a_stack_of_the_defaults(s3: S3Client, create_stack: Callable[..., dict[str, str]]) -> None:
+def test_default_stack_is_created(s3: S3Client, create_stack: Callable[..., dict[str, str]]) -> None:
     outputs = create_stack(TokenSecret=SECRET)
     assert re.fullmatch(r"https://\w+\.execute-api\.eu-central-1\.amazonaws\.com/live/upload", outputs["Endpoint"])
     assert outputs["Curl"].endswith(outputs["Endpoint"])
@@ -101,7 +101,7 @@ def test_a_stack_of_the_defaults(s3: S3Client, create_stack: Callable[..., dict[
 
 
 @pytest.mark.sam
-def test_a_stack_with_everything(s3: S3Client, create_stack: Callable[..., dict[str, str]]) -> None:
+def test_stack_with_every_parameter_is_created(s3: S3Client, create_stack: Callable[..., dict[str, str]]) -> None:
     key = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     outputs = create_stack(
         Access="public",

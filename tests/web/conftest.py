@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sent() -> Sent:
-    """Remembers the tokens that a test sends."""
+    """Remember the tokens that a test sends."""
     return Sent()
 
 
@@ -26,7 +26,7 @@ def sent() -> Sent:
 def no_token_in_the_log(
     sent: Sent, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> Iterator[None]:
-    """Fails a test if a token that it sent, or a secret, is in its output."""
+    """Fail a test if its output has a secret, or a token that the test sent."""
     yield
     output = "".join(capsys.readouterr()) + request.node.stash.get(READ_OUTPUT, "")
     for token in sent.tokens:
@@ -41,7 +41,7 @@ READ_OUTPUT = pytest.StashKey[str]()
 
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Callable[[], list[dict[str, Any]]]:
-    """Returns the lines of the log since the last call."""
+    """Return the lines of the log since the last call."""
 
     def lines() -> list[dict[str, Any]]:
         output = capsys.readouterr().out

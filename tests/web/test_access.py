@@ -1,4 +1,4 @@
-"""Access: uploads with a token, and uploads of the public."""
+"""Access: uploads with a token, and public uploads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def client(make_app: Callable[..., Flask]) -> FlaskClient:
 # Where a request carries its token.
 
 
-def test_without_a_token_nothing_is_stored(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_upload_without_a_token_stores_nothing(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     for response in (
         put(client, None),
         post(client, FILE),
@@ -62,14 +62,14 @@ def test_without_a_token_nothing_is_stored(client: FlaskClient, stored_keys: Cal
     assert stored_keys() == []
 
 
-def test_a_token_as_a_header(client: FlaskClient, sent: Sent) -> None:
+def test_token_in_a_header_is_accepted(client: FlaskClient, sent: Sent) -> None:
     token = sent(mint(SECRET, expires_seconds=60))
     assert put(client, token).status_code == 201
     assert post(client, FILE, **bearer(token)).status_code == 201
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer  "])
-def test_the_schemes_name_is_in_any_case(folder_client: FlaskClient, sent: Sent, scheme: str) -> None:
+def test_scheme_is_read_in_any_case(folder_client: FlaskClient, sent: Sent, scheme: str) -> None:
     response = folder_client.put("/upload/a.txt", data=b"x", headers={"Authorization": f"{scheme} {sent(good())}"})
     assert response.status_code == 201
 
@@ -82,7 +82,7 @@ def test_other_scheme_is_rejected(folder_client: FlaskClient, sent: Sent, scheme
 
 @pytest.mark.parametrize("place", ["/upload/a.txt?token={}", "/upload/a.txt?access_token={}"])
 def test_token_in_the_query_is_ignored(folder_client: FlaskClient, sent: Sent, place: str) -> None:
-    """A query is in every log on the way, and in the browser's history."""
+    """Servers and proxies log queries, and browsers keep them in the history."""
     problem(folder_client.put(place.format(sent(good())), data=b"x"), 401, "token-required")
 
 
@@ -101,7 +101,7 @@ def test_token_in_the_first_part_of_a_form_is_accepted(client: FlaskClient, sent
 def test_token_after_the_file_is_too_late(
     client: FlaskClient, sent: Sent, stored_keys: Callable[[], list[str]]
 ) -> None:
-    """The file would have been taken in by then. An input in which nothing was chosen is not one."""
+    """The file is already stored when the token arrives. A file input without a choice is not a file."""
     token = sent(good())
     problem(post(client, FILE, ("token", token)), 401, "token-required")
     assert stored_keys() == []
@@ -136,7 +136,7 @@ def test_invalid_token_field_is_rejected(folder_client: FlaskClient, value: str)
 
 @pytest.mark.parametrize("value", ["", " ", "\r\n"])
 def test_empty_token_field_is_ignored(folder_client: FlaskClient, tmp_path: Path, sent: Sent, value: str) -> None:
-    """A form with an empty input for a token sends this."""
+    """A form with an empty token input sends an empty field."""
     problem(post(folder_client, ("token", value), FILE), 401, "token-required")
     problem(post(folder_client, ("token", sent(good())), ("token", value), FILE), 401, "token-required")
     for environ in ({}, {"TOKEN_SECRET": SECRET}):
@@ -177,7 +177,9 @@ def test_max_bytes_does_not_widen_the_servers_limit(tmp_path: Path, sent: Sent) 
     assert problem(put(client, token, content=b"123456"), 413, "file-too-large")["max_bytes"] == 5
 
 
-def test_extensions_narrow_the_servers(client: FlaskClient, sent: Sent, stored_keys: Callable[[], list[str]]) -> None:
+def test_extensions_of_a_token_narrow_the_servers(
+    client: FlaskClient, sent: Sent, stored_keys: Callable[[], list[str]]
+) -> None:
     token = sent(good(extensions=["png", ".PDF", "exe"]))
     assert put(client, token, name="a.png", content=samples.png()).status_code == 201
     assert put(client, token, name="a.pdf", content=samples.PDF).status_code == 201
@@ -251,7 +253,7 @@ def test_limits_reflect_the_token(folder_client: FlaskClient, sent: Sent) -> Non
 # The public.
 
 
-def test_in_public_uploads_are_open_and_deletes_are_not(
+def test_public_access_allows_uploads_but_no_deletes(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]
 ) -> None:
     client = make_app(ACCESS="public").test_client()
@@ -262,8 +264,8 @@ def test_in_public_uploads_are_open_and_deletes_are_not(
     assert stored_keys() == before
 
 
-def test_in_public_no_token_is_good_where_there_is_no_secret(tmp_path: Path, sent: Sent) -> None:
-    """Least of all one that was signed with nothing."""
+def test_public_access_without_a_secret_accepts_no_token(tmp_path: Path, sent: Sent) -> None:
+    """A token signed with an empty secret is rejected, too."""
     client = folder_app(tmp_path, ACCESS="public").test_client()
     path = json_of(put(client, None))["url"].partition("localhost")[2]
     for secret in ("", "None", SECRET):
@@ -272,7 +274,7 @@ def test_in_public_no_token_is_good_where_there_is_no_secret(tmp_path: Path, sen
     assert client.get(path).status_code == 200
 
 
-def test_in_public_a_token_sets_the_rights_of_its_owner(tmp_path: Path, sent: Sent) -> None:
+def test_token_sets_the_rights_in_public_access(tmp_path: Path, sent: Sent) -> None:
     client = folder_app(tmp_path, ACCESS="public", TOKEN_SECRET=SECRET).test_client()
     assert put(client, None).status_code == 201
     narrow = sent(good(max_bytes=1))
@@ -284,7 +286,7 @@ def test_in_public_a_token_sets_the_rights_of_its_owner(tmp_path: Path, sent: Se
     assert client.delete(path, headers=bearer(sent(good(scope="delete")))).status_code == 204
 
 
-def test_in_public_delete_asks_for_a_token(tmp_path: Path) -> None:
+def test_delete_needs_a_token_in_public_access(tmp_path: Path) -> None:
     """RFC 9110, section 15.5.2: 403 would mean that a token does not help."""
     client = folder_app(tmp_path, ACCESS="public", TOKEN_SECRET=SECRET).test_client()
     path = json_of(put(client, None))["url"].partition("localhost")[2]
@@ -298,13 +300,13 @@ def test_in_public_delete_asks_for_a_token(tmp_path: Path) -> None:
     assert problem(client.delete(path), 403, "forbidden")["scope"] == "delete"
 
 
-# Nobody, until the settings say who may upload.
+# No uploads until the settings allow them.
 
 
 def test_lambda_accepts_no_uploads_until_access_is_configured(
     tmp_path: Path, sent: Sent, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """It starts all the same: API Gateway's own answer for a function that does not would help nobody."""
+    """The function starts. API Gateway's own response to a function that fails to start has no explanation."""
     environ = {
         "AWS_LAMBDA_FUNCTION_NAME": "upload",
         "AWS_SAM_LOCAL": "true",
@@ -340,7 +342,7 @@ def test_lambda_accepts_no_uploads_until_access_is_configured(
 
 
 @pytest.mark.parametrize("access", ["token", ""])
-def test_lambda_without_a_secret_grants_nobody(access: str) -> None:
+def test_lambda_without_a_secret_accepts_no_token(access: str) -> None:
     environ = {"AWS_LAMBDA_FUNCTION_NAME": "upload", "UPLOAD_BUCKET": "my-bucket", "ACCESS": access}
     assert Settings.from_environ(environ).access is None
 
@@ -348,7 +350,7 @@ def test_lambda_without_a_secret_grants_nobody(access: str) -> None:
 # Without downloads.
 
 
-def test_without_downloads_there_is_no_route_and_no_url(make_app: Callable[..., Flask], sent: Sent) -> None:
+def test_downloads_off_removes_the_route_and_the_urls(make_app: Callable[..., Flask], sent: Sent) -> None:
     client = make_app(TOKEN_SECRET=SECRET, DOWNLOADS="off").test_client()
     token = sent(good(scope="upload delete"))
     response = put(client, token)
@@ -406,7 +408,7 @@ def test_log_names_the_subject(folder_client: FlaskClient, sent: Sent, log: Call
         (" \0 ", None),
     ],
 )
-def test_a_subject_is_logged_clean_and_short(
+def test_logged_subject_is_clean_and_short(
     folder_client: FlaskClient,
     sent: Sent,
     log: Callable[[], list[dict[str, Any]]],
@@ -420,7 +422,7 @@ def test_a_subject_is_logged_clean_and_short(
 def test_token_is_in_no_log_line(
     folder_client: FlaskClient, sent: Sent, log: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lines of success, refusal and fault; the fixture looks into them, as it does after every test here."""
+    """The lines of a success, a refusal and a fault. After each test of this module, the fixture searches the log."""
     token = sent(good())
     put(folder_client, token)
     put(folder_client, token, name="a.exe")

@@ -96,7 +96,7 @@ CLIENTS = [dot_net, react_native_on_ios, react_native_on_android, filepond_with_
 
 
 @pytest.mark.parametrize("form", CLIENTS)
-def test_photo_of_the_client_is_stored(client: FlaskClient, form: Callable[[bytes], Form]) -> None:
+def test_photo_sent_by_a_real_client_is_stored(client: FlaskClient, form: Callable[[bytes], Form]) -> None:
     content_type, body = form(PHOTO)
     response = client.post("/upload", data=body, content_type=content_type)
     assert response.status_code == 201, response.text
@@ -106,7 +106,7 @@ def test_photo_of_the_client_is_stored(client: FlaskClient, form: Callable[[byte
 
 
 @pytest.mark.parametrize("form", CLIENTS)
-def test_fake_photo_of_the_client_is_refused(client: FlaskClient, form: Callable[[bytes], Form]) -> None:
+def test_fake_photo_sent_by_a_real_client_is_refused(client: FlaskClient, form: Callable[[bytes], Form]) -> None:
     content_type, body = form(FAKE)
     response = client.post("/upload", data=body, content_type=content_type)
     assert "'photo.png'" in problem(response, 422, "content-mismatch")["detail"]

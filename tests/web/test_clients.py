@@ -1,4 +1,4 @@
-"""The ways in that real clients take: their names for the file, their pieces, their raw bodies, tokens in the path."""
+"""Requests of real clients: names of the file part, pieces of a file, raw bodies, and tokens in the path."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_other_part_name_is_rejected_with_three_remedies(
     assert stored_keys() == []
 
 
-def test_a_long_part_name_is_shown_in_part(client: FlaskClient) -> None:
+def test_long_part_name_is_cut_in_the_refusal(client: FlaskClient) -> None:
     error = problem(post_parts(client, ("p" * 5000, None)), 400, "no-file")["error"]
     assert "p" * 100 + "'" in error
     assert "p" * 101 not in error
 
 
 @pytest.mark.parametrize("field", ["photo", "photo[]", "photo[2]", "photo-1", "photo1", "Datei", "file", "files[]"])
-def test_file_fields_names_further_parts(make_app: Callable[..., Flask], field: str) -> None:
+def test_file_fields_setting_adds_part_names(make_app: Callable[..., Flask], field: str) -> None:
     client = make_app(FILE_FIELDS="photo, Datei").test_client()
     assert post(client, (samples.TEXT, "a.txt"), field=field).status_code == 201
     problem(post(client, (samples.TEXT, "a.txt"), field="other"), 400, "no-file")
@@ -84,22 +84,22 @@ def test_file_fields_names_further_parts(make_app: Callable[..., Flask], field: 
 
 
 @pytest.mark.parametrize("field", ["anything", "file", "a[b][c]", ""])
-def test_file_fields_may_stand_for_every_name(make_app: Callable[..., Flask], field: str) -> None:
+def test_file_fields_setting_may_accept_every_name(make_app: Callable[..., Flask], field: str) -> None:
     client = make_app(FILE_FIELDS="*").test_client()
     assert post_parts(client, ("album", "Rome"), (field, None), ("note", "text")).status_code == 201
     assert json_of(client.get("/upload"))["ways"][0]["fields"] == ["file", "files", "*"]
     problem(post_parts(client, ("album", "Rome")), 400, "no-file")
 
 
-def test_the_index_of_a_name_is_found_in_linear_time() -> None:
+def test_index_of_a_name_is_found_in_linear_time() -> None:
     for name in ("file" + "0" * 100_000 + "x", "[" * 100_000 + "x]", "1" * 100_000 + "x"):
         assert field_names.without_index(name) == name
     for name in ("file" + "0" * 100_000, "file[" + "1" * 100_000 + "]"):
         assert field_names.without_index(name) == "file"
 
 
-def test_text_of_the_files_name_is_skipped_before_the_file(client: FlaskClient) -> None:
-    """FilePond sends its metadata so, with ``name: "file"``."""
+def test_text_field_with_the_name_of_the_file_is_skipped(client: FlaskClient) -> None:
+    """FilePond sends its metadata as a text field, with ``name: "file"``."""
     response = post_parts(client, ("file", "{}"), ("file", None))
     assert response.status_code == 201, response.text
     assert len(json_of(response)["files"]) == 1
@@ -116,7 +116,7 @@ def test_text_of_the_files_name_is_skipped_before_the_file(client: FlaskClient) 
         [("file", "photo.jpg"), ("files", None)],
     ],
 )
-def test_text_in_place_of_a_file_is_an_error(
+def test_text_instead_of_a_file_is_rejected(
     client: FlaskClient, stored_keys: Callable[[], list[str]], parts: list[tuple[str, str | None]]
 ) -> None:
     error = problem(post_parts(client, *parts), 400, "no-file")["error"]
@@ -169,7 +169,7 @@ WHOLE_FILES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("fields", PIECES.values(), ids=PIECES)
-def test_a_piece_is_refused_wherever_its_fields_are(
+def test_piece_is_refused_before_or_after_its_fields(
     client: FlaskClient, stored_keys: Callable[[], list[str]], fields: dict[str, str]
 ) -> None:
     text = list(fields.items())
@@ -187,7 +187,7 @@ def test_a_piece_is_refused_wherever_its_fields_are(
 
 
 @pytest.mark.parametrize("fields", WHOLE_FILES.values(), ids=WHOLE_FILES)
-def test_a_file_in_a_single_piece_is_stored(client: FlaskClient, fields: dict[str, str]) -> None:
+def test_file_in_a_single_piece_is_stored(client: FlaskClient, fields: dict[str, str]) -> None:
     text = list(fields.items())
     for parts in ([*text, ("file", None)], [("file", None), *text]):
         assert post_parts(client, *parts).status_code == 201
@@ -207,7 +207,7 @@ def test_a_file_in_a_single_piece_is_stored(client: FlaskClient, fields: dict[st
         ({"_chunkSize": "1", "_totalSize": "2"}, "In ng-file-upload, leave out 'resumeChunkSize'."),
     ],
 )
-def test_the_refusal_of_a_piece_names_the_clients_setting(fields: dict[str, str], setting: str) -> None:
+def test_refusal_of_a_piece_names_the_setting_of_the_client(fields: dict[str, str], setting: str) -> None:
     refusal = chunks.refusal_of_fields(fields)
     assert refusal is not None
     assert refusal.index(setting)
@@ -228,7 +228,7 @@ PIECE_HEADERS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("headers", PIECE_HEADERS.values(), ids=PIECE_HEADERS)
-def test_a_piece_is_refused_by_its_header(
+def test_piece_is_refused_by_its_header(
     client: FlaskClient, stored_keys: Callable[[], list[str]], headers: dict[str, str]
 ) -> None:
     form = {"file": (io.BytesIO(b"hello"), "a.txt")}
@@ -251,7 +251,7 @@ def test_a_piece_is_refused_by_its_header(
         {"Upload-Incomplete": "?0"},
     ],
 )
-def test_a_whole_file_of_a_resumable_client_is_stored(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_whole_file_of_a_resumable_client_is_stored(client: FlaskClient, headers: dict[str, str]) -> None:
     assert client.put("/upload/a.txt", data=b"hello", headers=headers).status_code == 201
     assert post(client, (b"hello", "a.txt"), **headers).status_code == 201
 
@@ -294,7 +294,7 @@ def test_other_parameters_do_not_change_the_limits(client: FlaskClient, query: s
         ("PUT", "/upload/my%20photo.png?filename=b.txt"),
     ],
 )
-def test_a_raw_body_is_stored(client: FlaskClient, method: str, url: str, content_type: str | None) -> None:
+def test_raw_body_is_stored(client: FlaskClient, method: str, url: str, content_type: str | None) -> None:
     content = samples.png(5000)
     response = client.open(url, method=method, data=content, content_type=content_type)
     assert response.status_code == 201, response.text
@@ -308,7 +308,7 @@ def test_a_raw_body_is_stored(client: FlaskClient, method: str, url: str, conten
     ("method", "url"),
     [("POST", "/upload/a.txt"), ("PUT", "/upload/a.txt"), ("PUT", "/upload?filename=a.txt")],
 )
-def test_a_form_is_not_stored_as_a_file(
+def test_form_is_not_stored_as_a_file(
     client: FlaskClient, stored_keys: Callable[[], list[str]], method: str, url: str
 ) -> None:
     body = form_of(("file", None))
@@ -317,13 +317,13 @@ def test_a_form_is_not_stored_as_a_file(
     assert stored_keys() == []
 
 
-def test_a_form_is_read_as_one_whatever_the_query_says(client: FlaskClient) -> None:
+def test_file_name_in_the_query_is_ignored_for_a_form(client: FlaskClient) -> None:
     response = post_parts(client, ("file", None), query="?filename=b.pdf")
     assert json_of(response)["files"][0]["name"] == "a.txt"
 
 
 @pytest.mark.parametrize("url", ["/upload?filename=", "/upload?filename=a", "/upload/a"])
-def test_a_raw_body_needs_an_extension(client: FlaskClient, url: str) -> None:
+def test_raw_body_needs_an_extension(client: FlaskClient, url: str) -> None:
     problem(client.post(url, data=b"hello", content_type="text/plain"), 415, "type-not-allowed")
 
 
@@ -345,7 +345,7 @@ def test_raw_body_is_checked_like_every_file(client: FlaskClient, stored_keys: C
         (b"\xe9t\xe9.txt", "%E9t%E9.txt"),
     ],
 )
-def test_a_name_in_the_query_in_any_bytes(client: FlaskClient, name: bytes, original: str) -> None:
+def test_name_in_the_query_of_any_bytes_is_read(client: FlaskClient, name: bytes, original: str) -> None:
     """WSGI hands on the query as the client sent it, in Latin-1."""
     query = (b"filename=" + name).decode("latin-1")
     response = client.put("/upload", data=b"hello", environ_overrides={"QUERY_STRING": query})
@@ -359,7 +359,7 @@ def test_a_name_in_the_query_in_any_bytes(client: FlaskClient, name: bytes, orig
 
 
 def send_with_path_token(client: FlaskClient, token: str) -> list[TestResponse]:
-    """Each way in with that token."""
+    """Send each kind of upload with this token in the path."""
     return [
         client.post(f"/upload/t/{token}", data={"file": (io.BytesIO(b"hello"), "a.txt")}),
         client.post(f"/upload/t/{token}?filename=a.txt", data=b"hello", content_type="text/plain"),
@@ -370,7 +370,7 @@ def send_with_path_token(client: FlaskClient, token: str) -> list[TestResponse]:
 
 
 @pytest.mark.parametrize("access", ["token", "public"])
-def test_a_token_in_the_path_is_enough(
+def test_token_in_the_path_is_enough(
     make_app: Callable[..., Flask], access: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = make_app(TOKEN_SECRET=SECRET, ACCESS=access).test_client()
@@ -403,7 +403,7 @@ def test_a_token_in_the_path_is_enough(
         ({"expires_seconds": -60}, 401, "invalid-token"),
     ],
 )
-def test_a_token_in_the_path_follows_the_rules_of_the_direct_routes(
+def test_token_in_the_path_follows_the_rules_of_the_direct_routes(
     make_app: Callable[..., Flask],
     stored_keys: Callable[[], list[str]],
     claims: dict[str, Any],
@@ -421,7 +421,7 @@ def test_a_token_in_the_path_follows_the_rules_of_the_direct_routes(
     assert stored_keys() == []
 
 
-def test_the_token_in_the_path_counts_and_no_other(make_app: Callable[..., Flask]) -> None:
+def test_token_in_the_path_overrides_any_other(make_app: Callable[..., Flask]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     good, bad = mint(SECRET, expires_seconds=60), mint(SECRET, expires_seconds=60, scopes=["delete"])
     headers = {"Authorization": f"Bearer {bad}"}
@@ -492,7 +492,7 @@ def test_refusal_has_the_shape_of_the_client(make_app: Callable[..., Flask], mon
 
 @pytest.mark.usefixtures("parrot")
 @pytest.mark.parametrize("name", ["", "nobody", "parrot2", "parrot " * 1000])
-def test_an_unknown_client_is_refused_with_the_known_ones(
+def test_refusal_of_an_unknown_client_lists_the_known_clients(
     client: FlaskClient, stored_keys: Callable[[], list[str]], name: str
 ) -> None:
     for response in (
@@ -505,7 +505,7 @@ def test_an_unknown_client_is_refused_with_the_known_ones(
 
 
 @pytest.mark.usefixtures("parrot")
-def test_only_an_upload_is_answered_in_another_shape(client: FlaskClient) -> None:
+def test_only_upload_responses_have_another_shape(client: FlaskClient) -> None:
     assert "ways" in json_of(client.get("/upload?for=parrot"))
     problem(client.get("/files/x/y?for=parrot"), 404, "not-found")
     problem(client.delete("/upload?for=parrot"), 405, "method-not-allowed")

@@ -1,4 +1,4 @@
-"""Which web sites' scripts may read our answers: those that are listed, and by default none."""
+"""Scripts of listed web sites may read our responses. By default, no site is listed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def listed(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("environ", [{"ACCESS": "public"}, {"TOKEN_SECRET": SECRET}, {}])
-def test_without_a_list_no_answer_has_a_field(make_app: Callable[..., Flask], environ: dict[str, str]) -> None:
+def test_response_without_allowed_origins_has_no_cors_field(
+    make_app: Callable[..., Flask], environ: dict[str, str]
+) -> None:
     client = make_app(**environ).test_client()
     for origin in (APP, "http://localhost", "null", "*"):
         for response in (
@@ -55,7 +57,7 @@ def test_without_a_list_no_answer_has_a_field(make_app: Callable[..., Flask], en
 
 
 @pytest.mark.parametrize("origin", [APP, "http://localhost:5173"])
-def test_a_listed_origin(client: FlaskClient, origin: str) -> None:
+def test_listed_origin_is_allowed(client: FlaskClient, origin: str) -> None:
     response = client.put("/upload/a.txt", data=b"hello", headers={"Origin": origin})
     assert response.status_code == 201
     assert cors_fields(response) == {
@@ -99,7 +101,7 @@ def test_a_listed_origin(client: FlaskClient, origin: str) -> None:
         "\xe9",
     ],
 )
-def test_an_origin_is_compared_as_a_whole(client: FlaskClient, origin: str) -> None:
+def test_origin_is_compared_as_a_whole(client: FlaskClient, origin: str) -> None:
     for response in (
         client.get("/upload", headers={"Origin": origin}),
         client.options("/upload/a.txt", headers={"Origin": origin, **PREFLIGHT}),
@@ -115,7 +117,7 @@ def test_request_without_an_origin_gets_no_field(client: FlaskClient) -> None:
     assert response.headers["Vary"] == "Origin"
 
 
-def test_a_preflight(client: FlaskClient) -> None:
+def test_preflight_is_allowed(client: FlaskClient) -> None:
     for path in ("/upload", "/upload/a.txt", "/upload/", NO_SUCH_FILE):
         response = client.options(path, headers={"Origin": APP, **PREFLIGHT})
         assert response.status_code == 200
@@ -126,8 +128,8 @@ def test_a_preflight(client: FlaskClient) -> None:
         assert response.data == b""
 
 
-def test_a_preflight_needs_no_token(make_app: Callable[..., Flask]) -> None:
-    """A browser sends none with it (WHATWG Fetch, "CORS-preflight fetch")."""
+def test_preflight_needs_no_token(make_app: Callable[..., Flask]) -> None:
+    """A browser sends no token with a preflight (WHATWG Fetch, "CORS-preflight fetch")."""
     client = make_app(TOKEN_SECRET=SECRET, ALLOWED_ORIGINS=APP).test_client()
     response = client.options("/upload", headers={"Origin": APP, **PREFLIGHT})
     assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (200, APP)
@@ -165,7 +167,7 @@ def test_fields_of_clients_are_allowed(client: FlaskClient, wanted: str) -> None
         (",".join(f"x-{number:04}" for number in range(200)), []),
     ],
 )
-def test_a_preflight_is_allowed_the_fields_that_it_asks_for(
+def test_preflight_allows_the_requested_fields(
     make_app: Callable[..., Flask], origins: str, requested: str, added: list[str]
 ) -> None:
     client = make_app(ACCESS="public", ALLOWED_ORIGINS=origins).test_client()
@@ -177,13 +179,13 @@ def test_a_preflight_is_allowed_the_fields_that_it_asks_for(
     assert ("Access-Control-Allow-Headers" in unlisted.headers) == (origins == "*")
 
 
-def test_no_method_is_allowed_by_asking(client: FlaskClient) -> None:
+def test_unknown_method_is_not_allowed_on_request(client: FlaskClient) -> None:
     headers = {"Origin": APP, "Access-Control-Request-Method": "PATCH"}
     response = client.options("/upload", headers=headers)
     assert "patch" not in listed(response.headers["Access-Control-Allow-Methods"])
 
 
-def test_options_request_without_preflight_fields(client: FlaskClient) -> None:
+def test_options_request_without_preflight_fields_lists_the_methods(client: FlaskClient) -> None:
     response = client.options("/upload", headers={"Origin": APP})
     assert set(cors_fields(response)) == {
         "Access-Control-Allow-Credentials",
@@ -205,12 +207,12 @@ def test_options_request_without_preflight_fields(client: FlaskClient) -> None:
         "Content-Disposition",
     ],
 )
-def test_fields_that_scripts_need_are_exposed(client: FlaskClient, name: str) -> None:
+def test_fields_for_scripts_are_exposed(client: FlaskClient, name: str) -> None:
     response = client.get("/upload", headers={"Origin": APP})
     assert name.lower() in listed(response.headers["Access-Control-Expose-Headers"])
 
 
-def test_every_origin_only_where_that_was_written(make_app: Callable[..., Flask]) -> None:
+def test_every_origin_is_allowed_only_by_an_asterisk(make_app: Callable[..., Flask]) -> None:
     client = make_app(ACCESS="public", ALLOWED_ORIGINS="*").test_client()
     for origin in (APP, "https://evil.example", "null"):
         for response in (
@@ -245,7 +247,7 @@ def test_only_a_named_origin_may_send_credentials(
         assert "Set-Cookie" not in response.headers
 
 
-def test_errors_can_be_read_as_well(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_have_cors_fields(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a script sees only "network error", and cannot show the reason."""
     client = make_app(TOKEN_SECRET=SECRET, ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
     public = make_app(ACCESS="public", ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
@@ -274,7 +276,7 @@ def test_errors_can_be_read_as_well(make_app: Callable[..., Flask], monkeypatch:
         assert answer.headers["Vary"] == "Origin"
 
 
-def test_a_file_that_is_fetched(client: FlaskClient) -> None:
+def test_download_has_cors_fields(client: FlaskClient) -> None:
     path = client.put("/upload/a.txt", data=b"x").headers["Location"].partition("localhost")[2]
     response = client.get(path, headers={"Origin": APP})
     assert response.status_code in (200, 302)
@@ -310,7 +312,7 @@ def test_refused_origin_is_logged_with_the_setting_that_allows_it(
         {"Origin": "https://www.example", "Sec-Fetch-Site": "same-origin"},
     ],
 )
-def test_request_that_needs_no_cors_or_may_have_it_is_not_logged_as_refused(
+def test_allowed_request_is_not_logged_as_refused(
     client: FlaskClient, capsys: pytest.CaptureFixture[str], headers: dict[str, str]
 ) -> None:
     client.get("/upload", headers=headers)
@@ -333,7 +335,7 @@ def test_refused_origin_is_cut_and_escaped_in_the_log(client: FlaskClient, capsy
         {"Sec-Fetch-Site": "cross-site", "Referer": "https://b.example/page?secret=1"},
     ],
 )
-def test_web_site_that_the_local_server_refuses_is_named_in_the_log(
+def test_web_site_refused_by_the_local_server_is_logged(
     make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], headers: dict[str, str]
 ) -> None:
     response = make_app().test_client().put("/upload/a.txt", data=b"hello", headers=headers)

@@ -107,7 +107,7 @@ def test_every_dialect_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_stored_file_is_answered_in_the_clients_shape(client: FlaskClient, name: str) -> None:
+def test_response_to_a_stored_file_has_the_shape_of_the_client(client: FlaskClient, name: str) -> None:
     response, body = send(client, name, samples.png())
     assert response.status_code == 200
     url = response.headers["Location"]
@@ -116,7 +116,7 @@ def test_a_stored_file_is_answered_in_the_clients_shape(client: FlaskClient, nam
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_refused_file_is_answered_in_the_clients_shape(
+def test_response_to_a_refused_file_has_the_shape_of_the_client(
     client: FlaskClient, stored_keys: Callable[[], list[str]], name: str
 ) -> None:
     plain = post(client, (b"<html>", "page.png"))
@@ -129,7 +129,9 @@ def test_a_refused_file_is_answered_in_the_clients_shape(
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_no_file_and_no_token_are_answered_in_the_clients_shape(make_app: Callable[..., Flask], name: str) -> None:
+def test_response_to_a_missing_file_or_token_has_the_shape_of_the_client(
+    make_app: Callable[..., Flask], name: str
+) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     response, body = send(client, name, samples.png())
     assert body == refused_shape(name, json_of(client.post("/upload", data={}))["detail"])
@@ -144,7 +146,9 @@ def test_no_file_and_no_token_are_answered_in_the_clients_shape(make_app: Callab
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_request_over_the_limit_is_answered_in_the_clients_shape(make_app: Callable[..., Flask], name: str) -> None:
+def test_response_to_a_request_over_the_limit_has_the_shape_of_the_client(
+    make_app: Callable[..., Flask], name: str
+) -> None:
     client = make_app(MAX_CONTENT_LENGTH="20000", MAX_FILE_BYTES="10000").test_client()
     sentence = json_of(post(client, (samples.png(30_000), "page.png")))["detail"]
     _, body = send(client, name, samples.png(30_000))
@@ -152,7 +156,7 @@ def test_a_request_over_the_limit_is_answered_in_the_clients_shape(make_app: Cal
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_failure_of_the_server_keeps_its_status(
+def test_server_failure_keeps_its_status(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     app = make_app()
@@ -168,7 +172,7 @@ def test_a_failure_of_the_server_keeps_its_status(
 
 
 @pytest.mark.parametrize("name", EDITORS)
-def test_an_editor_is_refused_where_files_have_no_url(
+def test_editor_is_refused_if_files_have_no_url(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], name: str
 ) -> None:
     client = make_app(DOWNLOADS="off").test_client()
@@ -182,7 +186,7 @@ def test_an_editor_is_refused_where_files_have_no_url(
     assert not any(key.startswith("files/") for key in stored_keys())
 
 
-def test_a_widget_works_where_files_have_no_url(make_app: Callable[..., Flask]) -> None:
+def test_widget_works_although_files_have_no_url(make_app: Callable[..., Flask]) -> None:
     client = make_app(DOWNLOADS="off").test_client()
     response, id_of_filepond = send(client, "filepond", samples.png())
     assert response.status_code == 200
@@ -191,7 +195,7 @@ def test_a_widget_works_where_files_have_no_url(make_app: Callable[..., Flask]) 
     assert body == {"success": True, "newUuid": body["newUuid"]}
 
 
-def test_several_files_are_all_named_where_the_shape_has_room(client: FlaskClient) -> None:
+def test_shape_with_a_list_has_every_file(client: FlaskClient) -> None:
     def post_two(name: str) -> Any:
         fields = {"jodit": ("files[0]", "files[1]"), "suneditor": ("file-0", "file-1"), "filepond": ("filepond",) * 2}
         first, second = fields[name]
@@ -207,32 +211,32 @@ def test_several_files_are_all_named_where_the_shape_has_room(client: FlaskClien
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_no_dialect_lets_a_file_name_bring_html(client: FlaskClient, name: str) -> None:
+def test_file_name_adds_no_html_to_any_dialect(client: FlaskClient, name: str) -> None:
     """Editor.js and CKEditor 4 put the sentence into the page as HTML, and anybody can have named the file."""
     response, _ = send(client, name, b"<html>", "<img src=x onerror=alert(1)>.png")
     assert "\u2039img src=x onerror=alert(1)\u203a.png" in response.text
     assert not {"<", ">"} & set(response.text)
 
 
-def test_the_name_of_a_dialect_is_read_in_any_case(client: FlaskClient) -> None:
+def test_name_of_a_dialect_is_read_in_any_case(client: FlaskClient) -> None:
     response = client.post("/upload?for=TinyMCE", data={"file": (io.BytesIO(samples.png()), "a.png")})
     assert response.get_json().keys() == {"location"}
 
 
 @pytest.mark.parametrize("name", ["", "netscape", "tinymce,froala", "__class__", "a" * 4000])
-def test_an_unknown_dialect_is_refused_with_the_known_ones(client: FlaskClient, name: str) -> None:
+def test_refusal_of_an_unknown_dialect_lists_the_known_dialects(client: FlaskClient, name: str) -> None:
     response = client.post(f"/upload?for={name}", data={"file": (io.BytesIO(samples.png()), "a.png")})
     assert response.status_code == 400
     assert ", ".join(dialects.names()) in json_of(response)["detail"]
 
 
-def test_the_fields_of_a_dialect_are_not_taken_without_it(client: FlaskClient) -> None:
+def test_fields_of_a_dialect_are_ignored_without_the_dialect(client: FlaskClient) -> None:
     assert post(client, (samples.png(), "a.png"), field="qqfile").status_code == 400
     response = client.post("/upload?for=tinymce", data={"qqfile": (io.BytesIO(samples.png()), "a.png")})
     assert "qqfile" in response.get_json()["error"]["message"]
 
 
-def test_a_body_without_a_form_is_answered_in_the_clients_shape(client: FlaskClient) -> None:
+def test_response_to_a_body_without_a_form_has_the_shape_of_the_client(client: FlaskClient) -> None:
     response = client.post("/upload/a.png?for=easymde", data=samples.png(), content_type="image/png")
     assert response.get_json() == {"data": {"filePath": response.headers["Location"]}}
 
@@ -254,7 +258,7 @@ def test_every_recipe_is_run() -> None:
     assert {*in_pages, *in_programs} == recipes().keys()
 
 
-def test_a_dialect_is_pure() -> None:
+def test_dialect_does_no_io() -> None:
     """It needs no request, no app and no storage."""
     entry = {"id": "1", "name": "a.png", "size": 2, "type": "image/png", "url": "http://x/a.png"}
     assert dialects.DIALECTS["tinymce"].stored([entry]) == Reply(status=200, body={"location": "http://x/a.png"})

@@ -44,7 +44,7 @@ def sha512(data: bytes) -> str:
 
 @pytest.fixture(params=BODIES)
 def method(request: pytest.FixtureRequest) -> str:
-    """Each test that uses it sends a file as the body, and in a form, of which the digest then is as a whole."""
+    """Each test sends a file as the body, and in a form. The digest is that of the whole body or form."""
     name: str = request.param
     return name
 
@@ -80,7 +80,7 @@ RIGHT: dict[str, Callable[[bytes], dict[str, str]]] = {
 }
 
 
-def test_right_digests(client: FlaskClient, method: str) -> None:
+def test_right_digest_is_accepted(client: FlaskClient, method: str) -> None:
     for name, headers in RIGHT.items():
         response = send(client, method, headers(BODIES[method]))
         assert response.status_code == 201, (name, response.text)
@@ -88,7 +88,7 @@ def test_right_digests(client: FlaskClient, method: str) -> None:
         assert file["sha256"] == hashlib.sha256(BODY).hexdigest(), "the digest of the file, not of the request"
 
 
-def test_a_damaged_body(client: FlaskClient, method: str, stored_keys: Callable[[], list[str]]) -> None:
+def test_damaged_body_is_rejected(client: FlaskClient, method: str, stored_keys: Callable[[], list[str]]) -> None:
     sent = BODIES[method]
     for headers in RIGHT.values():
         for damaged in (sent.replace(b"line", b"lime"), sent + b"\n"):
@@ -124,7 +124,7 @@ def test_digest_of_the_file_is_not_the_digest_of_the_form(
     assert stored_keys() == []
 
 
-def test_a_digest_over_more_than_one_read(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
+def test_digest_of_a_large_body_is_verified(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     content = samples.png(1_000_000)
     response = client.put("/upload/a.png", data=content, headers={"Content-Digest": sha256(content)})
     assert response.status_code == 201

@@ -1,4 +1,4 @@
-"""Forms, however the reads cut them."""
+"""Forms, in reads of any size."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_100_parts_are_accepted_and_101_refused() -> None:
         read(part * 101 + b"--xyz--\r\n", [])
 
 
-# What Werkzeug's decoder took, and a stricter reader of the same bytes would divide in another way.
+# Forms that Werkzeug's decoder accepted, and that a stricter reader would divide in another way.
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_unread_content_is_skipped() -> None:
         ("multipart/form-data; boundary=" + "x" * forms.MAX_BOUNDARY_CHARS, b"x" * forms.MAX_BOUNDARY_CHARS),
     ],
 )
-def test_boundary_of_a_content_type(content_type: str, boundary: bytes) -> None:
+def test_boundary_is_read_from_the_content_type(content_type: str, boundary: bytes) -> None:
     assert forms.boundary_of(content_type) == boundary
 
 
@@ -272,7 +272,7 @@ def test_unquoted_boundary_is_accepted(client: FlaskClient) -> None:
         ("base64", b"SD1DMz1C\r\nQ3R0ZQ=="),
     ],
 )
-def test_text_is_decoded(encoding: str, value: bytes) -> None:
+def test_text_in_base64_is_decoded(encoding: str, value: bytes) -> None:
     assert forms.text(iter([value[:9], value[9:]]), encoding) == "H=C3=BCtte"
 
 

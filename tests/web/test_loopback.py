@@ -45,7 +45,7 @@ def everything_from(client: FlaskClient, **options: Any) -> list[TestResponse]:
     "host",
     ["localhost", "localhost:8000", "LocalHost:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000"],
 )
-def test_names_of_this_machine_are_accepted(local: FlaskClient, host: str) -> None:
+def test_host_names_of_this_machine_are_accepted(local: FlaskClient, host: str) -> None:
     origin = f"http://{host.lower()}"
     statuses = [response.status_code for response in everything_from(local, headers={"Host": host})]
     assert statuses == [201, 201, 200, 200, 200, 404, 404, 200, 404]
@@ -163,7 +163,7 @@ def test_link_from_another_site_opens_the_page_and_sends_no_form(local: FlaskCli
 
 
 @pytest.mark.parametrize(("allowed", "status"), [("https://app.example", 200), ("*", 200), ("https://b.example", 403)])
-def test_image_that_a_listed_site_shows_is_served(tmp_path: Path, allowed: str, status: int) -> None:
+def test_image_on_a_page_of_a_listed_site_is_served(tmp_path: Path, allowed: str, status: int) -> None:
     client = folder_app(tmp_path, ALLOWED_ORIGINS=allowed).test_client()
     fields = {**CROSS_SITE, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image", "Referer": "https://app.example/"}
     assert client.get("/health", headers=fields).status_code == status
@@ -210,7 +210,7 @@ def test_proxied_request_is_rejected(local: FlaskClient, tmp_path: Path, name: s
     assert stored_files(tmp_path) == []
 
 
-def test_this_machines_owner_may_delete(local: FlaskClient) -> None:
+def test_request_from_this_machine_may_delete(local: FlaskClient) -> None:
     path = json_of(put(local, None))["url"].partition("localhost")[2]
     assert local.delete(path).status_code == 204
 

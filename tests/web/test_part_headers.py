@@ -78,7 +78,7 @@ def file_name(parameters: bytes) -> str | None:
         ),
     ],
 )
-def test_names_of_real_clients(header: bytes, name: str) -> None:
+def test_file_name_of_a_real_client_is_read(header: bytes, name: str) -> None:
     assert part_headers.parse(header) == FormPart("file", name)
 
 
@@ -175,7 +175,7 @@ def test_ambiguous_names_are_rejected(parameters: bytes) -> None:
         (b"x=y", None),
     ],
 )
-def test_quotes_and_backslashes(parameters: bytes, name: str | None) -> None:
+def test_quotes_and_backslashes_of_a_name_are_read(parameters: bytes, name: str | None) -> None:
     assert file_name(parameters) == name
 
 
@@ -210,13 +210,13 @@ def test_quotes_and_backslashes(parameters: bytes, name: str | None) -> None:
         (b"%", "%"),
     ],
 )
-def test_encodings_of_names(raw: bytes, name: str) -> None:
+def test_every_encoding_of_a_name_is_read(raw: bytes, name: str) -> None:
     assert part_headers.parse(disposition(b'name="%b"; filename="%b"' % (raw, raw))) == FormPart(name, name)
     if b" " not in raw:
         assert file_name(b"filename=" + raw) == name
 
 
-def test_five_undefined_bytes_have_characters() -> None:
+def test_five_undefined_bytes_become_characters() -> None:
     every_byte = bytes(range(0x80, 0x100))
     name = file_name(b'filename="' + every_byte + b'.txt"')
     assert name is not None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 
-def test_health(client: FlaskClient) -> None:
+def test_health_check_responds_ok(client: FlaskClient) -> None:
     response = client.get("/health")
     assert (response.status_code, json_of(response)) == (200, {"status": "ok"})
 
@@ -24,7 +24,7 @@ def test_method_that_is_not_allowed_is_rejected(client: FlaskClient) -> None:
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
 
 
-def test_form_of_a_browser_gets_a_page(client: FlaskClient) -> None:
+def test_response_to_a_form_of_a_browser_is_a_page(client: FlaskClient) -> None:
     response = post(client, (samples.TEXT, "a.txt"), Accept=BROWSER)
     assert (response.status_code, response.mimetype) == (201, "text/html")
     assert "Stored a.txt." in response.text
@@ -73,7 +73,7 @@ def test_every_response_has_a_request_id_and_security_headers(client: FlaskClien
     assert len(seen) == 4
 
 
-def test_page_may_only_send_forms_to_us(client: FlaskClient) -> None:
+def test_page_may_only_send_forms_to_its_own_origin(client: FlaskClient) -> None:
     everywhere = "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     answer = post(client, (samples.TEXT, "a.txt"), Accept=BROWSER).headers["Content-Security-Policy"]
     assert answer == f"default-src 'none'; style-src 'self'; img-src 'self'; {everywhere}"
@@ -84,7 +84,7 @@ def test_page_may_only_send_forms_to_us(client: FlaskClient) -> None:
         assert response.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
-def test_the_gateways_request_id_is_ours(client: FlaskClient) -> None:
+def test_request_id_of_the_gateway_is_used(client: FlaskClient) -> None:
     response = client.get("/health", environ_overrides={"UNIQUE_ID": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"})
     assert response.headers["X-Request-Id"] == "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
     response = client.get("/health", headers={"X-Request-Id": "forged"})

@@ -1,4 +1,4 @@
-"""Tokens: which the server accepts, and how it rejects the others."""
+"""Tokens: accepted tokens, and the rejection of others."""
 
 from __future__ import annotations
 
@@ -231,13 +231,13 @@ def test_bad_token_is_rejected(folder_client: FlaskClient, tmp_path: Path, sent:
 
 
 @pytest.mark.parametrize("make", BAD_TOKENS.values(), ids=BAD_TOKENS)
-def test_bad_token_is_rejected_where_no_token_is_needed(tmp_path: Path, sent: Sent, make: Callable[[], str]) -> None:
+def test_bad_token_is_rejected_although_no_token_is_needed(tmp_path: Path, sent: Sent, make: Callable[[], str]) -> None:
     client = folder_app(tmp_path, TOKEN_SECRET=SECRET, ACCESS="public").test_client()
     problem(put(client, sent(make())), 401, "invalid-token")
     assert stored_files(tmp_path) == []
 
 
-def test_deeply_nested_claims_are_no_server_error(folder_client: FlaskClient) -> None:
+def test_deeply_nested_claims_are_rejected(folder_client: FlaskClient) -> None:
     """Most versions of Python refuse to parse them. Python 3.14 does parse them, and this claim has no meaning here."""
     token = sign(b'{"exp":%d,"x":' % in_an_hour() + b"[" * 1400 + b"]" * 1400 + b"}")
     assert put(folder_client, token).status_code in (201, 401)
@@ -258,7 +258,7 @@ def test_deeply_nested_claims_are_no_server_error(folder_client: FlaskClient) ->
         (BAD_TOKENS["too long"], "too long"),
     ],
 )
-def test_error_says_what_is_wrong_with_the_token(
+def test_error_names_the_defect_of_the_token(
     folder_client: FlaskClient, sent: Sent, make: Callable[[], str], says: str
 ) -> None:
     assert says in problem(put(folder_client, sent(make())), 401, "invalid-token")["error"]

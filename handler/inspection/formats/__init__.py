@@ -11,18 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from ...units import KIB, MIB
+
 HEAD_BYTES = 4096
 """The beginning of a file that every check sees first. For most types the check needs nothing else."""
 READ_AHEAD_BYTES = 4096
 """The smallest range that a check asks for: a smaller one is not faster, and the next question is often nearby."""
-MIN_SEQUENTIAL_BYTES = 64 * 1024
-MAX_SEQUENTIAL_BYTES = 1024 * 1024
+MIN_SEQUENTIAL_BYTES = 64 * KIB
+MAX_SEQUENTIAL_BYTES = MIB
 """A check that asks for the next bytes gets 64 KiB, then twice as much each time, up to 1 MiB."""
-PIECE_BYTES = 4 * 1024 * 1024
+PIECE_BYTES = 4 * MIB
 """The read-ahead of a check that looks at the whole file: an ordinary photo is its head and one piece."""
-QUESTION_BYTES = 1024 * 1024
+QUESTION_BYTES = MIB
 """Each question counts as at least this many bytes, because a bucket needs about as long for a small range."""
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * MIB
 """The largest number of bytes of a file that a check may see."""
 MAX_RANGES = MAX_BYTES // QUESTION_BYTES
 """The largest number of questions, which follows from :data:`MAX_BYTES`."""

@@ -6,6 +6,8 @@ import codecs
 import re
 import sys
 
+from ...units import MIB
+
 EMBEDDED = "a page or a script inside"
 _WHITE_SPACE = b"\t\n\v\f\r "
 
@@ -28,14 +30,15 @@ _FRAGMENT = re.compile(
          (?= [\s/>] | \Z ) )""",
     re.IGNORECASE | re.VERBOSE,
 )
-# An element with an event handler at the beginning of a text, which not even Markdown needs. Quoted values may hold any
-# bytes.
+# An element with an event handler at the beginning of a text, which not even Markdown needs. A quoted value may hold
+# any bytes. A quotation mark begins a value only behind "=" (WHATWG HTML, "before attribute value state").
 _HANDLER = re.compile(
-    rb"""<[a-z] (?: "[^"]*+" | '[^']*+' | [^<>"'\s/]++ | [\s/]++ (?! on[a-z]{3,30}+ \s*+ = ) )*+
-        [\s/]++ on[a-z]{3,30}+ \s*+ =""",
+    rb"""<[a-z] (?: = \s*+ (?: "[^"]*+" | '[^']*+' | (?! ["'] ) ) | [^=>] )*? [\s/] on[a-z]{3,30}+ \s*+ =""",
     re.IGNORECASE | re.VERBOSE,
 )
-_COMMENT = re.compile(rb"<!--.*?-->[\t\n\v\f\r ]*+", re.DOTALL)
+# A comment as browsers read it: "<!-->" and "<!--->" are whole comments, and "--!>" ends a comment as well (WHATWG
+# HTML, "comment start state", "comment start dash state" and "comment end bang state").
+_COMMENT = re.compile(rb"<!--(?:-?>|.*?--!?>)[\t\n\v\f\r ]*+", re.DOTALL)
 # XML that is a web page or a drawing with scripts, or that a stylesheet turns into one. The pattern is searched near
 # the beginning of the XML, because comments, a DOCTYPE or another root element may stand first.
 _ACTIVE_XML = re.compile(
@@ -99,8 +102,8 @@ _IN_METADATA = rb"""
         | \s*+ ["(=] (?: %(text)b{12} | %(text)b{0,11}? %%> ) )
     """ % {b"text": _TEXT, b"tag": _TAG}
 MAX_EMBEDDED_BYTES = 1024
-"""The longest match that is found across two pieces of a file."""
-_STEP_BYTES = 1024 * 1024
+"""The longest match that is found across two pieces of a file, in bytes."""
+_STEP_BYTES = MIB
 # The lookahead makes the search faster: most "<" in a photo fail there, before the alternatives are tried one by one.
 _EMBEDDED_ANYWHERE = re.compile(
     rb"<(?=[!?a-z])(?:%b|%b)" % (_ANYWHERE, _element_with(_EVENT)), re.IGNORECASE | re.VERBOSE
@@ -229,7 +232,7 @@ def _has(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> bool:
     """Search in steps, because a search holds the GIL, and the server answers no other request meanwhile."""
     end = min(end, len(data))
     return any(
-        pattern.search(data, at, min(at + _STEP_BYTES + MAX_EMBEDDED_BYTES, end))
+        pattern.search(data, at, min(at + _STEP_BYTES + MAX_EMBEDDED_BYTES - 1, end))
         for at in range(start, end, _STEP_BYTES)
     )
 

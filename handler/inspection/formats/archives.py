@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ...units import KIB, MIB
 from . import Damaged, Dimensions, File, Mismatch, Steps, Unsafe
 
 _HEADER = b"PK\x03\x04"
@@ -24,7 +25,7 @@ _ZIP64_END = b"PK\x06\x06"
 _ZIP64_END_BYTES = 56
 _END = b"PK\x05\x06"
 _END_BYTES = 22
-END_SEARCH_BYTES = 65 * 1024
+END_SEARCH_BYTES = 65 * KIB
 """The distance from the end of a file in which programs search for a zip: Go 66,560 bytes, Info-ZIP's unzip 66,000,
 Java 65,663, PHP and Python 65,557."""
 _PADDING = b"\x00\t\n\v\f\r "
@@ -32,29 +33,29 @@ _PADDING = b"\x00\t\n\v\f\r "
 _MAX_END_RECORDS = 8
 """The number of end records with possible values that :func:`refuse_appended` follows. Random data has none."""
 
-MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
+MAX_DIRECTORY_BYTES = 4 * MIB
 """The largest directory of a zip: about forty thousand files. A symbolic link or a macro can be anywhere in it."""
 MAX_HEADER_RANGES = 40
-_MAX_WINDOW_BYTES = 1024 * 1024
-_MAX_WINDOW_GAP = 512 * 1024
+_MAX_WINDOW_BYTES = MIB
+_MAX_WINDOW_GAP = 512 * KIB
 """To compare the header of each entry with the directory, the check reads at most 40 ranges of up to 1 MiB.
 
 Two headers share a range if at most 512 KiB stand between them. The check therefore compares all headers of a zip of up
 to 20 MiB, and of a zip of up to 40 entries. In a larger zip the headers behind the last range are not compared: to read
 the ten thousand headers of an archive of photos from a bucket takes minutes."""
-_MAX_GAP_READ = 64 * 1024
+_MAX_GAP_READ = 64 * KIB
 """The number of bytes before a header that are read together with the header."""
 _MAX_EXTRA_BYTES = 1024
 """The number of bytes of extra fields that are read together with a header. Only aligned content has more."""
-MAX_GAP_BYTES = 1024 * 1024
+MAX_GAP_BYTES = MIB
 """The limit of all bytes between the entries of a zip that belong to no entry."""
 MAX_UNPACKED_RATIO = 100
-MIN_UNPACKED_BYTES = 128 * 1024 * 1024
+MIN_UNPACKED_BYTES = 128 * MIB
 """The limit of the unpacked size that a zip or a gzip names: a hundred times its own size, as in Apache POI.
 
 A small archive may always unpack to 128 MiB, because sheets of zeros are common."""
-MAX_GZIP_BYTES = 1024 * 1024
-MAX_GUNZIPPED_BYTES = 16 * 1024 * 1024
+MAX_GZIP_BYTES = MIB
+MAX_GUNZIPPED_BYTES = 16 * MIB
 """A gzip file of at most :data:`MAX_GZIP_BYTES` is unpacked up to this size, to find the end of each member."""
 _MAX_GZIP_MEMBERS = 4096
 
@@ -197,7 +198,7 @@ def _gzip_member(data: bytes, at: int, limit: int) -> tuple[int, int] | None:
             piece = view[at : at + 4096]
             at += len(piece)
         try:
-            output = member.decompress(piece, 64 * 1024)
+            output = member.decompress(piece, 64 * KIB)
         except zlib.error:
             raise Damaged("it is damaged") from None
         unpacked += len(output)

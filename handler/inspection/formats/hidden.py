@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 
+from ...units import MIB
 from . import HEAD_BYTES, PIECE_BYTES, Check, Dimensions, File, Range, Steps, T, Unsafe, active, archives
 
-MAX_IMAGE_BYTES = 48 * 1024 * 1024
+MAX_IMAGE_BYTES = 48 * MIB
 """Every byte of an image up to this size is searched. In a larger image the last :data:`IMAGE_TAIL_BYTES` are searched,
 and the first :data:`MAX_IMAGE_HEAD_BYTES`. Together they make this size."""
-IMAGE_TAIL_BYTES = 8 * 1024 * 1024
+IMAGE_TAIL_BYTES = 8 * MIB
 MAX_IMAGE_HEAD_BYTES = MAX_IMAGE_BYTES - IMAGE_TAIL_BYTES
-MAX_MEDIA_BYTES = 8 * 1024 * 1024
+MAX_MEDIA_BYTES = 8 * MIB
 """Every byte of a sound or a film up to this size is searched."""
-MEDIA_TAIL_BYTES = 1024 * 1024
+MEDIA_TAIL_BYTES = MIB
 """The size of the end of a larger sound or film that is searched, next to the ranges that its check asks for."""
 _NO_PADDING = re.compile(rb"[^\x00\t\n\v\f\r ]")
 _XMP = b"<?xpacket "

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...units import MIB
 from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe
 from .hidden import MAX_IMAGE_HEAD_BYTES, refuse_behind, refuse_inside
 
@@ -397,12 +398,12 @@ class _TiffFormat(NamedTuple):
     """The way in which a TIFF writes its numbers, in the characters of :mod:`struct`.
 
     :param order: the order of the bytes.
-    :param place: a position in the file, or the value of an entry.
+    :param offset: a position in the file, or the value of an entry.
     :param entries: the number of entries of a directory.
     """
 
     order: str
-    place: str
+    offset: str
     entries: str
 
 
@@ -421,7 +422,7 @@ _TIFF_PAGE = (256, 257)  # ImageWidth, ImageLength
 _TIFF_TILE = (322, 323)  # TileWidth, TileLength
 _MAX_TIFF_ENTRIES = 0xFFFF
 _MAX_TIFF_TEXTS = 32
-_MAX_TIFF_TEXT_BYTES = 1024 * 1024
+_MAX_TIFF_TEXT_BYTES = MIB
 
 
 def tiff(file: File) -> Steps[Dimensions | None]:
@@ -432,10 +433,10 @@ def tiff(file: File) -> Steps[Dimensions | None]:
     yield from file.begins_with(*_TIFF_FORMATS, otherwise="it has no TIFF header")
     head = yield from file.need(0, 8)
     tiff_format = _TIFF_FORMATS[head[:4]]
-    place = struct.Struct(tiff_format.order + tiff_format.place)
-    if place.size == 8:
+    offset = struct.Struct(tiff_format.order + tiff_format.offset)
+    if offset.size == 8:
         head = yield from file.need(0, 16)
-    at: int = place.unpack(head[-place.size :])[0]
+    at: int = offset.unpack(head[-offset.size :])[0]
     largest: Dimensions | None = None
     end = 0
     for _ in range(MAX_TIFF_PAGES):
@@ -477,37 +478,37 @@ class _TiffDirectory(NamedTuple):
 
 def _tiff_directory(file: File, at: int, tiff_format: _TiffFormat) -> Steps[_TiffDirectory | None]:
     """Return the directory at ``at``; ``None`` if there is none, or not all of it."""
-    order, place = tiff_format.order, struct.Struct(tiff_format.order + tiff_format.place)
+    order, offset = tiff_format.order, struct.Struct(tiff_format.order + tiff_format.offset)
     number = struct.Struct(order + tiff_format.entries)
     start = yield from file.read(at, number.size)
     if not at or len(start) < number.size:
         return None
-    length = 4 + 2 * place.size
+    length = 4 + 2 * offset.size
     (entries,) = number.unpack(start)
     end = length * min(entries, _MAX_TIFF_ENTRIES)
-    directory = yield from file.read(at + number.size, end + place.size)
-    if entries > _MAX_TIFF_ENTRIES or len(directory) < end + place.size:
+    directory = yield from file.read(at + number.size, end + offset.size)
+    if entries > _MAX_TIFF_ENTRIES or len(directory) < end + offset.size:
         return None
     sides: dict[int, list[int]] = {side: [] for side in (*_TIFF_PAGE, *_TIFF_TILE)}
     texts: list[tuple[int, int]] = []
     arrays: dict[int, tuple[int, int, int]] = {}
     all_end = at + number.size + len(directory)
     for entry in range(0, end, length):
-        tag, kind, values = struct.unpack_from(order + "HH" + tiff_format.place, directory, entry)
-        value_at = entry + 4 + place.size
-        value_bytes, value_place = values * _TIFF_SIZES.get(kind, 1), at + number.size + value_at
-        if value_bytes > place.size:
-            (value_place,) = place.unpack_from(directory, value_at)
-            all_end = max(all_end, value_place + value_bytes)
+        tag, kind, values = struct.unpack_from(order + "HH" + tiff_format.offset, directory, entry)
+        value_at = entry + 4 + offset.size
+        value_bytes, value_offset = values * _TIFF_SIZES.get(kind, 1), at + number.size + value_at
+        if value_bytes > offset.size:
+            (value_offset,) = offset.unpack_from(directory, value_at)
+            all_end = max(all_end, value_offset + value_bytes)
             if kind == 2 or tag in _TIFF_TEXTS:
-                texts.append((value_place, value_bytes))
+                texts.append((value_offset, value_bytes))
         if tag in _TIFF_PIXELS:
-            arrays[tag] = kind, values, value_place
+            arrays[tag] = kind, values, value_offset
         if tag in sides:
             value = struct.Struct(order + _TIFF_TYPES.get(kind, "Q"))
-            known = kind in _TIFF_TYPES and values == 1 and value.size <= place.size
+            known = kind in _TIFF_TYPES and values == 1 and value.size <= offset.size
             sides[tag].append(value.unpack_from(directory, value_at)[0] if known else 0)
-    return _TiffDirectory(sides, texts, arrays, all_end, place.unpack_from(directory, end)[0])
+    return _TiffDirectory(sides, texts, arrays, all_end, offset.unpack_from(directory, end)[0])
 
 
 def _tiff_size(sides: Mapping[int, list[int]], tags: tuple[int, int]) -> Dimensions:

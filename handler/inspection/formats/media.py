@@ -6,11 +6,12 @@ import re
 import struct
 from typing import NamedTuple
 
+from ...units import KIB
 from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe, active
 
 MAX_TAGS = 4
 """The largest number of ID3 tags before the sound of an MP3. Many programs add a tag to a file that has one."""
-MP3_SEARCH_BYTES = 64 * 1024
+MP3_SEARCH_BYTES = 64 * KIB
 """The first frame of an MP3 must begin within this distance of its tags. A recording can begin in mid-frame."""
 _MP3_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # eleven ones, a version that exists, Layer III
 _MIN_FREE_FRAME_BYTES = 24  # 8 kilobits a second at 24 kHz

@@ -11,10 +11,11 @@ import struct
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
+from ...units import MIB
 from . import Check, Damaged, Dimensions, File, Mismatch, Steps, Unsafe
 from .archives import LOCKED, UNLOCK, Entry, read_entries, unpack
 
-MAX_CONTENT_TYPES_BYTES = 1024 * 1024
+MAX_CONTENT_TYPES_BYTES = MIB
 """The largest list of content types or manifest, packed and unpacked. It is enough for about eight thousand parts."""
 _MAX_MEDIA_TYPE_BYTES = 256
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from ...units import KIB
 from . import Dimensions, File, Mismatch, Steps, Unsafe, active
 from .archives import refuse_appended
 
-FIRST_OBJECT_BYTES = 64 * 1024
+FIRST_OBJECT_BYTES = 64 * KIB
 """The size of the beginning of a file that is searched for the first object, and for a page or a script before it."""
 _WHITE_SPACE = rb"\x00\t\n\f\r "  # ISO 32000-2, section 7.2.3
 _MARK = b"%PDF-"

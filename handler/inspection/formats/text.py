@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 
+from ...units import KIB
 from . import Damaged, Dimensions, File, Mismatch, Steps, active
 
 _CONTROLS = bytes(set(range(0x1C)) - set(b"\t\n\v\f\r") | {0x7F})
@@ -20,7 +21,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x7f]|\x1b(?![($])")
 _UTF_16_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _END_OF_FILE = "\x1a\t\n\r "
 """Characters that may end a text: DOS marks the end with Ctrl-Z, and CP/M fills a block with Ctrl-Z."""
-START_BYTES = 512 * 1024
+START_BYTES = 512 * KIB
 """The size of the beginning of a text that is searched for control characters. The last 4 KiB are searched, too."""
 _REMOVE = "Remove it, or send the file with the extension of its real type."
 _SAVE_AS_UTF_8 = "Save it as UTF-8."
@@ -97,7 +98,7 @@ def _utf_16_encoding(head: bytes, size: int) -> str | None:
     :raises Damaged: the file has the byte order mark and an odd length.
     """
     encoding = active.utf_16_encoding(head)
-    if encoding is None or size % 2 == 0:
+    if size % 2 == 0:
         return encoding
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise Damaged("it is text in UTF-16 that ends in the middle of a character")

@@ -1,0 +1,1 @@
+"""The storage in a folder of this machine."""

@@ -195,7 +195,9 @@ class LocalDirectUploads:
             os.link(self._open(path) / name, directory / name)
         except FileNotFoundError:
             if self.has_multipart_upload(path, path):
-                raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
+                raise UploadIncomplete(
+                    "A part was sent again while the upload was being completed. Complete the upload again."
+                ) from None
             raise
 
     def abort(self, path: str, _multipart_id: str, /) -> None:

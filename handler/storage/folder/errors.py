@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from ...problems import StorageUnavailable
 
-OWNER_ERRORS = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR))
-"""The errors that only the owner can repair: the process may not write to the folder, or it is not a folder."""
+OWNER_ERRORS = frozenset((errno.EACCES, errno.ENOENT, errno.EPERM, errno.EROFS, errno.ENOTDIR))
+"""The errors that only the owner can repair: the process may not write to the folder, it is not a folder, or somebody
+removed it while the server runs."""
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The storage in an S3 bucket."""

@@ -29,7 +29,7 @@ READ_SECONDS = 6
 """An attempt lasts at most eight seconds. In that time eight addresses do not respond, or one address accepts the
 connection and the body, and then sends nothing. Only an S3 that reads the body drop by drop is slower."""
 ATTEMPTS = 3
-"""The maximum number of attempts. No attempt begins after the deadline (``deadline.py``)."""
+"""The maximum number of attempts. No attempt begins after the deadline (``storage/deadline.py``)."""
 REQUEST_ID_FIELDS = ("x-amz-request-id", "x-amz-id-2", "x-amzn-requestid")
 """Every response of S3 has one of these header fields (AWS: "Common response headers")."""
 
@@ -39,7 +39,7 @@ _Response = TypeVar("_Response", bound=Mapping[str, Any])
 def make_client() -> S3Client:
     """Make the client for S3. Region, credentials and endpoint come from botocore's own variables.
 
-    The client begins no attempt after the deadline (``deadline.py``), if a deadline is set.
+    The client begins no attempt after the deadline (``storage/deadline.py``), if a deadline is set.
     """
     # botocore's session: boto3 imports more (resources, transfers) before it makes the same client.
     session = get_session()
@@ -127,7 +127,9 @@ def multipart_errors() -> Iterator[None]:
                     f"A part is smaller than {MIN_PART_BYTES:,} bytes. Only the last part may be smaller."
                 ) from None
             case "InvalidPart":
-                raise UploadIncomplete("A part was sent again while the upload was being completed.") from None
+                raise UploadIncomplete(
+                    "A part was sent again while the upload was being completed. Complete the upload again."
+                ) from None
         raise
 
 

@@ -196,7 +196,7 @@ def test_it_is_accessible_without_scripts(browser: Browser, serve: Callable[...,
     page.go_back()
     page.locator("#file").set_input_files([named("a.exe", b"MZ"), named("b.exe", b"MZ")])
     page.get_by_role("button", name="Upload").click()
-    page.get_by_role("heading", name="Several files were refused").wait_for()
+    page.get_by_role("heading", name="Several refused files").wait_for()
     look("problem")
     context.close()
 

@@ -36,7 +36,7 @@ def test_without_scripts_it_is_a_form(plain: Page, serve: Callable[..., str], fo
     plain.get_by_label("Token").fill("nonsense")
     plain.get_by_label("Choose files").set_input_files([named("a.png", PNG)])
     plain.get_by_role("button", name="Upload").click()
-    plain.get_by_role("heading", name="The token is not good").wait_for()
+    plain.get_by_role("heading", name="Invalid token").wait_for()
 
 
 def test_without_scripts_files_have_their_owners_names(plain: Page, serve: Callable[..., str], folder: Path) -> None:
