@@ -12,8 +12,8 @@ import pytest
 
 from handler.web.tokens import mint
 
-from ..docs.test_webhooks import documented_pattern
 from ..support import samples
+from ..support.documents import snippet
 from ..support.webhook_receiver import Receiver, receiving, respond
 from .conftest import ENVIRONMENT, Deployed, eventually
 
@@ -138,7 +138,8 @@ def test_plain_rule_of_the_documents_reports_stored_files(deployed: Deployed) ->
     sqs, events, name = deployed.aws("sqs"), deployed.aws("events"), f"plain-{uuid.uuid4().hex}"
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    pattern = documented_pattern(deployed.resources["UploadBucket"])
+    documented = snippet("tests/docs/test_webhooks.py", "pattern")
+    pattern = json.loads(documented.replace("YOUR-BUCKET", deployed.resources["UploadBucket"]))
     rule_arn = events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"]
     allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
     allow |= {"Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn}}}

@@ -18,10 +18,9 @@ from handler.webhooks.delivery import NotDelivered, Receiver
 from handler.webhooks.signing import decode_secret
 
 from ..support.documents import ROOT, snippet
-from ..support.s3_events import object_created
+from ..support.s3_events import event_matches, object_created
 from ..support.stored_files import ID
 from ..support.webhook_receiver import OTHER_SECRET, SECRET
-from ..template.test_bucket import event_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -47,3 +47,13 @@ def object_created(bucket: str, key: Any, *, version: str = "x") -> dict[str, An
             "reason": "PostObject",
         },
     }
+
+
+def event_matches(pattern: Any, event: Any) -> bool:
+    """Whether an event has, for each field of a pattern, one of its values (AWS: "EventBridge event patterns")."""
+    if isinstance(pattern, dict):
+        return all(name in event and event_matches(values, event[name]) for name, values in pattern.items())
+    return any(
+        event.startswith(value["prefix"]) if isinstance(value, dict) and "prefix" in value else event == value
+        for value in pattern
+    )

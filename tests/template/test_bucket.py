@@ -18,7 +18,7 @@ from handler.webhooks import delivery
 from ..conftest import BUCKET
 from ..support import samples
 from ..support.direct_client import DirectClient
-from ..support.s3_events import object_created
+from ..support.s3_events import event_matches, object_created
 from ..support.stored_files import ID
 from ..support.template import DEFAULTS, RESOURCES, of_type
 
@@ -83,16 +83,6 @@ def test_unfinished_multipart_uploads_expire() -> None:
     rules = UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]
     (rule,) = [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
     assert (rule["Status"], rule.get("Prefix")) == ("Enabled", None)
-
-
-def event_matches(pattern: Any, event: Any) -> bool:
-    """Whether an event has, for each field of a pattern, one of its values (AWS: "EventBridge event patterns")."""
-    if isinstance(pattern, dict):
-        return all(name in event and event_matches(values, event[name]) for name, values in pattern.items())
-    return any(
-        event.startswith(value["prefix"]) if isinstance(value, dict) and "prefix" in value else event == value
-        for value in pattern
-    )
 
 
 @pytest.mark.parametrize(
