@@ -55,7 +55,10 @@ class UploadId:
 
 def sign(upload_id: UploadId, *, secret: bytes) -> str:
     """Return the upload id as text, with a signature, for the client."""
-    members = {_SIGNED_NAMES.get(field, field): value for field, value in asdict(upload_id).items()}
+    fields = asdict(upload_id)
+    if upload_id.folder is None:
+        del fields["folder"]  # a version without folders does not know this member
+    members = {_SIGNED_NAMES.get(field, field): value for field, value in fields.items()}
     return timed_signer(secret, purpose=_PURPOSE).sign(members)
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,10 @@ def check_receiver(url: str, seen: Any) -> None:
     with pytest.raises(NotDelivered) as caught:
         others.deliver("file_forged", BODY)
     assert caught.value.status == 401
+    for signature in ("nothing", "v1,x", "v1"):
+        headers = {"webhook-id": "1", "webhook-timestamp": str(int(time.time())), "webhook-signature": signature}
+        headers["Content-Type"] = "application/json"
+        assert requests.post(url, BODY, headers=headers, timeout=10).status_code == 401, signature
     assert seen() == {f"file_{ID}": {"id": ID, "name": "ä"}}
 
 

@@ -45,7 +45,7 @@ app.post("/upload-token", signedIn, (request, response) => {
   response.json({ token: token(request.user, "upload", { meta: { plan: "free" }, max_bytes: 20_000_000 }) });
 });
 
-// The signature proves that the file is stored, and for whom.
+// The signature proves that the file is stored, and names its user.
 app.post("/receipts", signedIn, express.text({ type: () => true }), (request, response) => {
   let entry;
   try {

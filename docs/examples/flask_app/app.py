@@ -103,7 +103,7 @@ def upload_token() -> dict[str, str]:
 
 @app.post("/receipts")
 def take_receipt() -> tuple[str, int]:
-    """Keep a file that the page uploaded. The signature proves that the file is stored, and for whom."""
+    """Keep a file that the page uploaded. The signature proves that the file is stored, and names its user."""
     receipt = request.get_data(as_text=True)
     try:
         entry = jwt.decode(receipt, TOKEN_SECRET, ["HS256"], audience="receipt", options={"require": ["exp", "sub"]})

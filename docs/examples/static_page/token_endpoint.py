@@ -24,7 +24,7 @@ def upload_token(authorization: str) -> str:
         id_token, KEYS.get_signing_key_from_jwt(id_token), ["RS256"],
         issuer=ISSUER, audience=CLIENT_ID, options={"require": ["exp", "iss", "aud", "sub"]},
     )  # fmt: skip
-    folder = hashlib.sha256(claims["sub"].encode()).hexdigest()[:32]  # a `sub` such as auth0|123 is no folder's name
+    folder = hashlib.sha256(claims["sub"].encode()).hexdigest()[:32]  # auth0|123 cannot be a folder
     grant = {"exp": int(time.time()) + 600, "scope": "upload", "sub": claims["sub"], "folder": folder}
     return jwt.encode(grant, os.environ["TOKEN_SECRET"], "HS256")
 
