@@ -49,13 +49,15 @@ class Client(requests.Session):
         return super().request(str(method), url, *args, **{"timeout": 60, **options})
 
 
+def _pattern_of(template_path: str) -> str:
+    """Return a pattern for the paths that a path of the template stands for."""
+    one_level = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template_path))
+    return re.sub(r"\\\{\w+\\\+\\\}", ".+", one_level)
+
+
 def route_of(path: str) -> str:
     """Return the template's path of a request: the path with the fewest variables."""
-    found = [
-        each
-        for each in PATHS
-        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(each)), path.rstrip("/") or "/")
-    ]
+    found = [each for each in PATHS if re.fullmatch(_pattern_of(each), path.rstrip("/") or "/")]
     return min(found, key=lambda each: each.count("{"))
 
 
@@ -173,9 +175,11 @@ def test_every_route_works(
     assert stored["Size"] == len(b"hello")
     assert client.get(presigned["status"]).json()["file"]["sha256"] is None
 
+    assert presigned["id"] in [file["id"] for file in client.get("/files").json()["files"]]
+
     # Every method of every route gets to the app.
     for path, methods in PATHS.items():
-        where = re.sub(r"\{\w+\}", "x", path)
+        where = re.sub(r"\{\w+\+?\}", "x", path)
         if "head" in methods:
             assert client.head(where).status_code < 500
         fields = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}

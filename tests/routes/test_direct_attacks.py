@@ -141,7 +141,7 @@ def test_part_url_allows_only_the_put_of_the_part(direct: DirectClient, destinat
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("x-amz-meta-original-name", "page.html"),
+        ("x-amz-meta-name", base64.urlsafe_b64encode(b"page.html").decode().rstrip("=")),
         ("x-amz-meta-max-bytes", "1000000"),
     ],
 )
