@@ -272,9 +272,18 @@ class LocalWriter:
                 self._mark_expiry(file)
                 # The metadata is durable now, and so is the event. No power loss leaves a file without them.
                 with self._outbox.announce(file) if self._outbox else nullcontext():
-                    self._path.parent.rename(target)
+                    self._move_to(target)
             self._committed = True
             sync_directory(target.parent)
+
+    def _move_to(self, target: Path) -> None:
+        """Make the file readable: rename its directory, or only the file if a folder is named after the file's id."""
+        if any(path.is_dir() for path in entries(target)):
+            self._path.rename(target / self._path.name)
+            sync_directory(target)
+            _remove(self._path)
+        else:
+            self._path.parent.rename(target)
 
     def _mark_expiry(self, file: StoredFile) -> None:
         """Write the mark by which a sweep finds a file that expires, durably and before anyone can read the file."""

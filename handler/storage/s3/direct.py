@@ -247,7 +247,7 @@ class S3DirectUploads:
 
     def end_copies(self, path: str, /) -> None:
         with s3_errors():
-            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{path}/")
+            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{path}/", Delimiter="/")
             require_s3(listed, "Bucket")
         for upload in listed.get("Uploads", []):
             if not is_name_of(f"files/{path}/", upload["Key"]):
