@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -169,13 +170,21 @@ def test_status_of_parts_repeats_the_entry(client: FlaskClient) -> None:
 
 def largest(over: int = 0) -> dict[str, str]:
     """Return fields that have exactly the largest size, with a meta of ``{"a":1}``, and so many bytes more."""
-    return {"album": "x" * (MAX_META_BYTES + over - len('{"meta":{"a":1},"fields":{"album":""}}'))}
+    return {"album": "x" * (MAX_META_BYTES + over - len('{"a":1}{"album":""}'))}
 
 
 @WAYS_IN
 def test_largest_details_are_kept(client: FlaskClient, send: Any) -> None:
     file = send(client, good(meta={"a": 1}, sub="s" * 100, folder="f" * 64), largest())
     assert file["fields"] == largest()
+
+
+@pytest.mark.parametrize("meta", [{"a": "x" * 632}, {"ä": "x" * 631}, {"a": "🏝" * 158}, {"a": [0] * 315 + [10]}])
+def test_meta_may_have_640_bytes_of_json(client: FlaskClient, meta: Any) -> None:
+    assert len(json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode()) == 640
+    assert by_put(client, good(meta=meta, sub="s" * 100), {})["meta"] == meta
+    larger = {**meta, "": 0}
+    problem(client.put("/upload/a.txt", data=b"x", headers=bearer(good(meta=larger))), 400, "malformed-request")
 
 
 def test_over_the_limit_is_an_error_that_names_it(client: FlaskClient) -> None:
@@ -264,6 +273,30 @@ def test_uppy_metadata_that_is_not_kept_is_named(client: FlaskClient) -> None:
     assert entry(direct.complete(upload))["fields"] == {"album": "7"}
     form: Any = direct.presigned_post("a.txt", **{"metadata[titel]": "y", "metadata[name]": "a.txt"}).json
     assert form["ignored_fields"] == ["titel"]
+
+
+def test_field_of_a_direct_upload_needs_no_metadata_object(client: FlaskClient) -> None:
+    """A program may write ``album`` where Uppy writes ``metadata[album]``. Neither is dropped in silence."""
+    direct = DirectClient(client=client, prefix=f"/upload/t/{good()}/s3")
+    upload = direct.begun("a.txt", type="text/plain", size=5, album="x", titel="y")
+    assert upload["ignored_fields"] == ["titel"]
+    direct.put(upload, 1, b"hello")
+    assert entry(direct.complete(upload))["fields"] == {"album": "x"}
+    form = formed(direct, "a.txt", type="text/plain", size=5, album="x", titel="y")
+    assert form["ignored_fields"] == ["titel"]
+    assert direct.post(form, b"hello").status == 204
+    status: Any = direct.status(form["id"]).json
+    assert status["file"]["fields"] == {"album": "x"}
+
+
+@pytest.mark.parametrize(
+    "query", ["metadata[album]=x&metadata[album]=y", "album=x&metadata[album]=y", "album=x&album=y"]
+)
+def test_two_values_for_a_field_of_a_direct_upload_are_an_error(client: FlaskClient, query: str) -> None:
+    response = client.get(f"/upload/t/{good()}/s3/params?filename=a.txt&{query}")
+    assert "'album'" in problem(response, 400, "malformed-request")["detail"]
+    direct = DirectClient(client=client, prefix=f"/upload/t/{good()}/s3")
+    problem(direct.begin("a.txt", album="x", metadata={"album": "y"}), 400, "malformed-request")
 
 
 def test_two_values_for_one_field_are_an_error(client: FlaskClient) -> None:
