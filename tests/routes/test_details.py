@@ -352,3 +352,10 @@ def test_page_of_a_form_without_scripts_still_shows_the_file(client: FlaskClient
     response = client.post("/upload", data=data, headers={"Accept": "text/html"})
     assert response.status_code == 201
     assert "a.txt" in response.text
+    assert "not kept" not in response.text
+
+
+def test_page_of_a_form_without_scripts_names_the_ignored_fields(client: FlaskClient) -> None:
+    data = {"token": good(), "titel": "x", "<b>": "y", "file": (io.BytesIO(b"hello"), "a.txt")}
+    response = client.post("/upload", data=data, headers={"Accept": "text/html"})
+    assert "not kept: <bdi>titel</bdi>, <bdi>&lt;b&gt;</bdi>." in response.text
