@@ -48,8 +48,8 @@ def status(name: str) -> Response:
     """
     grant = _token_grant()
     if is_id(name):
-        folder = grant.folder if grant else None
-        status = _service().status_of_file(name, folder=folder, with_token=grant is not None)
+        may_upload = grant is not None and UPLOAD in grant.scopes
+        status = _service().status_of_file(name, folder=grant.folder if grant else None, with_token=may_upload)
         return responses.success({"id": name, "status": status})
     upload = _service().status(name, folder=grant.folder if grant else None)
     body: dict[str, Any]
@@ -197,7 +197,7 @@ def _reference(upload_id: str, token: str | None) -> UploadReference:
 
 
 def _token_grant() -> Grant | None:
-    """Return the grant of the client's token; ``None`` without a valid token that has the scope ``upload``."""
+    """Return the grant of the client's token; ``None`` without a valid token. Its folder counts with every scope."""
     token = bearer_token(request)
     if token is None:
         return None
@@ -205,7 +205,7 @@ def _token_grant() -> Grant | None:
         grant = current_grant(token)
     except Problem:
         return None  # the request needs no token, so an invalid token changes nothing
-    return grant if grant.expires is not None and UPLOAD in grant.scopes else None
+    return grant if grant.expires is not None else None
 
 
 def _status_url(upload_id: str) -> str:

@@ -125,7 +125,9 @@ def test_file_system_that_ignores_case_opens_no_other_folder(tmp_path: Path) -> 
     (tmp_path / "files" / "u7").symlink_to(tmp_path / "files" / "U7")
     (tmp_path / "metadata" / f"u7.{ID}.json").symlink_to(tmp_path / "metadata" / f"U7.{ID}.json")
     assert storage.find(ID, "a.txt", "u7") is None
+    assert not storage.contains(ID, "u7")
     assert not storage.delete(ID, "a.txt", "u7")
+    assert storage.contains(ID, "U7")
     assert storage.find(ID, "a.txt", "U7")
 
 

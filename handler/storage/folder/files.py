@@ -109,7 +109,9 @@ class LocalStorage:
             return False
         with disk_errors():
             # An interrupted delete leaves an empty directory. A folder may be named after the id of a file.
-            return any(path.is_file() for path in entries(self._directory(file_id, folder)))
+            if not any(path.is_file() for path in entries(self._directory(file_id, folder))):
+                return False
+            return folder is None or not _differs(read_record(self._metadata(file_id, folder), StoredFile), folder)
 
     def list_files(self, folder: str | None = None, *, after: str = "", limit: int) -> FilePage:
         directory = self.folder / "files" / (folder or "")
