@@ -18,6 +18,8 @@ from urllib.parse import unquote
 from ..problems import MalformedRequest
 
 NAME, DETAILS = "name", "details"
+EMPTY_DETAILS = "e30"
+"""The value of :data:`DETAILS` for an empty JSON object."""
 OLD_NAME = "original-name"
 """The name in percent-encoding, as earlier versions of this program wrote it."""
 MAX_META_BYTES = 640
