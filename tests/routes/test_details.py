@@ -180,7 +180,12 @@ def test_largest_details_are_kept(client: FlaskClient, send: Any) -> None:
     assert file["fields"] == largest()
 
 
-@pytest.mark.parametrize("meta", [{"a": "x" * 632}, {"ä": "x" * 631}, {"a": "🏝" * 158}, {"a": [0] * 315 + [10]}])
+NESTED: list[Any] = json.loads("[" * 317 + "]" * 317)
+
+
+@pytest.mark.parametrize(
+    "meta", [{"a": NESTED}, {"a": "x" * 632}, {"ä": "x" * 631}, {"a": "🏝" * 158}, {"a": [0] * 315 + [10]}]
+)
 def test_meta_may_have_640_bytes_of_json(client: FlaskClient, meta: Any) -> None:
     assert len(json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode()) == 640
     assert by_put(client, good(meta=meta, sub="s" * 100), {})["meta"] == meta
