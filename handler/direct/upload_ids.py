@@ -55,7 +55,11 @@ class UploadId:
 
 def sign(upload_id: UploadId, *, secret: bytes) -> str:
     """Return the upload id as text, with a signature, for the client."""
-    members = {_SIGNED_NAMES.get(field, field): value for field, value in asdict(upload_id).items()}
+    members = {
+        _SIGNED_NAMES.get(field, field): value
+        for field, value in asdict(upload_id).items()
+        if field != "folder" or value is not None  # the versions before folders read no such member
+    }
     return timed_signer(secret, purpose=_PURPOSE).sign(members)
 
 
