@@ -55,6 +55,20 @@ def test_form_and_body_send_a_signal_for_each_file(client: FlaskClient, received
     assert (first.subject, first.meta, first.folder) == ("user-7", {"a": 1}, "u7")
 
 
+def test_receiver_that_changes_its_meta_changes_no_later_file(client: FlaskClient) -> None:
+    """A valid token is remembered, with its meta."""
+    token = bearer(good(meta={"order": {"id": 7}}))
+
+    def change(_: Any, *, file: StoredFile) -> None:
+        assert isinstance(file.meta, dict)
+        file.meta.pop("order")["id"] = 8
+
+    with file_stored.connected_to(change):
+        assert client.put("/upload/a.txt", data=b"x", headers=token).status_code == 201
+    response = client.put("/upload/a.txt", data=b"x", headers=token)
+    assert (response.json or {})["files"][0]["meta"] == {"order": {"id": 7}}
+
+
 def test_direct_uploads_send_one_signal(direct: DirectClient, received: list[tuple[Any, StoredFile]]) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"hello")

@@ -18,6 +18,8 @@ from ..units import ceil_div
 
 MAX_NAME_CHARS = 4096
 """The longest file name that is inspected: far above the limits of file systems, and cheap to inspect."""
+MEMBERS = frozenset(("filename", "metadata", "partSize", "sha256", "size", "type"))
+"""The members of a client's JSON object, or the arguments of its query, that have a meaning here."""
 
 _NUMBER = re.compile("[0-9]{1,16}")
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -65,11 +67,13 @@ def read_query(arguments: Mapping[str, str], *, policy: Policy, details: Details
 
 def query_metadata(arguments: Mapping[str, str]) -> dict[str, str]:
     """Return the members of a widget's metadata in the arguments of a query."""
-    return {
-        name[len(_QUERY_METADATA) : -1]: value
-        for name, value in arguments.items()
-        if name.startswith(_QUERY_METADATA) and name.endswith("]")
-    }
+    return {member: value for name, value in arguments.items() if (member := metadata_member(name)) is not None}
+
+
+def metadata_member(argument: str) -> str | None:
+    """Return the member of a widget's metadata that an argument of a query names; ``None`` if it names no member."""
+    is_member = argument.startswith(_QUERY_METADATA) and argument.endswith("]")
+    return argument[len(_QUERY_METADATA) : -1] if is_member else None
 
 
 def _inspect_name(members: Mapping[str, Any], *, policy: Policy) -> FileName:

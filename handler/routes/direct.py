@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from flask import Blueprint, Response, g, request, url_for
@@ -24,6 +24,9 @@ from ..web.access import UPLOAD, Grant
 from ..web.grants import bearer_token, current_grant, current_upload_grant
 from ..web.metadata_fields import MetadataFields
 from ..web.services import current_services
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_JSON_BYTES = 2 * MIB
 """The largest JSON body: enough for a list of 10,000 parts."""
@@ -45,8 +48,8 @@ def status(name: str) -> Response:
     """
     grant = _token_grant()
     if is_id(name):
-        folder = grant.folder if grant else None
-        status = _service().status_of_file(name, folder=folder, with_token=grant is not None)
+        may_upload = grant is not None and UPLOAD in grant.scopes
+        status = _service().status_of_file(name, folder=grant.folder if grant else None, with_token=may_upload)
         return responses.success({"id": name, "status": status})
     upload = _service().status(name, folder=grant.folder if grant else None)
     body: dict[str, Any]
@@ -65,7 +68,7 @@ def status(name: str) -> Response:
 def presigned_post(token: str | None = None) -> Response:
     """Return a form that sends a whole file to the storage."""
     grant = current_upload_grant(token)
-    fields = _fields(declaration.query_metadata(request.args))
+    fields = _query_fields()
     upload = _service().presigned_post(
         request.args, policy=limits.policy_of(grant), details=limits.details_of(grant, fields.kept)
     )
@@ -87,7 +90,7 @@ def begin(token: str | None = None) -> Response:
     """Begin an upload in parts."""
     grant = current_upload_grant(token)
     body = _json()
-    fields = _fields(body.get("metadata"))
+    fields = _fields(body)
     upload = _service().begin(body, policy=limits.policy_of(grant), details=limits.details_of(grant, fields.kept))
     return responses.success(
         {
@@ -153,13 +156,29 @@ def _completed(file: StoredFile, upload_id: str) -> Response:
     return responses.success(body | ({"url": entry["url"]} if "url" in entry else {}))
 
 
-def _fields(metadata: object) -> MetadataFields:
-    """Return the fields in a widget's metadata.
+def _fields(body: Mapping[str, Any]) -> MetadataFields:
+    """Return the fields in a JSON object: the members of its ``metadata``, and its own members without a meaning here.
 
     :raises MalformedRequest: a field has two values.
     """
     fields = MetadataFields(current_services().settings.metadata_fields)
-    fields.add_metadata(metadata)
+    fields.add_metadata({name: value for name, value in body.items() if name not in declaration.MEMBERS})
+    fields.add_metadata(body.get("metadata"))
+    return fields
+
+
+def _query_fields() -> MetadataFields:
+    """Return the fields in a query: ``metadata[album]=summer`` and ``album=summer`` name the same field.
+
+    :raises MalformedRequest: a field has two values.
+    """
+    fields = MetadataFields(current_services().settings.metadata_fields)
+    for name, value in request.args.items(multi=True):
+        member = declaration.metadata_member(name)
+        if member is not None:
+            fields.add_metadata({member: value})
+        elif name not in declaration.MEMBERS:
+            fields.add(name, value)
     return fields
 
 
@@ -178,7 +197,7 @@ def _reference(upload_id: str, token: str | None) -> UploadReference:
 
 
 def _token_grant() -> Grant | None:
-    """Return the grant of the client's token; ``None`` without a valid token that has the scope ``upload``."""
+    """Return the grant of the client's token; ``None`` without a valid token. Its folder counts with every scope."""
     token = bearer_token(request)
     if token is None:
         return None
@@ -186,7 +205,7 @@ def _token_grant() -> Grant | None:
         grant = current_grant(token)
     except Problem:
         return None  # the request needs no token, so an invalid token changes nothing
-    return grant if grant.expires is not None and UPLOAD in grant.scopes else None
+    return grant if grant.expires is not None else None
 
 
 def _status_url(upload_id: str) -> str:

@@ -230,7 +230,11 @@ class Storage(Protocol):
         """
 
     def contains(self, file_id: str, folder: str | None = None) -> bool:
-        """Return whether there is a file with this id in this folder, under any name. On S3 this takes one call."""
+        """Return whether there is a file with this id in this folder, under any name.
+
+        On S3 this takes one call, which sees a file next to a folder that is named after its id: unless the folder
+        has a thousand files before it.
+        """
 
     def download(self, file: StoredFile, *, head: bool = False, inline: bool = False) -> Path | str:
         """Return the location of the content: a path on this machine, or a URL that anyone can read for a few minutes.

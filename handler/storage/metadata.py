@@ -18,12 +18,14 @@ from urllib.parse import unquote
 from ..problems import MalformedRequest
 
 NAME, DETAILS = "name", "details"
+EMPTY_DETAILS = "e30"
+"""The value of :data:`DETAILS` for an empty JSON object."""
 OLD_NAME = "original-name"
 """The name in percent-encoding, as earlier versions of this program wrote it."""
 MAX_META_BYTES = 640
-"""The maximum size of ``meta`` and ``fields`` together, as compact JSON in UTF-8."""
+"""The maximum size of ``meta`` and ``fields`` together, each as compact JSON in UTF-8."""
 MAX_DETAILS_BYTES = 780
-"""The maximum size of all details, as compact JSON in UTF-8. It leaves at least 110 bytes for a ``subject``."""
+"""The maximum size of all details, as compact JSON in UTF-8. It leaves at least 100 bytes for a ``subject``."""
 
 
 def check_details(*, meta: Mapping[str, Any] | None, fields: Mapping[str, str] | None, subject: str | None) -> None:
@@ -31,7 +33,7 @@ def check_details(*, meta: Mapping[str, Any] | None, fields: Mapping[str, str] |
 
     :raises MalformedRequest: they are too large.
     """
-    kept = len(_dump(_present(meta=meta, fields=fields)))
+    kept = sum(len(_dump(members)) for members in (meta, fields) if members is not None)
     if kept > MAX_META_BYTES:
         raise MalformedRequest(
             f"The token's 'meta' and the fields that are kept with the file have {kept:,} bytes of JSON. Together they "

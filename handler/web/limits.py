@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from flask import request
@@ -42,7 +43,11 @@ def details_of(grant: Grant, fields: Mapping[str, str] | None = None) -> Details
     subject = None if grant.subject is None else grant.subject.encode("utf-8", "replace").decode()
     check_details(meta=grant.meta, fields=fields or None, subject=subject)
     return Details(
-        subject=subject, folder=grant.folder, meta=grant.meta, fields=fields or None, keep_days=_keep_days(grant)
+        subject=subject,
+        folder=grant.folder,
+        meta=deepcopy(grant.meta),  # valid grants are remembered, and a receiver of the signal may change its file
+        fields=fields or None,
+        keep_days=_keep_days(grant),
     )
 
 

@@ -25,6 +25,7 @@ from handler.storage.folder.incoming import LocalIncoming
 from ..support.direct_client import MIB, SCRIPT, DirectClient, formed, judge, stored
 from ..support.folder_uploads import begun, part_ticket
 from ..support.promotions import Killed, visible
+from ..support.stored_files import file, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -245,6 +246,21 @@ def test_completion_that_fails_on_the_disk_loses_no_part(
         assert folder.parts(file_id, file_id) == listed
     folder.complete(file_id, file_id, listed)
     assert folder.open_incoming(file_id) is not None
+
+
+def test_restart_keeps_a_completed_upload_next_to_a_folder_named_after_its_id(tmp_path: Path) -> None:
+    """The directory of that folder does not mean that the file is stored."""
+    storage = LocalStorage(tmp_path / "uploads")
+    before = LocalDirectUploads(storage)
+    file_id = begun(before)
+    before.take_part(part_ticket(before, file_id, 1), [b"bytes"])
+    before.complete(file_id, file_id, before.parts(file_id, file_id))
+    put(storage, folder=file_id)
+    after = LocalDirectUploads(storage)
+    completed = after.open_incoming(file_id)
+    assert completed is not None
+    completed.copy_to_files(file(b"bytes", id=file_id))
+    assert storage.contains(file_id)
 
 
 def test_parts_left_by_a_killed_completion_are_ignored(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -169,13 +171,26 @@ def test_status_of_parts_repeats_the_entry(client: FlaskClient) -> None:
 
 def largest(over: int = 0) -> dict[str, str]:
     """Return fields that have exactly the largest size, with a meta of ``{"a":1}``, and so many bytes more."""
-    return {"album": "x" * (MAX_META_BYTES + over - len('{"meta":{"a":1},"fields":{"album":""}}'))}
+    return {"album": "x" * (MAX_META_BYTES + over - len('{"a":1}{"album":""}'))}
 
 
 @WAYS_IN
 def test_largest_details_are_kept(client: FlaskClient, send: Any) -> None:
     file = send(client, good(meta={"a": 1}, sub="s" * 100, folder="f" * 64), largest())
     assert file["fields"] == largest()
+
+
+NESTED: list[Any] = json.loads("[" * 317 + "]" * 317)
+
+
+@pytest.mark.parametrize(
+    "meta", [{"a": NESTED}, {"a": "x" * 632}, {"ä": "x" * 631}, {"a": "🏝" * 158}, {"a": [0] * 315 + [10]}]
+)
+def test_meta_may_have_640_bytes_of_json(client: FlaskClient, meta: Any) -> None:
+    assert len(json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode()) == 640
+    assert by_put(client, good(meta=meta, sub="s" * 100), {})["meta"] == meta
+    larger = {**meta, "": 0}
+    problem(client.put("/upload/a.txt", data=b"x", headers=bearer(good(meta=larger))), 400, "malformed-request")
 
 
 def test_over_the_limit_is_an_error_that_names_it(client: FlaskClient) -> None:
@@ -266,6 +281,30 @@ def test_uppy_metadata_that_is_not_kept_is_named(client: FlaskClient) -> None:
     assert form["ignored_fields"] == ["titel"]
 
 
+def test_field_of_a_direct_upload_needs_no_metadata_object(client: FlaskClient) -> None:
+    """A program may write ``album`` where Uppy writes ``metadata[album]``. Neither is dropped in silence."""
+    direct = DirectClient(client=client, prefix=f"/upload/t/{good()}/s3")
+    upload = direct.begun("a.txt", type="text/plain", size=5, album="x", titel="y")
+    assert upload["ignored_fields"] == ["titel"]
+    direct.put(upload, 1, b"hello")
+    assert entry(direct.complete(upload))["fields"] == {"album": "x"}
+    form = formed(direct, "a.txt", type="text/plain", size=5, album="x", titel="y")
+    assert form["ignored_fields"] == ["titel"]
+    assert direct.post(form, b"hello").status == 204
+    status: Any = direct.status(form["id"]).json
+    assert status["file"]["fields"] == {"album": "x"}
+
+
+@pytest.mark.parametrize(
+    "query", ["metadata[album]=x&metadata[album]=y", "album=x&metadata[album]=y", "album=x&album=y"]
+)
+def test_two_values_for_a_field_of_a_direct_upload_are_an_error(client: FlaskClient, query: str) -> None:
+    response = client.get(f"/upload/t/{good()}/s3/params?filename=a.txt&{query}")
+    assert "'album'" in problem(response, 400, "malformed-request")["detail"]
+    direct = DirectClient(client=client, prefix=f"/upload/t/{good()}/s3")
+    problem(direct.begin("a.txt", album="x", metadata={"album": "y"}), 400, "malformed-request")
+
+
 def test_two_values_for_one_field_are_an_error(client: FlaskClient) -> None:
     response = post(client, ("album", "x"), FILE, ("album", "y"), **bearer(good()))
     assert "'album'" in problem(response, 400, "malformed-request")["detail"]
@@ -314,8 +353,29 @@ def test_details_cannot_be_changed_in_a_presigned_form(client: FlaskClient, kind
     assert direct.post(form, b"hello", **changes).status == 403
 
 
+def test_details_cannot_be_added_to_a_presigned_form(client: FlaskClient, kind: str) -> None:
+    """Some look-alikes of S3 accept a field that the form's policy does not name."""
+    direct = DirectClient(client=client, prefix=f"/upload/t/{good()}/s3")
+    form = formed(direct, "a.txt")
+    forged = base64.urlsafe_b64encode(b'{"meta":{"admin":true},"subject":"root"}').decode().rstrip("=")
+    if kind == "s3":
+        pytest.skip("moto checks no policy of a form")
+    if kind == "strict_s3":
+        assert direct.post(form, b"hello", **{"x-amz-meta-details": forged}).status == 403
+    assert direct.post(form, b"hello", **({"x-amz-meta-details": forged} if kind == "folder" else {})).status == 204
+    status: Any = direct.status(form["id"]).json
+    assert not {"meta", "fields", "subject"} & status["file"].keys()
+
+
 def test_page_of_a_form_without_scripts_still_shows_the_file(client: FlaskClient) -> None:
     data = {"token": good(meta=META), "album": "x", "file": (io.BytesIO(b"hello"), "a.txt")}
     response = client.post("/upload", data=data, headers={"Accept": "text/html"})
     assert response.status_code == 201
     assert "a.txt" in response.text
+    assert "not kept" not in response.text
+
+
+def test_page_of_a_form_without_scripts_names_the_ignored_fields(client: FlaskClient) -> None:
+    data = {"token": good(), "titel": "x", "<b>": "y", "file": (io.BytesIO(b"hello"), "a.txt")}
+    response = client.post("/upload", data=data, headers={"Accept": "text/html"})
+    assert "not kept: <bdi>titel</bdi>, <bdi>&lt;b&gt;</bdi>." in response.text

@@ -189,13 +189,14 @@ def test_upload_is_continued_in_its_own_folder_only(client: FlaskClient, folder:
     assert other.parts(mine).status_code == 200
 
 
+@pytest.mark.parametrize("scope", ["upload", "list", "delete", ALL_SCOPES, ""])
 @pytest.mark.parametrize("folder", OTHERS)
-def test_token_sees_no_status_outside_its_folder(client: FlaskClient, folder: str | None) -> None:
+def test_token_sees_no_status_outside_its_folder(client: FlaskClient, folder: str | None, scope: str) -> None:
     direct = direct_client(client, folder=folder)
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"hello")
     assert direct.complete(upload).status_code == 200
-    token = bearer(good(folder="u1"))
+    token = bearer(good(folder="u1", scope=scope))
     problem(client.get(direct.status_urls[upload["id"]], headers=token), 403, "forbidden")
     problem(client.get(f"/upload/{upload['id']}", headers=token), 404, "not-found")
 

@@ -13,7 +13,7 @@ import pytest
 from handler.direct.upload_ids import UploadId
 from handler.problems import AlreadyExists, MalformedRequest
 from handler.storage import NO_DETAILS, Storage, StoredFile, is_folder, path_of, split_path
-from handler.storage.direct import Declaration
+from handler.storage.direct import Declaration, Deleted, Stored
 from handler.storage.folder.files import LocalStorage
 from handler.storage.metadata import MAX_DETAILS_BYTES, MAX_META_BYTES, check_details
 from handler.storage.s3.direct import S3DirectUploads
@@ -70,6 +70,49 @@ def test_folder_named_after_an_id_is_not_the_file(storage: Storage) -> None:
     assert storage.find(ID, "a.txt") is None
 
 
+def test_file_is_found_next_to_a_folder_named_after_its_id(storage: Storage) -> None:
+    """The keys of the files in the folder come before the key of the file."""
+    for number in range(3):
+        put(storage, id=f"{number:032}", folder=ID)
+    assert not storage.contains(ID)
+    put(storage, name="z.txt")
+    assert storage.contains(ID)
+    assert storage.delete(ID, "z.txt")
+    assert not storage.contains(ID)
+
+
+@pytest.mark.parametrize("page_entries", [1, 2, 1000])
+def test_verdict_is_found_next_to_a_folder_named_after_the_id(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, page_entries: int
+) -> None:
+    """A folder may hold more files than S3 lists in a page."""
+    if not isinstance(storage, S3Storage):
+        pytest.skip("a folder has no pages")
+    for number in range(3):
+        put(storage, id=f"{number:032}", folder=ID)
+    call = storage.client._make_api_call  # type: ignore[attr-defined]
+
+    def short_pages(operation: str, arguments: dict[str, Any]) -> Any:
+        more = {"MaxKeys": page_entries} if operation == "ListObjectVersions" else {}
+        return call(operation, arguments | more)
+
+    monkeypatch.setattr(storage.client, "_make_api_call", short_pages)
+    uploads = S3DirectUploads(storage)
+    assert uploads.find_verdict(ID) is None
+    stored = put(storage, name="z.txt")
+    assert uploads.find_verdict(ID) == Stored(stored)
+    assert storage.delete(ID, "z.txt")
+    assert uploads.find_verdict(ID) == Deleted()
+
+
+def test_empty_object_of_the_console_is_not_a_file(s3: S3Client) -> None:
+    """S3's console makes an object without a name for each folder."""
+    s3.put_object(Bucket=BUCKET, Key=f"files/{ID}/", Body=b"")
+    storage = S3Storage(BUCKET, client=s3)
+    assert not storage.contains(ID)
+    assert S3DirectUploads(storage).find_verdict(ID) is None
+
+
 def test_best_effort_delete_finds_the_folder(storage: Storage) -> None:
     storage.delete_best_effort([put(storage, folder="u7")])
     assert not storage.contains(ID, "u7")
@@ -82,7 +125,9 @@ def test_file_system_that_ignores_case_opens_no_other_folder(tmp_path: Path) -> 
     (tmp_path / "files" / "u7").symlink_to(tmp_path / "files" / "U7")
     (tmp_path / "metadata" / f"u7.{ID}.json").symlink_to(tmp_path / "metadata" / f"U7.{ID}.json")
     assert storage.find(ID, "a.txt", "u7") is None
+    assert not storage.contains(ID, "u7")
     assert not storage.delete(ID, "a.txt", "u7")
+    assert storage.contains(ID, "U7")
     assert storage.find(ID, "a.txt", "U7")
 
 
@@ -163,8 +208,8 @@ def test_upload_id_of_an_earlier_version_is_read() -> None:
 
 def test_largest_metadata_is_below_the_limit_of_s3() -> None:
     """S3 counts the names and the values (AWS: "Working with object metadata"). This counts each prefix too."""
-    meta = {"a": "x" * (MAX_META_BYTES - len('{"meta":{"a":""}}'))}
-    subject = "s" * (MAX_DETAILS_BYTES - MAX_META_BYTES - len(',"subject":""'))
+    meta = {"a": "x" * (MAX_META_BYTES - len('{"a":""}'))}
+    subject = "s" * (MAX_DETAILS_BYTES - MAX_META_BYTES - len('{"meta":,"subject":""}'))
     check_details(meta=meta, fields=None, subject=subject)
     name = "🏝" * 150
     stored = object_headers(file(original_name=name, meta=meta, subject=subject, keep_days=365))["Metadata"]
@@ -185,7 +230,7 @@ def test_largest_metadata_is_below_the_limit_of_s3() -> None:
 
 
 def test_details_over_a_limit_are_refused() -> None:
-    meta = {"a": "x" * (MAX_META_BYTES + 1 - len('{"meta":{"a":""}}'))}
+    meta = {"a": "x" * (MAX_META_BYTES + 1 - len('{"a":""}'))}
     with pytest.raises(MalformedRequest, match="640"):
         check_details(meta=meta, fields=None, subject=None)
     with pytest.raises(MalformedRequest, match="'sub'"):

@@ -403,7 +403,9 @@ class LocalDirectUploads:
         for path in (self._folder / "incoming").iterdir():
             if not path.is_dir():
                 continue
-            is_stored = path.suffix == ".complete" and (self._folder / "files" / nested(path.stem)).exists()
+            is_stored = path.suffix == ".complete" and any(
+                entry.is_file() for entry in entries(self._folder / "files" / nested(path.stem))
+            )
             if is_stored:
                 with suppress(OSError):  # a full disk has no room for the mark, and must not prevent a start
                     mark_judged(self._judged(nested(path.stem)))

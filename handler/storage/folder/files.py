@@ -109,7 +109,9 @@ class LocalStorage:
             return False
         with disk_errors():
             # An interrupted delete leaves an empty directory. A folder may be named after the id of a file.
-            return any(path.is_file() for path in entries(self._directory(file_id, folder)))
+            if not any(path.is_file() for path in entries(self._directory(file_id, folder))):
+                return False
+            return folder is None or not _differs(read_record(self._metadata(file_id, folder), StoredFile), folder)
 
     def list_files(self, folder: str | None = None, *, after: str = "", limit: int) -> FilePage:
         directory = self.folder / "files" / (folder or "")
@@ -272,9 +274,18 @@ class LocalWriter:
                 self._mark_expiry(file)
                 # The metadata is durable now, and so is the event. No power loss leaves a file without them.
                 with self._outbox.announce(file) if self._outbox else nullcontext():
-                    self._path.parent.rename(target)
+                    self._move_to(target)
             self._committed = True
             sync_directory(target.parent)
+
+    def _move_to(self, target: Path) -> None:
+        """Make the file readable: rename its directory, or only the file if a folder is named after the file's id."""
+        if any(path.is_dir() for path in entries(target)):
+            self._path.rename(target / self._path.name)
+            sync_directory(target)
+            _remove(self._path)
+        else:
+            self._path.parent.rename(target)
 
     def _mark_expiry(self, file: StoredFile) -> None:
         """Write the mark by which a sweep finds a file that expires, durably and before anyone can read the file."""

@@ -158,13 +158,15 @@ def file_history(storage: S3Storage, path: str) -> FileHistory:
     """
     prefix = f"files/{path}/"
     with s3_errors():
-        listed = require_s3(storage.client.list_object_versions(Bucket=storage.bucket, Prefix=prefix), "Name")
-    latest = [
-        version["Key"]
-        for version in listed.get("Versions", [])
-        if version["IsLatest"] and is_name_of(prefix, version["Key"])
-    ]
-    deleted = any(is_name_of(prefix, marker["Key"]) for marker in listed.get("DeleteMarkers", []))
+        # One page, except if an application has named a folder after this id: each of its files is an entry too.
+        pages = storage.client.get_paginator("list_object_versions").paginate(
+            Bucket=storage.bucket, Prefix=prefix, Delimiter="/"
+        )
+        listed = [require_s3(page, "Name") for page in pages]
+    versions = [version for page in listed for version in page.get("Versions", [])]
+    latest = [version["Key"] for version in versions if version["IsLatest"] and is_name_of(prefix, version["Key"])]
+    markers = [marker["Key"] for page in listed for marker in page.get("DeleteMarkers", [])]
+    deleted = any(is_name_of(prefix, key) for key in markers)
     if deleted:
         for key in latest:
             with s3_errors():

@@ -49,6 +49,7 @@ from ..direct import (
     Verdict,
     dump_refusal,
 )
+from ..metadata import DETAILS, EMPTY_DETAILS
 from .client import S3Refused, multipart_errors, require_s3, s3_errors
 from .copy import S3Incoming, abort_multipart_upload, file_history
 from .files import S3Storage, is_name_of
@@ -182,7 +183,10 @@ class S3DirectUploads:
         abort_multipart_upload(self._storage, _incoming_key(path), multipart_id)
 
     def presigned_post(self, path: str, declaration: Declaration, /) -> PresignedPost:
-        metadata = {f"x-amz-meta-{name}": value for name, value in declaration.as_metadata().items()}
+        # S3 refuses form fields that the policy does not name. Some look-alikes accept them, so the policy always names
+        # the details: no client can add a 'meta' that no token had.
+        declared = {DETAILS: EMPTY_DETAILS, **declaration.as_metadata()}
+        metadata = {f"x-amz-meta-{name}": value for name, value in declared.items()}
         with s3_errors():
             presigned = self._client.generate_presigned_post(
                 Bucket=self._bucket,
@@ -247,7 +251,7 @@ class S3DirectUploads:
 
     def end_copies(self, path: str, /) -> None:
         with s3_errors():
-            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{path}/")
+            listed = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=f"files/{path}/", Delimiter="/")
             require_s3(listed, "Bucket")
         for upload in listed.get("Uploads", []):
             if not is_name_of(f"files/{path}/", upload["Key"]):

@@ -92,7 +92,8 @@ class S3Storage:
             return False
         prefix = f"files/{path_of(file_id, folder)}/"
         with s3_errors():
-            listed = require_s3(self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1), "Name")
+            # The delimiter: S3 counts the files of each id in a folder named after this id as one entry.
+            listed = require_s3(self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, Delimiter="/"), "Name")
         return any(is_name_of(prefix, entry["Key"]) for entry in listed.get("Contents", []))
 
     def download(self, file: StoredFile, *, head: bool = False, inline: bool = False) -> str:
@@ -239,7 +240,8 @@ def is_name_of(prefix: str, key: str) -> bool:
 
     An application may name a folder after the id of a file. Then the files of the folder have the prefix too.
     """
-    return "/" not in key.removeprefix(prefix)
+    name = key.removeprefix(prefix)
+    return name != "" and "/" not in name  # S3's console makes an empty object for each folder, without a name
 
 
 class S3Writer:
