@@ -276,8 +276,9 @@ def _is_url(text: str) -> bool:
         return False
     try:
         url = urlsplit(text)
+        (url.hostname or "").encode("idna")
         return bool(url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0)
-    except ValueError:  # the port is not a number up to 65535, or the brackets of an IPv6 address do not match
+    except ValueError:  # a port above 65535, an IPv6 address without its bracket, or a host name such as "a..b"
         return False
 
 
