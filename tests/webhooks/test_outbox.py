@@ -24,7 +24,7 @@ from handler.webhooks import outbox as outbox_module
 from handler.webhooks.delivery import NotDelivered
 from handler.webhooks.outbox import Outbox, Sender
 
-from ..support import samples
+from ..support import contract, samples
 from ..support.direct_client import DirectClient
 from ..support.stored_files import ID, file
 from ..support.webhook_receiver import SECRET, Received, Receiver, receiving, respond
@@ -74,6 +74,7 @@ def test_file_arrives_exactly_as_its_response(way: str, tmp_path: Path, receiver
     (received,) = receiver.wait_for(count(1))
     assert received.event == {"type": "file.stored", "timestamp": data["stored"], "data": data}
     assert received.id == f"file_{data['id']}"
+    contract.check_webhook(received.headers, received.event)
     emptied(tmp_path)
 
 
