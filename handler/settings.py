@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -198,6 +197,8 @@ class Settings:
 
         :param environ: the environment, as ``os.environ``.
         """
+        import difflib  # only the local server looks for misspelt names
+
         unknown = (name for name in sorted(environ) if name not in VARIABLES and not name.startswith(OTHER_PREFIXES))
         return [
             f"{name} is not a setting, so it has no effect. Did you mean {similar[0]}?"
