@@ -31,7 +31,7 @@ def check_details(*, meta: Mapping[str, Any] | None, fields: Mapping[str, str] |
 
     :raises MalformedRequest: they are too large.
     """
-    if meta is fields is subject is None:  # as for most uploads
+    if meta is None and fields is None and subject is None:  # as for most uploads
         return
     kept = len(_dump(_present(meta=meta, fields=fields)))
     if kept > MAX_META_BYTES:

@@ -19,7 +19,7 @@ from ..storage import is_key
 from ..storage.deadline import REQUEST_SECONDS, deadline
 from . import responses
 from .security_headers import security_headers
-from .services import current_services, services_of
+from .services import current_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +46,8 @@ PAGE_POLICY = (
 def register(app: Flask) -> None:
     """Add the hooks to an app."""
     app.before_request(_begin)
-    if services_of(app).settings.on_lambda:  # there a gateway waits for the response
-        app.before_request(_set_deadline)
-        app.teardown_request(_end_deadline)
+    app.before_request(_set_deadline)
+    app.teardown_request(_end_deadline)
     app.after_request(_end)
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_exception)
@@ -77,9 +76,10 @@ def _encode_query() -> None:
 
 
 def _set_deadline() -> None:
-    """Set the deadline of the request."""
-    g.deadline = ExitStack()
-    g.deadline.enter_context(deadline(seconds=REQUEST_SECONDS))
+    """Set the deadline of the request, where a gateway waits for the response."""
+    if current_services().settings.on_lambda:
+        g.deadline = ExitStack()
+        g.deadline.enter_context(deadline(seconds=REQUEST_SECONDS))
 
 
 def _end_deadline(_error: BaseException | None) -> None:
