@@ -150,6 +150,7 @@ def test_limits_can_be_read_before_the_upload(make_app: Callable[..., Flask]) ->
         "max_image_pixels": 200_000_000,
         "max_request_bytes": 10_000,
         "max_files": 100,
+        "scopes": ["delete", "list", "upload"],
         "ways": [
             {
                 "name": "form",
