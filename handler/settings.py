@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -198,6 +197,8 @@ class Settings:
 
         :param environ: the environment, as ``os.environ``.
         """
+        import difflib  # only the local server looks for misspelt names
+
         unknown = (name for name in sorted(environ) if name not in VARIABLES and not name.startswith(OTHER_PREFIXES))
         return [
             f"{name} is not a setting, so it has no effect. Did you mean {similar[0]}?"
@@ -276,8 +277,9 @@ def _is_url(text: str) -> bool:
         return False
     try:
         url = urlsplit(text)
+        (url.hostname or "").encode("idna")
         return bool(url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0)
-    except ValueError:  # the port is not a number up to 65535, or the brackets of an IPv6 address do not match
+    except ValueError:  # a port above 65535, an IPv6 address without its bracket, or a host name such as "a..b"
         return False
 
 

@@ -457,6 +457,8 @@ def test_invalid_webhook_secret_is_never_shown(written: str) -> None:
         "https://?hunter2",
         "https://example.com/a b?hunter2",
         "https://exämple.com/hunter2",
+        "https://example..com/hunter2",
+        f"https://{'a' * 64}.com/hunter2",
         "https://example.com/hunter2\r\nX: y",
         f"https://example.com/hunter2{'x' * 2048}",
     ],

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import problems
 from ..inspection.policy import Policy
@@ -41,8 +40,7 @@ MAX_SHOWN_PARTS = 10
 DELETED = "The file was stored, and then deleted."
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UploadReference:
+class UploadReference(NamedTuple):
     """A client's reference to its upload in parts.
 
     :param upload_id: the signed upload id, as :meth:`UploadService.begin` returned it.
@@ -57,8 +55,7 @@ class UploadReference:
     key: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BegunUpload:
+class BegunUpload(NamedTuple):
     """An upload in parts that has begun.
 
     :param file_id: the id that the stored file will have.
@@ -73,8 +70,7 @@ class BegunUpload:
     part_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PostUpload:
+class PostUpload(NamedTuple):
     """An upload with a presigned form.
 
     :param file_id: the id that the stored file will have.
@@ -86,8 +82,7 @@ class PostUpload:
     post: PresignedPost
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """The upload has no verdict yet.
 
     :param key: the key under which the bytes arrived, or will arrive.
@@ -96,8 +91,7 @@ class Pending:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class UploadStatus:
+class UploadStatus(NamedTuple):
     """The status of an upload.
 
     :param file_id: the id that the stored file has, or will have.

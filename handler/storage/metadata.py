@@ -33,6 +33,8 @@ def check_details(*, meta: Mapping[str, Any] | None, fields: Mapping[str, str] |
 
     :raises MalformedRequest: they are too large.
     """
+    if meta is None and fields is None and subject is None:  # as for most uploads
+        return
     kept = sum(len(_dump(members)) for members in (meta, fields) if members is not None)
     if kept > MAX_META_BYTES:
         raise MalformedRequest(
@@ -80,12 +82,15 @@ def decode_details(metadata: Mapping[str, str]) -> dict[str, Any]:
     return {name: details.get(name) for name in ("meta", "fields", "subject")}
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _present(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
 def _dump(members: Mapping[str, Any]) -> bytes:
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(members).encode()
 
 
 def _encode(data: bytes) -> str:

@@ -33,6 +33,9 @@ MAX_ACCEPT_CHARS = 1024
 """The longest ``Accept`` that is read. Werkzeug takes quadratic time over blanks. Browsers send 150 characters."""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
 def success(
     body: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None, page: str | None = None
 ) -> Response:
@@ -174,4 +177,4 @@ def _accepted_type() -> str:
 
 
 def _dump(body: object) -> str:
-    return json.dumps(body, ensure_ascii=False) + "\n"
+    return _ENCODER.encode(body) + "\n"

@@ -76,7 +76,7 @@ class Receiver:
             with self._connect(deadline) as connection:
                 self._send(connection, event_id, body, deadline=deadline)
                 status = _read_status(connection, deadline=deadline)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise NotDelivered(_reason(error)) from None
         if not 200 <= status < 300:
             raise NotDelivered(f"the receiver responded with status {status}", status=status)
@@ -166,7 +166,8 @@ def is_public(address: str) -> bool:
         if ip in NAT64:
             embedded = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
         ip = embedded or ip
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    is_site_local = isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local  # RFC 3879: old networks may use them
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or is_site_local)
 
 
 def _host(url: SplitResult) -> str:
@@ -217,7 +218,7 @@ class _Responding(io.RawIOBase):
 def _reason(error: Exception) -> str:
     """Return the reason of a failure. Texts of exceptions may quote the receiver, so only chosen members are used."""
     match error:
-        case socket.gaierror():
+        case socket.gaierror() | UnicodeError():  # the latter from a name that DNS cannot hold, such as "a..b"
             return "the receiver's host name cannot be resolved"
         case TimeoutError():
             return "the receiver did not respond in time"

@@ -72,9 +72,9 @@ class Outbox:
         """
         path = self._path(file.id, NEW)
         path.unlink(missing_ok=True)  # a killed process left it, and has not stored the file
-        write_new(path, file_stored(self._describe(file)))
-        sync_directory(self.directory)
         try:
+            write_new(path, file_stored(self._describe(file)))
+            sync_directory(self.directory)
             yield
         except BaseException:
             path.unlink(missing_ok=True)
@@ -92,14 +92,22 @@ class Outbox:
 
     def confirm_abandoned(self) -> None:
         """Confirm the events of killed processes whose files are stored, and delete the others after a day."""
-        now = time.time()
         for path in self._paths(NEW):
-            with suppress(FileNotFoundError, ValueError):  # a killed process may leave half an event, and no file
-                age = now - path.stat().st_mtime
-                if age > STALE_SECONDS and not self.has_file(path):
-                    path.unlink()
-                elif age > UNCONFIRMED_SECONDS and self.has_file(path):
-                    self._confirm(path.stem)
+            with suppress(OSError):  # removed meanwhile, or not readable: the other events must not wait for this one
+                self._confirm_abandoned(path)
+
+    def _confirm_abandoned(self, path: Path) -> None:
+        age = time.time() - path.stat().st_mtime
+        if age <= UNCONFIRMED_SECONDS:
+            return
+        try:
+            is_stored = self.has_file(path)
+        except ValueError:  # the process was killed while it wrote the event, so it stored no file
+            is_stored = False
+        if is_stored:
+            self._confirm(path.stem)
+        elif age > STALE_SECONDS:
+            path.unlink()
 
     def waiting(self) -> list[Path]:
         """Return the paths of the events to send."""
@@ -111,12 +119,13 @@ class Outbox:
         :param event: the path of the event.
         :raises FileNotFoundError: the event was removed.
         :raises ValueError: the event is damaged.
+        :raises OSError: the event cannot be read.
         """
         try:
             data = json.loads(event.read_bytes())["data"]
             file: Path = self.folder / "files" / data.get("folder", "") / data["id"] / data["name"]
             return file.is_file()
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(repr(error)) from None
 
     def give_up(self, event: Path) -> None:
@@ -183,14 +192,28 @@ class Sender:
         for path in sorted(waiting, key=lambda path: self._retry(path).due):
             if self._retry(path).due > now:
                 return
-            with suppress(FileNotFoundError):  # removed by hand
-                self._send(path)
+            self._try(path)
 
     def _retry(self, event: Path) -> _Retry:
         return self._retries.get(event.stem, _AT_ONCE)
 
+    def _try(self, event: Path) -> None:
+        """Try an event once. The other events do not wait for an event that cannot be delivered, read or removed."""
+        try:
+            self._send(event)
+        except FileNotFoundError:  # removed by hand
+            return
+        except OSError as error:
+            self._put_off(event, reason=repr(error))
+        except NotDelivered as failure:
+            self._put_off(event, reason=failure.reason)
+
     def _send(self, event: Path) -> None:
-        """Try an event once, and remove it if it was delivered or if its file is not there."""
+        """Send an event, and remove it if it was delivered or if its file is not there.
+
+        :raises NotDelivered: the receiver did not confirm the event.
+        :raises OSError: the event cannot be read or removed.
+        """
         try:
             is_stored = self._outbox.has_file(event)
         except ValueError:
@@ -201,20 +224,16 @@ class Sender:
             event.unlink()
             return
         began = time.monotonic()
-        try:
-            status = self._receiver.deliver(event_id(event.stem), event.read_bytes())
-        except NotDelivered as failure:
-            self._put_off(event, failure)
-            return
+        status = self._receiver.deliver(event_id(event.stem), event.read_bytes())
         event.unlink()
         milliseconds = round((time.monotonic() - began) * 1000, 1)
         logger.info("webhook", extra={"id": event.stem, "status": status, "milliseconds": milliseconds})
 
-    def _put_off(self, event: Path, failure: NotDelivered) -> None:
+    def _put_off(self, event: Path, *, reason: str) -> None:
         """Log a failed try, and choose the time of the next one."""
         tries = self._retry(event).tries + 1
         pause = min(2 ** min(tries - 1, 20), MAX_PAUSE_SECONDS)
-        members = {"id": event.stem, "reason": failure.reason, "tries": tries}
+        members = {"id": event.stem, "reason": reason, "tries": tries}
         if time.time() - event.stat().st_mtime > GIVE_UP_SECONDS:
             self._outbox.give_up(event)
             logger.error("webhook given up", extra=members)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,15 +107,15 @@ def test_upload_of_another_subject_is_forbidden(uploads: Uploads) -> None:
     assert uploads.service.parts(reference) == []
     for subject in (None, "user-2"):
         with pytest.raises(Forbidden):
-            uploads.service.parts(replace(reference, subject=subject))
+            uploads.service.parts(reference._replace(subject=subject))
 
 
 def test_key_of_another_upload_is_rejected(uploads: Uploads) -> None:
     reference = uploads.begin()
     file_id = uploads.service.status(reference.upload_id).file_id
-    assert uploads.service.parts(replace(reference, key=f"incoming/{file_id}")) == []
+    assert uploads.service.parts(reference._replace(key=f"incoming/{file_id}")) == []
     with pytest.raises(UploadNotFound):
-        uploads.service.parts(replace(reference, key="incoming/another"))
+        uploads.service.parts(reference._replace(key="incoming/another"))
 
 
 def test_upload_without_parts_is_incomplete(uploads: Uploads) -> None:

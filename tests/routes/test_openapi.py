@@ -13,6 +13,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from handler.web import forms
+from handler.webhooks.events import FILE_STORED
 
 from ..support import samples
 from ..support.contract import CONTRACT, resolve
@@ -64,6 +65,12 @@ def test_document_has_exactly_the_routes_of_the_app(make_app: Callable[..., Flas
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert set(OPERATIONS) == routes
+
+
+def test_document_has_the_webhook_and_its_event() -> None:
+    """Whether requests are as documented: ``contract.check_webhook``, for every way in, offline and on AWS."""
+    assert set(CONTRACT["webhooks"]) == {FILE_STORED}
+    assert CONTRACT["components"]["schemas"]["FileStoredEvent"]["properties"]["type"]["enum"] == [FILE_STORED]
 
 
 def test_no_optional_header_field_is_a_parameter() -> None:

@@ -15,6 +15,7 @@ from handler.routes.openapi import CONTRACT as PATH
 from handler.web import dialects
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from email.message import Message
 
     from flask import Flask
@@ -75,6 +76,22 @@ def check_refusal(status: int, headers: Message, body: bytes) -> None:
     assert set(documented["headers"]) <= set(headers)
     reference = documented["content"][headers.get_content_type()]["schema"]["$ref"]
     assert [error.message for error in _validator(reference).iter_errors(json.loads(body))] == []
+
+
+def check_webhook(headers: Mapping[str, str], event: Any) -> None:
+    """Assert that a request of the webhook is as documented: its header fields and its body.
+
+    :param headers: the header fields of the request, with names in lower case.
+    """
+    operation = CONTRACT["webhooks"]["file.stored"]["post"]
+    for parameter in operation["parameters"]:
+        value: str | int = headers[parameter["name"]]
+        if parameter["schema"]["type"] == "integer":
+            value = int(value)
+        assert not [error.message for error in OAS31Validator(parameter["schema"]).iter_errors(value)]
+    reference = operation["requestBody"]["content"][headers["content-type"]]["schema"]["$ref"]
+    assert [error.message for error in _validator(reference).iter_errors(event)] == []
+    assert "receipt" not in event["data"]
 
 
 def _documented(app: Flask, *, path: str, method: str) -> tuple[str, dict[str, Any]]:

@@ -212,6 +212,12 @@ def test_unknown_host_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure("https://receiver.example/").reason == "the receiver's host name cannot be resolved"
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+def test_host_name_that_dns_cannot_hold_is_a_failure(host: str) -> None:
+    """The encoding of the name raises a UnicodeError, which would end the thread of the sender."""
+    assert failure(f"https://{host}/").reason == "the receiver's host name cannot be resolved"
+
+
 # Addresses.
 
 PRIVATE = [
@@ -240,6 +246,7 @@ PRIVATE = [
     "fe80::1%eth0",
     "fd00:ec2::254",
     "fc00::1",
+    "fec0::1",
     "ff02::1",
     "2001:db8::1",
 ]

@@ -16,6 +16,7 @@ from handler.storage import new_id
 from handler.webhooks.delivery import NotDelivered
 
 from ..conftest import BUCKET
+from ..support import contract
 from ..support.documentation import ROOT
 from ..support.lambda_runtime import SECRET as TOKEN_SECRET
 from ..support.lambda_runtime import Context
@@ -80,6 +81,7 @@ def test_file_arrives_exactly_as_its_response(
     assert received.event == {"type": "file.stored", "timestamp": data["stored"], "data": data}
     assert data["url"] == f"{ENDPOINT}/{key}"
     assert received.id == f"file_{data['id']}"
+    contract.check_webhook(received.headers, received.event)
 
 
 def put(client: FlaskClient) -> dict[str, Any]:

@@ -24,11 +24,13 @@ from handler.webhooks import outbox as outbox_module
 from handler.webhooks.delivery import NotDelivered
 from handler.webhooks.outbox import Outbox, Sender
 
-from ..support import samples
+from ..support import contract, samples
 from ..support.direct_client import DirectClient
 from ..support.stored_files import ID, file
 from ..support.webhook_receiver import SECRET, Received, Receiver, receiving, respond
 from ..support.webhook_uploads import SETTINGS, WAYS, client_of, expected
+
+OTHER_ID = "f" * 32
 
 
 def make_app(folder: Path, receiver: Receiver, **variables: str) -> Flask:
@@ -72,6 +74,7 @@ def test_file_arrives_exactly_as_its_response(way: str, tmp_path: Path, receiver
     (received,) = receiver.wait_for(count(1))
     assert received.event == {"type": "file.stored", "timestamp": data["stored"], "data": data}
     assert received.id == f"file_{data['id']}"
+    contract.check_webhook(received.headers, received.event)
     emptied(tmp_path)
 
 
@@ -139,6 +142,18 @@ def test_file_is_not_stored_if_its_event_cannot_be_written(
     assert response.status_code == 503
     assert not list((tmp_path / "files").iterdir())
     assert not list((tmp_path / "metadata").iterdir())
+
+
+def test_half_an_event_is_removed_when_the_disk_is_full(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(path: Path, data: bytes) -> None:
+        path.write_bytes(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outbox_module, "write_new", fail)
+    assert app.test_client().put("/upload/a.txt", data=samples.TEXT).status_code == 503
+    assert not list((tmp_path / "outbox").iterdir())
 
 
 def test_event_of_a_file_that_was_not_stored_is_removed(
@@ -367,6 +382,58 @@ def test_damaged_event_is_logged_and_never_sent(
     assert not scripted.sent
     assert "damaged file" in capsys.readouterr().out
     assert [path.name for path in outbox.directory.iterdir()] == [f"{ID}.failed"]
+
+
+@pytest.mark.parametrize("damaged", [b'{"type": "file.stored", "da', b"[" * 100_000, b"[]", b'{"data": {"id": 1}}'])
+def test_damaged_event_does_not_hold_up_the_others(
+    damaged: bytes, outbox: Outbox, sender: Sender, scripted: Scripted
+) -> None:
+    (outbox.directory / f"{OTHER_ID}.json").write_bytes(damaged)
+    with stored(outbox, ID):
+        sender.send_due()
+    assert scripted.sent == [ID]
+    assert [path.name for path in outbox.directory.iterdir()] == [f"{OTHER_ID}.failed"]
+
+
+def test_event_that_cannot_be_read_does_not_hold_up_the_others(
+    outbox: Outbox,
+    sender: Sender,
+    scripted: Scripted,
+    clock: Callable[[float], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for suffix in (".json", ".new"):
+        (outbox.directory / f"{OTHER_ID}{suffix}").mkdir()  # reading a directory is an OSError, also for root
+    clock(outbox_module.UNCONFIRMED_SECONDS + 5)
+    with stored(outbox, ID):
+        sender.send_due()
+        sender.send_due()
+    assert scripted.sent == [ID]
+    assert capsys.readouterr().out.count('"webhook failed"') == 1, "the next try waits"
+
+
+def test_event_that_cannot_be_removed_is_not_sent_each_second(
+    outbox: Outbox, sender: Sender, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(path), missing_ok)
+
+    with stored(outbox, ID), stored(outbox, OTHER_ID):
+        monkeypatch.setattr(Path, "unlink", fail)
+        sender.send_due()
+        sender.send_due()
+    assert sorted(scripted.sent) == sorted([ID, OTHER_ID])
+
+
+def test_half_an_event_of_a_killed_process_is_removed_after_a_day(
+    outbox: Outbox, sender: Sender, clock: Callable[[float], None]
+) -> None:
+    (outbox.directory / f"{ID}.new").write_bytes(b'{"data"')
+    sender.send_due()
+    assert list(outbox.directory.iterdir())
+    clock(outbox_module.STALE_SECONDS + 5)
+    sender.send_due()
+    assert not list(outbox.directory.iterdir())
 
 
 def test_receiver_that_is_down_for_a_while_misses_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from types import UnionType
@@ -104,8 +104,13 @@ def read_record(path: Path, record: type[Record]) -> Record | None:
 
 
 def dump_record(record: Any) -> str:
-    """Return a dataclass as the JSON object that :func:`read_record` reads."""
-    return json.dumps(asdict(record), ensure_ascii=False, default=datetime.isoformat)
+    """Return a dataclass as the JSON object that :func:`read_record` reads.
+
+    :param record: as there. No member is a dataclass itself.
+    """
+    # dataclasses.asdict copies every member, which takes longer than the encoding.
+    members = {field.name: getattr(record, field.name) for field in fields(record)}
+    return json.dumps(members, ensure_ascii=False, default=datetime.isoformat)
 
 
 def _classes(hint: Any) -> tuple[type, ...]:
