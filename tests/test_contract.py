@@ -78,11 +78,11 @@ class Client:
             # Schemathesis names its files by no extension at all, so that none would get beyond its name.
             body = environ["wsgi.input"].read().replace(b'; filename="file"', b'; filename="file.txt"')
             environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-        answer = ClosingIterator(self._app(environ, start_response))
+        response = ClosingIterator(self._app(environ, start_response))
         try:
-            return [b"".join(answer)]
+            return [b"".join(response)]
         finally:
-            answer.close()  # which Schemathesis leaves to the garbage collector
+            response.close()  # which Schemathesis leaves to the garbage collector
 
 
 @pytest.fixture(params=["folder", "s3"])

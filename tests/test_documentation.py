@@ -55,7 +55,9 @@ def test_make_targets_and_options_exist() -> None:
     (commands,) = [action for action in parser._actions if action.dest == "command"]
     assert isinstance(commands.choices, dict)
     parsers = {"": parser, **commands.choices}
-    known = {option for each in parsers.values() for action in each._actions for option in action.option_strings}
+    known = {
+        option for subparser in parsers.values() for action in subparser._actions for option in action.option_strings
+    }
     for line in re.findall(r"(?:python|py) -m handler\b([^`\n)]*)", text):
         words = line.replace("`", "").split()
         assert not words or words[0].startswith(("-", "#", "&", "|")) or words[0].rstrip(",.:;") in commands.choices, (
@@ -72,7 +74,7 @@ def test_curl_commands_show_why_something_was_refused() -> None:
     shells = [fence.text for fence in documents.fences() if fence.language == "sh"]
     commands = re.findall(r"\bcurl( .*)", "\n".join(shells))
     assert len(commands) > 4
-    assert not [each for each in commands if re.search(r" (--json|--fail|-[a-zA-Z]*f[a-zA-Z]*)(?= |$)", each)]
+    assert not [command for command in commands if re.search(r" (--json|--fail|-[a-zA-Z]*f[a-zA-Z]*)(?= |$)", command)]
 
 
 def test_every_setting_is_documented() -> None:
@@ -120,7 +122,7 @@ def test_every_error_is_documented() -> None:
     rows = table(section("docs/http-api.md", "Errors"), "Type")
     rows += table(section("docs/http-api.md", "Errors of the local server"), "Type")
     documented = {code(row[0]): row[1].split(",")[0] for row in rows}
-    assert documented == {each.slug: str(each.status) for each in all_problems()}
+    assert documented == {problem_type.slug: str(problem_type.status) for problem_type in all_problems()}
 
 
 def test_every_gateway_response_is_documented() -> None:
@@ -136,11 +138,11 @@ def test_every_gateway_response_is_documented() -> None:
     }
 
 
-@pytest.mark.parametrize("each", all_problems(), ids=lambda each: each.slug)
-def test_every_error_is_declared_once_and_whole(each: type[Problem]) -> None:
-    assert sum(other.slug == each.slug for other in all_problems()) == 1
-    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", each.slug)
-    assert 400 <= each.status < 600
+@pytest.mark.parametrize("problem_type", all_problems(), ids=lambda problem_type: problem_type.slug)
+def test_every_error_is_declared_once_and_whole(problem_type: type[Problem]) -> None:
+    assert sum(other.slug == problem_type.slug for other in all_problems()) == 1
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", problem_type.slug)
+    assert 400 <= problem_type.status < 600
 
 
 def test_every_template_parameter_is_documented() -> None:
@@ -154,7 +156,7 @@ def test_every_template_parameter_is_documented() -> None:
 
 
 def test_every_alarm_is_documented() -> None:
-    alarms = {name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+    alarms = {name for name, resource in TEMPLATE["Resources"].items() if resource["Type"] == "AWS::CloudWatch::Alarm"}
     assert set(re.findall(r"`(\w+Alarm)`", section("docs/operations.md", "Alarms"))) == alarms
 
 
@@ -180,7 +182,7 @@ def test_documented_log_line_has_the_members_of_a_real_line(tmp_path: Path, caps
     app = create_app(Settings.from_environ({"UPLOAD_FOLDER": str(tmp_path)}))
     app.test_client().put("/upload/a.txt", data=b"hello")
     (line,) = capsys.readouterr().out.splitlines()
-    (sample,) = [json.loads(each) for each in documented]
+    (sample,) = [json.loads(text) for text in documented]
     assert list(json.loads(line)) == list(sample)
     assert list(json.loads(line)["files"][0]) == list(sample["files"][0])
 
@@ -275,14 +277,14 @@ def bucket_policy() -> dict[str, dict[str, Any]]:
     """Return the statements of the bucket policy, by name."""
     policy = TEMPLATE["Resources"]["UploadBucketPolicy"]["Properties"]
     assert policy["Bucket"] == {"Ref": "UploadBucket"}
-    return {each["Sid"]: each for each in policy["PolicyDocument"]["Statement"]}
+    return {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
 
 
 def test_bucket_policy_has_only_denials() -> None:
     """The principal is everyone, so a statement that allows an action would open the bucket."""
     assert set(bucket_policy()) == {"OnlyOverTls", "NeverReplaceAFile"}
-    assert [each["Effect"] for each in bucket_policy().values()] == ["Deny", "Deny"]
-    assert [each["Principal"] for each in bucket_policy().values()] == ["*", "*"]
+    assert [statement["Effect"] for statement in bucket_policy().values()] == ["Deny", "Deny"]
+    assert [statement["Principal"] for statement in bucket_policy().values()] == ["*", "*"]
 
 
 def test_bucket_accepts_tls_only() -> None:

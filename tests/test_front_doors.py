@@ -16,7 +16,7 @@ from handler.web.tokens import mint
 
 from .support import samples
 from .support.gateway_behaviours import Context
-from .support.gateway_events import SHAPES, Reply, Shape
+from .support.gateway_events import SHAPES, EventKind, Reply
 from .support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_unicode_name_in_the_path_is_kept(send: Callable[..., Reply]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_invalid_base64_is_rejected(shape: Shape) -> None:
+def test_invalid_base64_is_rejected(shape: EventKind) -> None:
     event = shape.event(method="PUT", path="/upload/a.txt", body=b"hello")
     event |= {"body": "=hello=", "isBase64Encoded": True}
     reply = shape.read(make_handler(lambda *_: pytest.fail("the app was called"))(event, Context()))

@@ -71,8 +71,8 @@ class Answer:
     @property
     def files(self) -> list[dict[str, Any]]:
         """Return the files that the response describes."""
-        found: list[dict[str, Any]] = json.loads(self.body)["files"] if self.status == 201 else []
-        return found
+        files: list[dict[str, Any]] = json.loads(self.body)["files"] if self.status == 201 else []
+        return files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +121,16 @@ class Endpoint:
             key = name.upper().replace("-", "_")
             variables[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
         chunks, status, fields = run_wsgi_app(self.apps[access], variables | environ, buffered=True)
-        answer = Answer(status=int(status.split()[0]), headers=dict(fields), body=b"".join(chunks))
-        assert answer.status < 500, answer
-        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["X-Request-Id"])
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert not [value for value in answer.headers.values() if re.search(r"[\0\r\n]", value)]
-        if answer.headers.get("Content-Type", "").endswith("json") and answer.body:
-            json.loads(answer.body)
-        assert b"Traceback" not in answer.body
-        assert str(self.folder).encode() not in answer.body
-        return answer
+        response = Answer(status=int(status.split()[0]), headers=dict(fields), body=b"".join(chunks))
+        assert response.status < 500, response
+        assert re.fullmatch(r"[0-9a-f-]{36}", response.headers["X-Request-Id"])
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert not [value for value in response.headers.values() if re.search(r"[\0\r\n]", value)]
+        if response.headers.get("Content-Type", "").endswith("json") and response.body:
+            json.loads(response.body)
+        assert b"Traceback" not in response.body
+        assert str(self.folder).encode() not in response.body
+        return response
 
     def take_stored(self) -> dict[str, bytes]:
         """Return all stored files by their paths below the folder, and delete them."""
@@ -138,22 +138,22 @@ class Endpoint:
         assert [path.name for path in self.folder.parent.iterdir()] == [self.folder.name], "written outside"
         places = {path.name for path in self.folder.iterdir()} - {"secret"}  # which is made when it is first needed
         assert places == {*EMPTY_PLACES, "files", "metadata"}
-        assert not [path for place in EMPTY_PLACES for path in (self.folder / place).iterdir()], "left behind"
+        assert not [path for name in EMPTY_PLACES for path in (self.folder / name).iterdir()], "left behind"
         described = {path.stem for path in (self.folder / "metadata").iterdir()}
         for directory in (self.folder / "files").iterdir():
             (file,) = directory.iterdir()
             stored[f"{directory.name}/{file.name}"] = file.read_bytes()
-        for place in ("files", "metadata"):  # also where an assertion is going to fail: the next example starts anew
-            shutil.rmtree(self.folder / place)
-            (self.folder / place).mkdir()
+        for name in ("files", "metadata"):  # also where an assertion is going to fail: the next example starts anew
+            shutil.rmtree(self.folder / name)
+            (self.folder / name).mkdir()
         assert described == {path.partition("/")[0] for path in stored}
         return stored
 
-    def check(self, answer: Answer) -> dict[str, bytes]:
+    def check(self, response: Answer) -> dict[str, bytes]:
         """Assert that the stored files are those of the response, under safe names. A refusal stores none."""
         stored = self.take_stored()
-        assert {f"{file['id']}/{file['name']}" for file in answer.files} == set(stored)
-        for file in answer.files:
+        assert {f"{file['id']}/{file['name']}" for file in response.files} == set(stored)
+        for file in response.files:
             content = stored[f"{file['id']}/{file['name']}"]
             assert (file["size"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
             assert re.fullmatch(r"[0-9a-f]{32}", file["id"])
@@ -217,8 +217,10 @@ WAYS_TO_WRITE: dict[str, Callable[[str], str]] = {
 def test_any_name_in_a_form_is_accepted_or_rejected(endpoint: Endpoint, name: str, write: Callable[[str], str]) -> None:
     disposition = f'Content-Disposition: form-data; name="file"; {write(name)}'.encode("utf-8", "surrogatepass")
     body = b"--x\r\n" + disposition + b"\r\n\r\nhello\r\n--x--\r\n"
-    answer = endpoint.send("POST", "/upload", headers=[("Content-Type", "multipart/form-data; boundary=x")], body=body)
-    for content in endpoint.check(answer).values():
+    response = endpoint.send(
+        "POST", "/upload", headers=[("Content-Type", "multipart/form-data; boundary=x")], body=body
+    )
+    for content in endpoint.check(response).values():
         assert content == b"hello"
 
 
@@ -228,13 +230,13 @@ def test_any_name_in_the_path_is_accepted_or_rejected(
     endpoint: Endpoint, name: str, encode: Callable[..., str]
 ) -> None:
     path = encode(name, safe="", errors="surrogatepass")
-    answer = endpoint.send("PUT", f"/upload/{path}", body=b"hello")
+    response = endpoint.send("PUT", f"/upload/{path}", body=b"hello")
     # Each file can be downloaded again.
-    back = [endpoint.send("GET", urlsplit(file["url"]).path) for file in answer.files]
-    assert list(endpoint.check(answer).values()) == [b"hello"] * len(back)
-    for each in back:
-        assert (each.status, each.body) == (200, b"hello")
-        assert each.headers["Content-Disposition"].startswith("attachment; filename=")
+    back = [endpoint.send("GET", urlsplit(file["url"]).path) for file in response.files]
+    assert list(endpoint.check(response).values()) == [b"hello"] * len(back)
+    for item in back:
+        assert (item.status, item.body) == (200, b"hello")
+        assert item.headers["Content-Disposition"].startswith("attachment; filename=")
 
 
 @bounded(150)
@@ -248,13 +250,13 @@ def test_two_names_are_two_files(endpoint: Endpoint, names: list[str]) -> None:
         + b"\r\n"
         for number, name in enumerate(names)
     ]
-    answer = endpoint.send(
+    response = endpoint.send(
         "POST",
         "/upload",
         headers=[("Content-Type", "multipart/form-data; boundary=x")],
         body=b"".join(parts) + b"--x--\r\n",
     )
-    stored = endpoint.check(answer)
+    stored = endpoint.check(response)
     # With no name at all a part is an input in which nothing was chosen.
     assert sorted(stored.values()) in ([b"0", b"1"], [b"0"], [b"1"], [])
 
@@ -264,14 +266,14 @@ def test_two_names_are_two_files(endpoint: Endpoint, names: list[str]) -> None:
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_real_browser_requests_are_stored(endpoint: Endpoint, request_: FormRequest) -> None:
-    answer = endpoint.send(
+    response = endpoint.send(
         "POST",
         "/upload",
         headers=[("Content-Type", request_.content_type), *request_.headers, ("Accept", "application/json")],
         body=request_.body,
     )
-    stored = endpoint.check(answer)
-    assert [(file["name"], stored[f"{file['id']}/{file['name']}"]) for file in answer.files] == list(request_.files)
+    stored = endpoint.check(response)
+    assert [(file["name"], stored[f"{file['id']}/{file['name']}"]) for file in response.files] == list(request_.files)
 
 
 PLACES = st.floats(0, 1, exclude_max=True)
@@ -298,8 +300,8 @@ EDITS = st.lists(
 
 
 def edited(body: bytes, edits: Sequence[tuple[str, float, Any]], *, boundary: str) -> bytes:
-    for kind, place, what in edits:
-        at = int(place * len(body))
+    for kind, position, what in edits:
+        at = int(position * len(body))
         if kind == "flip" and body:
             body = body[:at] + bytes([body[at] ^ what]) + body[at + 1 :]
         elif kind == "cut":
@@ -366,11 +368,11 @@ def test_changed_browser_form_is_accepted_or_rejected(  # noqa: PLR0917  (Hypoth
         body = opening + value + b"\r\n" + body
     body = edited(body, edits, boundary=request_.boundary)
     headers.append(("Content-Length", str(max(0, len(body) + length))))
-    answer = endpoint.send("POST", "/upload", headers=headers, body=body, access="token" if token else "public")
-    for content in endpoint.check(answer).values():
+    response = endpoint.send("POST", "/upload", headers=headers, body=body, access="token" if token else "public")
+    for content in endpoint.check(response).values():
         assert stands_in(body, content)
-    if answer.status == 201 and length == 0 and not edits:
-        assert [file["name"] for file in answer.files] == [name for name, _ in request_.files]
+    if response.status == 201 and length == 0 and not edits:
+        assert [file["name"] for file in response.files] == [name for name, _ in request_.files]
 
 
 def stands_in(body: bytes, content: bytes) -> bool:
@@ -397,16 +399,16 @@ def test_files_of_a_form_are_unchanged(
         b'--ABC\r\nContent-Disposition: form-data; name="file"; filename="a.pdf"\r\n\r\n' + content + b"\r\n"
         for content in contents
     )
-    answer = endpoint.send(
+    response = endpoint.send(
         "POST",
         "/upload",
         headers=[("Content-Type", f"multipart/form-data; boundary={boundary}")],
         body=body + b"--ABC--\r\n",
     )
-    stored = endpoint.check(answer)
-    assert answer.status in (201, 422)
-    if answer.status == 201:
-        assert [stored[f"{file['id']}/{file['name']}"] for file in answer.files] == contents
+    stored = endpoint.check(response)
+    assert response.status in (201, 422)
+    if response.status == 201:
+        assert [stored[f"{file['id']}/{file['name']}"] for file in response.files] == contents
 
 
 # Requests.
@@ -513,13 +515,13 @@ def test_any_request_gets_a_valid_response(  # noqa: PLR0917
     if authorization:
         headers = [*headers, ("Authorization", authorization)]
     headers = [("Accept", "*/*"), *headers]
-    answer = endpoint.send(method, path, query=query, headers=headers, body=body, access=access, **environ)
+    response = endpoint.send(method, path, query=query, headers=headers, body=body, access=access, **environ)
     if method != "PUT":
-        assert answer.status != 201
+        assert response.status != 201
     if access == "token" and not authorization:
-        assert answer.status != 201
+        assert response.status != 201
     stored = endpoint.take_stored()
-    assert len(stored) == (answer.status == 201)
+    assert len(stored) == (response.status == 201)
     assert all(content == body[: len(content)] for content in stored.values())
 
 
@@ -537,10 +539,10 @@ def test_any_request_for_a_file_gets_a_valid_response(
     if change:
         at = int(change[0] * len(url))
         path = url[:at] + change[1] + url[at:]
-    answer = endpoint.send(method, path, headers=headers)
-    if answer.status in (200, 206) and method == "GET" and answer.headers["Content-Type"].startswith("text/plain"):
-        assert answer.body in b"hello"
-        assert answer.headers["Content-Disposition"].startswith("attachment")
+    response = endpoint.send(method, path, headers=headers)
+    if response.status in (200, 206) and method == "GET" and response.headers["Content-Type"].startswith("text/plain"):
+        assert response.body in b"hello"
+        assert response.headers["Content-Disposition"].startswith("attachment")
     assert len(endpoint.take_stored()) == 1, "to delete it takes a token"
 
 
@@ -570,9 +572,9 @@ EVENTS: list[dict[str, Any]] = [
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the path of each value of an event, also inside lists and objects."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in items:
+    for key, item in items:
         yield (*path, key)
-        yield from places(each, (*path, key))
+        yield from places(item, (*path, key))
 
 
 @bounded(700)
@@ -593,11 +595,11 @@ def test_changed_event_gets_a_valid_response(
     if event.get("isBase64Encoded") or event.get("is_base64_encoded"):
         body = edited(base64.b64decode(event["body"]), body_edits, boundary=FORM.boundary)
         event["body"] = base64.b64encode(body).decode()
-    for kind, place, value in edits:
+    for kind, position, value in edits:
         paths = list(places(event))
         if not paths:
             break
-        path = paths[int(place * len(paths))]
+        path = paths[int(position * len(paths))]
         inner = event
         for key in path[:-1]:
             inner = inner[key]
@@ -606,28 +608,28 @@ def test_changed_event_gets_a_valid_response(
         elif kind == "add" and isinstance(inner, dict):
             inner[str(value)] = value
         elif kind == "text" and isinstance(inner[path[-1]], str):
-            at = int(place * len(inner[path[-1]]))
+            at = int(position * len(inner[path[-1]]))
             inner[path[-1]] = inner[path[-1]][:at] + str(value) + inner[path[-1]][at:]
         else:
             inner[path[-1]] = value
     handler = make_handler(endpoint.apps["public"])
     try:
-        answer = handler(event, Context())
+        response = handler(event, Context())
     except UnsupportedEvent:
         assert endpoint.take_stored() == {}
         return
-    assert isinstance(answer, dict)
-    json.dumps(answer)
-    assert answer["statusCode"] < 500, answer
+    assert isinstance(response, dict)
+    json.dumps(response)
+    assert response["statusCode"] < 500, response
     stored = endpoint.take_stored()
-    assert bool(stored) == (answer["statusCode"] == 201)
+    assert bool(stored) == (response["statusCode"] == 201)
 
 
 @bounded(200)
 @given(event=JSON_VALUES)
 def test_any_event_gets_a_valid_response(endpoint: Endpoint, event: Any) -> None:
     try:
-        answer = make_handler(endpoint.apps["public"])(event, Context())
+        response = make_handler(endpoint.apps["public"])(event, Context())
     except UnsupportedEvent:
         return
-    assert answer.get("statusCode", 200) < 500
+    assert response.get("statusCode", 200) < 500

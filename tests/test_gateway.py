@@ -21,7 +21,7 @@ from .support.gateway_events import (
     CLIENT,
     SHAPES,
     Event,
-    Shape,
+    EventKind,
     alb_event,
     alb_multi_value_event,
     function_url_event,
@@ -92,8 +92,10 @@ def flask_handler_fixture() -> Callable[[Event, object], Event]:
 
 class TestRestApi:
     def test_text_response_is_not_encoded(self) -> None:
-        answer = make_handler(app_answering(("Content-Type", "text/plain"), ("X-Custom", "1")))(rest_event(), Context())
-        assert answer == {
+        response = make_handler(app_answering(("Content-Type", "text/plain"), ("X-Custom", "1")))(
+            rest_event(), Context()
+        )
+        assert response == {
             "statusCode": 200,
             "headers": {"Content-Type": "text/plain", "X-Custom": "1"},
             "body": "hello",
@@ -491,15 +493,15 @@ class TestDomain:
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 class TestEveryShape:
-    def test_request_id_is_lambdas(self, shape: Shape) -> None:
+    def test_request_id_is_lambdas(self, shape: EventKind) -> None:
         assert environ_of(shape.event(), Context())["UNIQUE_ID"] == "lambda-request"
 
-    def test_missing_context_has_no_request_id(self, shape: Shape) -> None:
+    def test_missing_context_has_no_request_id(self, shape: EventKind) -> None:
         event = shape.event()
         has_one = "requestId" in event.get("requestContext", {})
         assert environ_of(event).get("UNIQUE_ID") == ("api-request" if has_one else None)
 
-    def test_null_values_are_ignored(self, shape: Shape) -> None:
+    def test_null_values_are_ignored(self, shape: EventKind) -> None:
         event = shape.event(query="a=1&b=")
         for name, null in (
             ("headers", None),
@@ -515,11 +517,11 @@ class TestEveryShape:
 
     @pytest.mark.parametrize("is_base64", [True, False])
     @pytest.mark.parametrize("body", [7, ["YQ=="], {"a": 1}])
-    def test_malformed_body_is_rejected(self, shape: Shape, body: object, is_base64: bool) -> None:
+    def test_malformed_body_is_rejected(self, shape: EventKind, body: object, is_base64: bool) -> None:
         event = shape.event(method="POST") | {"body": body, "isBase64Encoded": is_base64}
         assert shape.read(make_handler(app_answering())(event, Context())).status == 400
 
-    def test_app_receives_the_original_event_and_context(self, shape: Shape) -> None:
+    def test_app_receives_the_original_event_and_context(self, shape: EventKind) -> None:
         event, context = shape.event(method="POST", body=b"\xff"), Context()
         before = repr(event)
         environ = environ_of(event, context)
@@ -527,13 +529,13 @@ class TestEveryShape:
         assert environ["awsgi.context"] is context
         assert repr(event) == before
 
-    def test_flask_app_is_served(self, shape: Shape, flask_handler: Callable[[Event, object], Event]) -> None:
+    def test_flask_app_is_served(self, shape: EventKind, flask_handler: Callable[[Event, object], Event]) -> None:
         reply = shape.read(flask_handler(shape.event(path="/cookies"), Context()))
         assert reply.body == b"\x00\x01"
         assert sorted(reply.values("Set-Cookie")) == ["a=1; Path=/", "b=2; Path=/"]
 
     @pytest.mark.parametrize("request_id", ["a\r\nSet-Cookie: a=1", "日本", "", 7])
-    def test_invalid_request_id_is_ignored(self, shape: Shape, request_id: object) -> None:
+    def test_invalid_request_id_is_ignored(self, shape: EventKind, request_id: object) -> None:
         event = shape.event(method="POST", body=b"") | {"body": "?", "isBase64Encoded": True}
         event.setdefault("requestContext", {})["requestId"] = request_id
         reply = shape.read(make_handler(app_answering())(event, None))
@@ -542,7 +544,7 @@ class TestEveryShape:
         assert "UNIQUE_ID" not in environ_of(event | {"body": ""})
 
     def test_malformed_body_is_logged_and_reported_as_a_problem(
-        self, shape: Shape, caplog: pytest.LogCaptureFixture
+        self, shape: EventKind, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, logger="handler")
         event = shape.event(method="POST", body=b"") | {"body": "?", "isBase64Encoded": True}
@@ -568,7 +570,7 @@ class TestEveryShape:
         )
 
     def test_failing_app_is_logged_and_reported_as_a_problem(
-        self, shape: Shape, caplog: pytest.LogCaptureFixture
+        self, shape: EventKind, caplog: pytest.LogCaptureFixture
     ) -> None:
         def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
             raise RuntimeError("secret detail")
@@ -586,21 +588,21 @@ class TestEveryShape:
         assert str(record.exc_info[1]) == "secret detail"
         assert vars(record)["request_id"] == "lambda-request"
 
-    def test_response_to_head_of_a_failing_app_has_no_body(self, shape: Shape) -> None:
+    def test_response_to_head_of_a_failing_app_has_no_body(self, shape: EventKind) -> None:
         reply = shape.read(make_handler(lambda *_: [b""])(shape.event(method="HEAD"), Context()))
         assert (reply.status, reply.body) == (500, b"")
 
-    def test_header_outside_latin_1_is_an_error(self, shape: Shape) -> None:
+    def test_header_outside_latin_1_is_an_error(self, shape: EventKind) -> None:
         assert shape.read(make_handler(app_answering(("X-Title", "日本")))(shape.event(), Context())).status == 500
 
-    def test_redirect_passes_through_unchanged(self, shape: Shape) -> None:
+    def test_redirect_passes_through_unchanged(self, shape: EventKind) -> None:
         signed = "https://b.s3.eu-central-1.amazonaws.com/files/0d/a.txt?X-Amz-Credential=AK%2F2&X-Amz-Signature=ab%3D"
         fields = [("Location", signed), ("Cache-Control", "no-store"), ("Content-Length", "0")]
         reply = shape.read(make_handler(app_answering(*fields, body=b"", status="302 FOUND"))(shape.event(), Context()))
         assert (reply.status, reply.fields, reply.body) == (302, fields, b"")
 
     @pytest.mark.parametrize("octets", [b"gr\xc3\xbc\xc3\x9fe", b"gr\xfc\xdfe"])
-    def test_header_that_is_not_ascii_is_returned_as_text(self, shape: Shape, octets: bytes) -> None:
+    def test_header_that_is_not_ascii_is_returned_as_text(self, shape: EventKind, octets: bytes) -> None:
         app = app_answering(("X-Title", octets.decode("latin-1")))
         assert shape.read(make_handler(app)(shape.event(), Context())).values("X-Title") == ["grüße"]
 
@@ -611,8 +613,8 @@ class TestWsgi:
     @pytest.mark.filterwarnings("default")  # the validator warns, too, where it is not sure
     def test_wsgi_validator_has_no_objection(self, recwarn: pytest.WarningsRecorder) -> None:
         event = rest_event(method="POST", path="/a%20b", query="a=1", body=b"abc")
-        answer = make_handler(validator(app_answering(("Content-Type", "text/plain"))))(event, Context())
-        assert answer["body"] == "hello"
+        response = make_handler(validator(app_answering(("Content-Type", "text/plain"))))(event, Context())
+        assert response["body"] == "hello"
         assert not list(recwarn)
 
     def test_missing_start_response_is_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -634,8 +636,8 @@ class TestWsgi:
             start_response("503 Service Unavailable", [], (KeyError, KeyError("boom"), None))
             yield b"later"
 
-        answer = make_handler(app)(rest_event(), Context())
-        assert (answer["statusCode"], answer["headers"], answer["body"]) == (503, {}, "later")
+        response = make_handler(app)(rest_event(), Context())
+        assert (response["statusCode"], response["headers"], response["body"]) == (503, {}, "later")
 
     def test_exc_info_after_the_first_byte_is_raised(self, caplog: pytest.LogCaptureFixture) -> None:
         def app(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
@@ -652,13 +654,13 @@ class TestWsgi:
         assert make_handler(app_answering(body="text"))(rest_event(), Context())["statusCode"] == 500  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b"])
-    @pytest.mark.parametrize("place", ["status", "name", "value"])
-    def test_control_characters_are_an_error(self, place: str, value: str) -> None:
+    @pytest.mark.parametrize("field", ["status", "name", "value"])
+    def test_control_characters_are_an_error(self, field: str, value: str) -> None:
         app = {
             "status": app_answering(status="200 " + value),
             "name": app_answering((value, "1")),
             "value": app_answering(("X", value)),
-        }[place]
+        }[field]
         assert make_handler(app)(rest_event(), Context())["statusCode"] == 500
 
     def test_exit_is_not_caught(self) -> None:
@@ -673,14 +675,14 @@ class TestWsgi:
         [(b"", False), (b"text", False), ("grüße".encode(), False), (b"gr\xfc\xdfe", True), (b"a\0b", True)],
     )
     def test_content_that_is_not_text_is_encoded(self, body: bytes, encoded: bool) -> None:
-        answer = make_handler(app_answering(body=body))(rest_event(), Context())
+        response = make_handler(app_answering(body=body))(rest_event(), Context())
         expected = base64.b64encode(body).decode() if encoded else body.decode()
-        assert (answer["isBase64Encoded"], answer["body"]) == (encoded, expected)
+        assert (response["isBase64Encoded"], response["body"]) == (encoded, expected)
 
     @pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding"])
     def test_compressed_content_is_encoded(self, name: str) -> None:
-        answer = make_handler(app_answering((name, "br"), body=b"ascii"))(rest_event(), Context())
-        assert (answer["isBase64Encoded"], answer["body"]) == (True, "YXNjaWk=")
+        response = make_handler(app_answering((name, "br"), body=b"ascii"))(rest_event(), Context())
+        assert (response["isBase64Encoded"], response["body"]) == (True, "YXNjaWk=")
 
     def test_decoder_can_be_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(gateway, "decode_base64", lambda _text: b"decoded")
@@ -697,8 +699,8 @@ class TestWsgi:
             start_response("200 OK", [])
             return []
 
-        answer = make_handler(app)(rest_event(method="POST", body=body, as_base64=True), Context())
-        assert answer["statusCode"] == 200
+        response = make_handler(app)(rest_event(method="POST", body=body, as_base64=True), Context())
+        assert response["statusCode"] == 200
 
     @pytest.mark.parametrize(
         "ending",

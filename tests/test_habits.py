@@ -28,7 +28,7 @@ def test_bug_report_asks_for_the_facts_that_reproduce_a_failure() -> None:
 
 def test_dependabot_watches_every_file_that_pins_a_package_or_an_action() -> None:
     updates = load(".github/dependabot.yml")["updates"]
-    folders = {each["package-ecosystem"]: each.get("directories") or [each["directory"]] for each in updates}
+    folders = {update["package-ecosystem"]: update.get("directories") or [update["directory"]] for update in updates}
     pinned = {path.parent for path in (*ROOT.glob("*/requirements.txt"), ROOT / "pyproject.toml")}
     assert {ROOT / folder.strip("/") for folder in folders["pip"]} == pinned
     assert folders["github-actions"] == ["/"]

@@ -32,8 +32,8 @@ def invoke(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     module = importlib.import_module("handler.lambda_function")
 
     def invoke(event: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = module.lambda_handler(event, Context())
-        return answer
+        response: dict[str, Any] = module.lambda_handler(event, Context())
+        return response
 
     return invoke
 
@@ -63,8 +63,8 @@ def rest_event(method: str, path: str, body: bytes = b"", **headers: str) -> dic
     }
 
 
-def header(answer: dict[str, Any], name: str) -> str:
-    fields = {**answer.get("headers", {}), **{k: v for k, (v,) in answer.get("multiValueHeaders", {}).items()}}
+def header(response: dict[str, Any], name: str) -> str:
+    fields = {**response.get("headers", {}), **{k: v for k, (v,) in response.get("multiValueHeaders", {}).items()}}
     return str(fields[name])
 
 
@@ -73,33 +73,35 @@ def test_file_is_uploaded_downloaded_and_deleted(invoke: Callable[..., dict[str,
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="photo.png"\r\n\r\n' + content + b"\r\n--x--\r\n"
     )
-    answer = invoke(rest_event("POST", "/upload", body, **{"Content-Type": "multipart/form-data; boundary=x"}))
-    assert answer["statusCode"] == 201
-    (file,) = json.loads(answer["body"])["files"]
+    response = invoke(rest_event("POST", "/upload", body, **{"Content-Type": "multipart/form-data; boundary=x"}))
+    assert response["statusCode"] == 201
+    (file,) = json.loads(response["body"])["files"]
     # The stage is in the URL, so that it works from outside.
     assert file["url"] == (f"https://abc123.execute-api.eu-central-1.amazonaws.com/live/files/{file['id']}/photo.png")
-    assert header(answer, "X-Request-Id") == Context.aws_request_id
+    assert header(response, "X-Request-Id") == Context.aws_request_id
     assert s3.get_object(Bucket=BUCKET, Key=f"files/{file['id']}/photo.png")["Body"].read() == content
 
-    answer = invoke(rest_event("GET", f"/files/{file['id']}/photo.png"))
-    assert answer["statusCode"] == 302
-    assert header(answer, "Location").startswith(f"https://{BUCKET}.s3.eu-central-1.amazonaws.com/files/{file['id']}/")
+    response = invoke(rest_event("GET", f"/files/{file['id']}/photo.png"))
+    assert response["statusCode"] == 302
+    assert header(response, "Location").startswith(
+        f"https://{BUCKET}.s3.eu-central-1.amazonaws.com/files/{file['id']}/"
+    )
 
     assert invoke(rest_event("DELETE", f"/files/{file['id']}/photo.png"))["statusCode"] == 204
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
 
 
 def test_body_sent_with_curl_t_is_stored(invoke: Callable[..., dict[str, Any]]) -> None:
-    answer = invoke(rest_event("PUT", "/upload/photo.jpg", samples.JPEG))
-    assert (answer["statusCode"], json.loads(answer["body"])["message"]) == (201, "Stored photo.jpg.")
+    response = invoke(rest_event("PUT", "/upload/photo.jpg", samples.JPEG))
+    assert (response["statusCode"], json.loads(response["body"])["message"]) == (201, "Stored photo.jpg.")
 
 
 def test_lambda_has_the_limit_of_lambda(invoke: Callable[..., dict[str, Any]]) -> None:
     limits = json.loads(invoke(rest_event("GET", "/upload"))["body"])
     assert limits["max_request_bytes"] == 4 * 1024 * 1024
-    answer = invoke(rest_event("PUT", "/upload/a.txt", b"x" * (4 * 1024 * 1024 + 1)))
-    assert answer["statusCode"] == 413
-    assert "4,194,304 bytes" in json.loads(answer["body"])["error"]
+    response = invoke(rest_event("PUT", "/upload/a.txt", b"x" * (4 * 1024 * 1024 + 1)))
+    assert response["statusCode"] == 413
+    assert "4,194,304 bytes" in json.loads(response["body"])["error"]
 
 
 def test_log_has_lambdas_request_id(invoke: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:

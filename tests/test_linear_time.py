@@ -564,13 +564,13 @@ def modules() -> dict[str, ast.Module]:
 def uses_of_patterns() -> set[str]:
     """Return the uses of patterns in ``handler/``, such as ``forms._AFTER_END.match``. A pattern that is only handed to
     a function stands there by its own name."""
-    found: set[str] = set()
+    inline_patterns: set[str] = set()
     visitors = []
     for module, tree in modules().items():
         visitor = _Uses(module)
         visitor.visit(tree)
         visitors.append(visitor)
-        found |= visitor.inline
+        inline_patterns |= visitor.inline
     patterns: dict[str, str] = {}
     for visitor in visitors:
         patterns |= visitor.patterns
@@ -579,8 +579,8 @@ def uses_of_patterns() -> set[str]:
         for name, method in visitor.named:
             if pattern := visitor.patterns.get(name) or patterns.get(name):
                 used.add(pattern)
-                found.add(f"{pattern}.{method}")
-    return found | (set(patterns.values()) - used)
+                inline_patterns.add(f"{pattern}.{method}")
+    return inline_patterns | (set(patterns.values()) - used)
 
 
 def public_functions() -> set[str]:

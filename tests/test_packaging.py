@@ -26,7 +26,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 def versions(lines: Iterable[str]) -> dict[str, str]:
     """Return the pinned version of each package."""
     pinned = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
-    return {each.name: next(iter(each.specifier)).version for each in pinned}
+    return {requirement.name: next(iter(requirement.specifier)).version for requirement in pinned}
 
 
 PINNED = versions((ROOT / "handler" / "requirements.txt").read_text().splitlines())
@@ -34,10 +34,10 @@ PINNED = versions((ROOT / "handler" / "requirements.txt").read_text().splitlines
 
 def test_library_install_has_ranges_that_hold_the_shipped_versions() -> None:
     ranges = [Requirement(line) for line in PROJECT["dependencies"]]
-    assert {each.name for each in ranges} <= PINNED.keys()
-    for each in ranges:
-        assert {part.operator for part in each.specifier} == {">=", "<"}, each
-        assert each.specifier.contains(PINNED[each.name]), each
+    assert {requirement.name for requirement in ranges} <= PINNED.keys()
+    for requirement in ranges:
+        assert {part.operator for part in requirement.specifier} == {">=", "<"}, requirement
+        assert requirement.specifier.contains(PINNED[requirement.name]), requirement
 
 
 def test_every_imported_package_is_a_dependency() -> None:

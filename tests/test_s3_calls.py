@@ -79,9 +79,9 @@ class Case:
         (file,) = (self.anyone.put("/upload/a.txt", data=samples.TEXT, headers=headers).json or {})["files"]
         return dict(file)
 
-    def sent(self, *parts: bytes, filename: str = "a.txt", **said: Any) -> dict[str, Any]:
+    def sent(self, *parts: bytes, filename: str = "a.txt", **declared: Any) -> dict[str, Any]:
         """An upload whose parts have arrived."""
-        upload = self.direct.begun(filename, **said)
+        upload = self.direct.begun(filename, **declared)
         for number, part in enumerate(parts, 1):
             assert self.direct.put(upload, number, part).status == 200
         return upload
@@ -126,9 +126,9 @@ def case(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     promote = importlib.import_module("handler.lambda_function")
     app = create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, "TOKEN_SECRET": SECRET}))
     case = Case(app=app, s3=s3)
-    for each in (app, promote._app):
-        each.extensions["services"].direct_uploads.secret()  # which is read once in five minutes
-        case.note(each)
+    for one_app in (app, promote._app):
+        one_app.extensions["services"].direct_uploads.secret()  # which is read once in five minutes
+        case.note(one_app)
     yield case
     sys.modules.pop("handler.lambda_function", None)
 
@@ -155,8 +155,8 @@ def status_of(prepare: Callable[[Case], dict[str, Any]]) -> Callable[[Case], Ask
     return prepared
 
 
-def completed(case: Case, *parts: bytes, **said: Any) -> dict[str, Any]:
-    upload = case.sent(*parts, **said)
+def completed(case: Case, *parts: bytes, **declared: Any) -> dict[str, Any]:
+    upload = case.sent(*parts, **declared)
     case.direct.complete(upload)
     return upload
 
@@ -167,9 +167,9 @@ def judged(case: Case, content: bytes, **query: Any) -> dict[str, Any]:
     return form
 
 
-def completes(*parts: bytes, times: int = 1, **said: Any) -> Callable[[Case], Ask]:
+def completes(*parts: bytes, times: int = 1, **declared: Any) -> Callable[[Case], Ask]:
     def prepare(case: Case) -> Ask:
-        upload = case.sent(*parts, **said)
+        upload = case.sent(*parts, **declared)
         for _ in range(times - 1):
             case.direct.complete(upload)
         return lambda: case.direct.complete(upload)
@@ -209,8 +209,8 @@ def expired(case: Case) -> Ask:
 def event_after_completion(case: Case) -> Ask:
     upload = case.sent(b"bytes")
     uploads = case.app.extensions["services"].direct_uploads
-    (found,) = case.s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
-    uploads.complete(upload["id"], found["UploadId"], uploads.parts(upload["id"], found["UploadId"]))
+    (multipart,) = case.s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
+    uploads.complete(upload["id"], multipart["UploadId"], uploads.parts(upload["id"], multipart["UploadId"]))
     (version,) = case.versions(upload)
     case.direct.complete(upload)
     return lambda: case.event(upload, version)

@@ -51,12 +51,12 @@ class Client(requests.Session):
 
 def route_of(path: str) -> str:
     """Return the template's path of a request: the path with the fewest variables."""
-    found = [
-        each
-        for each in PATHS
-        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(each)), path.rstrip("/") or "/")
+    matching = [
+        template_path
+        for template_path in PATHS
+        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template_path)), path.rstrip("/") or "/")
     ]
-    return min(found, key=lambda each: each.count("{"))
+    return min(matching, key=lambda template_path: template_path.count("{"))
 
 
 @pytest.fixture
@@ -109,11 +109,11 @@ def request_every_path(client: Client) -> None:
     in_folder = f"/files/folder/{'0' * 32}/a.txt"
     assert [client.get(in_folder).status_code, client.delete(in_folder).status_code] == [404, 404]
     for path, methods in PATHS.items():
-        where = re.sub(r"\{\w+\}", "x", path)
+        address = re.sub(r"\{\w+\}", "x", path)
         if "head" in methods:
-            assert client.head(where).status_code < 500
+            assert client.head(address).status_code < 500
         fields = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
-        preflight = client.options(where, headers=fields)
+        preflight = client.options(address, headers=fields)
         assert preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
@@ -153,13 +153,13 @@ def test_every_route_works(
     png = samples.png(6 * MIB)
     for prefix in ("/upload/s3", f"/upload/t/{token}/s3"):
         begun = client.post(f"{prefix}/multipart", json={"filename": "large.png", "type": "image/png"}).json()
-        where = f"{prefix}/multipart/{begun['uploadId']}"
+        address = f"{prefix}/multipart/{begun['uploadId']}"
         for number, part in enumerate((png[: 5 * MIB], png[5 * MIB :]), 1):
-            sent = requests.put(client.get(f"{where}/{number}").json()["url"], data=part, timeout=60)
+            sent = requests.put(client.get(f"{address}/{number}").json()["url"], data=part, timeout=60)
             assert (sent.status_code, bool(sent.headers["ETag"])) == (200, True)
-        found = client.get(where).json()
-        assert [part["Size"] for part in found] == [5 * MIB, len(png) - 5 * MIB]
-        completed = client.post(f"{where}/complete", json={"parts": found})
+        matching = client.get(address).json()
+        assert [part["Size"] for part in matching] == [5 * MIB, len(png) - 5 * MIB]
+        completed = client.post(f"{address}/complete", json={"parts": matching})
         assert completed.status_code == 200, completed.text
         assert client.get(f"/upload/{begun['id']}").json()["status"] == "stored"
         assert sha256(requests.get(completed.json()["location"], timeout=60).content) == sha256(png)

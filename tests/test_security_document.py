@@ -38,9 +38,9 @@ MET, IN_PART, DEPLOYER, NOT_APPLICABLE = "Met", "In part", "Deployer", "Not appl
 
 def rows(heading: str) -> list[list[str]]:
     """Return the rows of the table whose first heading is this text."""
-    found = re.search(rf"^\| {re.escape(heading)} \|.*\n\|---.*\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
-    assert found, heading
-    table = [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
+    match = re.search(rf"^\| {re.escape(heading)} \|.*\n\|---.*\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
+    assert match, heading
+    table = [[cell.strip() for cell in row.strip("|").split("|")] for row in match[1].splitlines()]
     assert len({len(row) for row in table}) == 1, heading
     return table
 
@@ -53,7 +53,7 @@ def names_in(path: Path) -> set[str]:
         if isinstance(node, ast.FunctionDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):
-            names |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+            names |= {f"{node.name}::{member.name}" for member in node.body if isinstance(member, ast.FunctionDef)}
     return names
 
 
@@ -61,10 +61,10 @@ def test_every_named_test_exists() -> None:
     named = re.findall(r"tests/[\w/]+\.py::[\w:]*", DOCUMENT)
     assert len(set(named)) > 100
     missing = []
-    for each in named:
-        path, _, name = each.partition("::")
+    for test in named:
+        path, _, name = test.partition("::")
         if not (ROOT / path).is_file() or name not in names_in(ROOT / path) or "test_" not in name:
-            missing.append(each)
+            missing.append(test)
     assert missing == []
 
 
@@ -85,7 +85,7 @@ def test_met_requirement_names_a_test_and_any_other_a_reason() -> None:
 def test_score_equals_the_table() -> None:
     verdicts = [(row[1], row[3]) for row in rows("No.")]
     for level, *numbers in rows("Level"):
-        counted = Counter(verdict for each, verdict in verdicts if level in ("All", each))
+        counted = Counter(verdict for row_level, verdict in verdicts if level in ("All", row_level))
         expected = [counted.total(), counted[MET], counted[DEPLOYER], counted[NOT_APPLICABLE]]
         assert [int(number) for number in numbers] == expected, level
     counted = Counter(row[1] for row in rows("Recommendation"))

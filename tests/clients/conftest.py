@@ -93,9 +93,9 @@ class PageServer(PageHandler):
 
     def _filled(self, page: str) -> str:
         lines = recipes()
-        page = re.sub(r"%LINES OF ([^%]+)%", lambda found: lines[found[1]], page)
+        page = re.sub(r"%LINES OF ([^%]+)%", lambda match: lines[match[1]], page)
         package = re.compile(r"%PACKAGE ([^%]+)%")
-        page = package.sub(lambda found: (PACKAGES / found[1]).read_text(encoding="utf-8"), page)
+        page = package.sub(lambda match: (PACKAGES / match[1]).read_text(encoding="utf-8"), page)
         return page.replace("%ENDPOINT%", self.endpoint)
 
 

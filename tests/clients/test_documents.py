@@ -58,8 +58,8 @@ class Visit:
         """Return the first message that contains this text."""
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            if found := [message for message in self.messages if text in message]:
-                return found[0]
+            if messages := [message for message in self.messages if text in message]:
+                return messages[0]
             self.page.wait_for_timeout(50)
         raise AssertionError(f"no message contains {text!r}: {self.messages}")
 

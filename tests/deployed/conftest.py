@@ -65,8 +65,8 @@ class Deployed:
         headers = {"Host": parts.netloc}
         if url.startswith(self.root):
             headers["Authorization"] = f"Bearer {self.token}"
-        there = parts._replace(netloc=f"127.0.0.1:{self.port}").geturl()
-        return requests.request(method, there, headers=headers, timeout=60, allow_redirects=False, **more)
+        address = parts._replace(netloc=f"127.0.0.1:{self.port}").geturl()
+        return requests.request(method, address, headers=headers, timeout=60, allow_redirects=False, **more)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def deployed(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.setenv(name, value)
     described = boto3.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
     return Deployed(
-        resources={each["LogicalResourceId"]: each.get("PhysicalResourceId", "") for each in described},
+        resources={resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "") for resource in described},
         port=ENVIRONMENT["EMU_PORT"],
         token=mint(ENVIRONMENT["TOKEN_SECRET"], expires_seconds=600),
     )
@@ -88,7 +88,7 @@ def eventually(find: Callable[[], _Found | None]) -> _Found:
     """Call a function again and again until it returns a result."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        if found := find():
-            return found
+        if value := find():
+            return value
         time.sleep(0.5)
     pytest.fail(f"{find.__doc__ or find} did not happen in {SECONDS} s")

@@ -93,7 +93,7 @@ def test_event_that_always_fails_is_kept_and_logged(deployed: Deployed, quick_re
     def kept() -> Any:
         """the event in the queue FailedPromotions"""
         taken = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1, MaxNumberOfMessages=10, VisibilityTimeout=0)
-        return next((each for each in taken.get("Messages", []) if key in each["Body"]), None)
+        return next((message for message in taken.get("Messages", []) if key in message["Body"]), None)
 
     event = json.loads(eventually(kept)["Body"])
     assert event["detail-type"] == "Object Created"

@@ -37,10 +37,10 @@ def promote(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ARG0
 
 def log_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     (line,) = capsys.readouterr().out.splitlines()
-    found: dict[str, Any] = json.loads(line)
-    assert found.pop("milliseconds") >= 0
-    assert found.pop("time")
-    return found
+    entry: dict[str, Any] = json.loads(line)
+    assert entry.pop("milliseconds") >= 0
+    assert entry.pop("time")
+    return entry
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_event_promotes_the_upload(
         object_created(BUCKET, f"incoming/{file_id}"), Context()
     )  # EventBridge delivers at least once
     assert log_of(capsys) == expected
-    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
     assert keys == ([f"files/{file_id}/a.txt"] if files else [f"refused/{file_id}.json"] if problem_type else [])
 
 
@@ -97,7 +97,7 @@ def test_event_names_the_folder_and_costs_no_call_more(
     assert log_of(capsys)["files"] == [{"id": file_id, "size": 4, "type": "text/plain"}]
     stored = storage.find(file_id, "a.txt", "u7")
     assert (stored.subject, stored.meta, stored.keep_days, stored.folder) == ("user-7", {"a": 1}, 7, "u7")
-    assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [f"files/u7/{file_id}/a.txt"]
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [f"files/u7/{file_id}/a.txt"]
     in_folder = calls[:-1]  # without the find above
     calls.clear()
     s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=declaration.as_metadata())

@@ -209,11 +209,11 @@ def test_abort_during_the_completion_comes_too_late(
     """An abort that did not wait would report success for an upload that is then stored."""
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"bytes"])
-    close, found = LocalDirectUploads._close, []
+    close, seen = LocalDirectUploads._close, []
 
     def abort() -> None:
         folder.abort(file_id, file_id)
-        found.append(folder.arrived(file_id))
+        seen.append(folder.arrived(file_id))
 
     thread = threading.Thread(target=abort)
 
@@ -225,7 +225,7 @@ def test_abort_during_the_completion_comes_too_late(
     monkeypatch.setattr(LocalDirectUploads, "_close", close_during_the_abort)
     folder.complete(file_id, file_id, folder.parts(file_id, file_id))
     thread.join()
-    assert found == [True]
+    assert seen == [True]
 
 
 def test_completion_that_fails_on_the_disk_loses_no_part(
@@ -428,10 +428,10 @@ DAY = 24 * 60 * 60
 def test_only_old_and_unused_files_are_swept(folder: LocalDirectUploads, tmp_path: Path) -> None:
     root, now = tmp_path / "uploads", time.time()
     ages = {"young": -60.0, "old": 60.0}
-    for place, limit in (("incoming", DAY), ("judged", DAY), ("refused", 7 * DAY)):
+    for folder_name, limit in (("incoming", DAY), ("judged", DAY), ("refused", 7 * DAY)):
         for name, beyond in ages.items():
-            path = root / place / name
-            if place == "incoming":
+            path = root / folder_name / name
+            if folder_name == "incoming":
                 path.mkdir()
                 (path / "declaration.json").touch()
                 os.utime(path / "declaration.json", (now, now - limit - beyond))

@@ -123,14 +123,14 @@ def before_the_file_is_there(
 ) -> None:
     """Call a function once, after a file is copied and before a reader can find the copy."""
     if kind == "folder":
-        where = "handler.storage.folder.incoming.locked"
+        target = "handler.storage.folder.incoming.locked"
 
         def late(directory: Path) -> Any:
-            monkeypatch.setattr(where, locked)
+            monkeypatch.setattr(target, locked)
             act()
             return locked(directory)
 
-        monkeypatch.setattr(where, late)
+        monkeypatch.setattr(target, late)
         return
     client = direct.client.application.extensions["services"].storage.client
     call = client._make_api_call
@@ -239,9 +239,9 @@ def test_event_before_or_after_the_completion_changes_nothing(direct: DirectClie
     assert judge(direct, upload["id"]) is None
     direct.put(upload, 1, b"bytes")
     assert judge(direct, upload["id"]) is None
-    answer = direct.complete(upload).json
+    response = direct.complete(upload).json
     judge(direct, upload["id"])
-    assert direct.complete(upload).json == answer
+    assert direct.complete(upload).json == response
 
 
 # Declared digests.
@@ -252,12 +252,12 @@ def test_declared_digest_of_a_form_is_verified(direct: DirectClient, data: bytes
     digest = hashlib.sha256(b"bytes").hexdigest()
     form = formed(direct, "a.txt", **{"metadata[sha256]": digest})
     direct.post(form, data)
-    answer: Any = direct.status(form["id"]).json
-    assert answer["status"] == status
+    response: Any = direct.status(form["id"]).json
+    assert response["status"] == status
     if status == "stored":
-        assert answer["file"]["sha256"] == digest
+        assert response["file"]["sha256"] == digest
     else:
-        assert answer["problem"]["type"].endswith("digest-mismatch")
+        assert response["problem"]["type"].endswith("digest-mismatch")
 
 
 # Buckets that are not as they should be.
@@ -276,8 +276,8 @@ def test_bucket_without_versioning_promotes_parts_but_no_form(
     problem(direct.status(form["id"]), 503, "storage-unavailable")
     (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "storage unavailable" in line]
     assert f"the bucket {bucket} has no versioning" in line["reason"]
-    answer: Any = direct.send("a.txt", b"bytes").json
-    assert content_of(direct, answer["location"]) == b"bytes"
+    response: Any = direct.send("a.txt", b"bytes").json
+    assert content_of(direct, response["location"]) == b"bytes"
 
 
 @pytest.mark.parametrize("kind", ["s3"])

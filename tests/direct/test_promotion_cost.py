@@ -209,9 +209,9 @@ def test_slower_copy_stops_at_its_next_part(direct: DirectClient, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr(client, "_make_api_call", overtaken)
-        answer: Any = direct.complete(upload).json
+        response: Any = direct.complete(upload).json
     assert copied == 2, "of six parts"
-    assert content_of(direct, answer["location"]) == large
+    assert content_of(direct, response["location"]) == large
 
 
 @pytest.mark.parametrize("kind", ["folder"])
@@ -234,14 +234,14 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
     uploads.complete(upload["id"], upload["id"], uploads.parts(upload["id"], upload["id"]))
     monkeypatch.setattr(LocalStorage, "open_writer", counted)
     monkeypatch.setattr(LocalIncoming, "copy_to_files", publish_together)
-    answers: list[Any] = []
-    threads = [threading.Thread(target=lambda: answers.append(judge(direct, upload["id"]))) for _ in range(10)]
+    responses: list[Any] = []
+    threads = [threading.Thread(target=lambda: responses.append(judge(direct, upload["id"]))) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(answers) == 10
-    assert all(answer == answers[0] for answer in answers)
+    assert len(responses) == 10
+    assert all(response == responses[0] for response in responses)
     assert len(copies) == 1
 
 
@@ -266,13 +266,13 @@ def test_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest
     upload = direct.begun("a.png")
     for number in range(3):
         direct.put(upload, number + 1, large[number * 5 * MIB : (number + 1) * 5 * MIB])
-    answer: Any = direct.complete(upload).json
+    response: Any = direct.complete(upload).json
     assert sorted((copy["PartNumber"], copy["CopySourceRange"]) for copy in copies) == [
         (1, f"bytes=0-{5 * MIB - 1}"),
         (2, f"bytes={5 * MIB}-{10 * MIB - 1}"),
         (3, f"bytes={10 * MIB}-{11 * MIB - 1}"),
     ]
-    assert content_of(direct, answer["location"]) == large
+    assert content_of(direct, response["location"]) == large
 
 
 @pytest.mark.parametrize("kind", ["s3"])
@@ -296,10 +296,10 @@ def test_failed_copy_begins_no_further_part(direct: DirectClient, s3: S3Client) 
 def test_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
     """AWS copies a range only of an object of more than 5 MB. moto and LocalStack copy any range."""
     copies = copies_of(direct)
-    answer: Any = direct.send("a.txt", b"bytes").json
+    response: Any = direct.send("a.txt", b"bytes").json
     (copy,) = copies
     assert "CopySourceRange" not in copy
-    assert content_of(direct, answer["location"]) == b"bytes"
+    assert content_of(direct, response["location"]) == b"bytes"
 
 
 def test_file_too_large_to_copy_in_a_request_is_promoted_by_the_event(
@@ -312,12 +312,12 @@ def test_file_too_large_to_copy_in_a_request_is_promoted_by_the_event(
     for _ in range(2):
         response = direct.complete(upload)
         assert response.status_code == 202
-        where = response.headers["Location"]
-        assert direct.client.get(where).json == {"id": upload["id"], "status": "pending"}
+        url = response.headers["Location"]
+        assert direct.client.get(url).json == {"id": upload["id"], "status": "pending"}
         assert direct.status(upload["id"]).json == {"id": upload["id"], "status": "pending"}
     assert visible(stored_keys) == []
     judge(direct, upload["id"])
-    assert (direct.client.get(where).json or {})["status"] == "stored"
+    assert (direct.client.get(url).json or {})["status"] == "stored"
     assert direct.complete(upload).status_code == 200
 
 

@@ -26,8 +26,8 @@ def way(kind: str, direct: DirectClient, unjudged: Callable[[bytes], str], data:
     upload = direct.begun("a.txt", sha256=hashlib.sha256(data).hexdigest())
     direct.put(upload, 1, data)
     uploads = direct.client.application.extensions["services"].direct_uploads
-    (found,) = uploads._client.list_multipart_uploads(Bucket=BUCKET, Prefix=upload["key"])["Uploads"]
-    uploads.complete(upload["id"], found["UploadId"], uploads.parts(upload["id"], found["UploadId"]))
+    (listed,) = uploads._client.list_multipart_uploads(Bucket=BUCKET, Prefix=upload["key"])["Uploads"]
+    uploads.complete(upload["id"], listed["UploadId"], uploads.parts(upload["id"], listed["UploadId"]))
     file_id: str = upload["id"]
     return file_id
 
@@ -118,11 +118,11 @@ def test_wrong_range_from_s3_does_not_refuse_the_file(
     call = client._make_api_call
 
     def lie(operation: str, arguments: dict[str, Any]) -> Any:
-        answer = call(operation, arguments)
+        response = call(operation, arguments)
         if operation == "GetObject" and arguments["Key"].startswith("incoming/"):
-            answer["Body"].close()
-            answer["Body"] = io.BytesIO(answered)
-        return answer
+            response["Body"].close()
+            response["Body"] = io.BytesIO(answered)
+        return response
 
     with monkeypatch.context() as patch:
         patch.setattr(client, "_make_api_call", lie)

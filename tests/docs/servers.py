@@ -71,7 +71,7 @@ def serve(folder: Path, *, token: bool, **settings: str) -> Iterator[Endpoint]:
         command, stdout=subprocess.PIPE, text=True, env=environment(**variables), cwd=ROOT
     ) as process:
         assert process.stdout
-        url = next(found[0] for line in process.stdout if (found := re.search(r"http://[\d.]+:\d+", line)))
+        url = next(match[0] for line in process.stdout if (match := re.search(r"http://[\d.]+:\d+", line)))
         threading.Thread(target=process.stdout.read).start()  # a full pipe would stop the log
         yield Endpoint(url, folder, mint(SECRET, expires_seconds=3000) if token else "")
         process.terminate()

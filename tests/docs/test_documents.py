@@ -76,7 +76,7 @@ def test_start_has_two_lines_with_make_and_two_without() -> None:
 def test_snippet_of_the_readme_is_short(title: str) -> None:
     snippets = fences_in("README.md", section("README.md", title))
     assert len(snippets) == {"From your page": 3, "Who may upload?": 4, "In your Flask app": 1}[title]
-    assert not [each.text for each in snippets if len(each.text.splitlines()) > MAX_SNIPPET_LINES]
+    assert not [snippet.text for snippet in snippets if len(snippet.text.splitlines()) > MAX_SNIPPET_LINES]
 
 
 def test_deployment_has_four_commands() -> None:
@@ -125,7 +125,7 @@ def names_in(source: str) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):
-            names |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+            names |= {f"{node.name}.{member.name}" for member in node.body if isinstance(member, ast.FunctionDef)}
     return names
 
 
@@ -133,8 +133,8 @@ def test_look_ups_of_the_design_exist() -> None:
     rows = table(section("docs/design.md", "Where is …?"), "Question")
     assert len(rows) >= 10
     opened = []
-    for number, (question, answer) in enumerate(rows):
-        places = re.findall(r"`([\w/]+\.py)(?:::([\w.]+))?`", answer)
+    for number, (question, response) in enumerate(rows):
+        places = re.findall(r"`([\w/]+\.py)(?:::([\w.]+))?`", response)
         assert places, question
         for path, name in places:
             source = (ROOT / "handler" / path).read_text(encoding="utf-8")

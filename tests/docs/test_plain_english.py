@@ -75,13 +75,13 @@ def riddles_in(text: str, *, path: str = "", first_line: int = 1) -> list[Riddle
     return [
         Riddle(
             path=path,
-            line=first_line + text.count("\n", 0, found.start()),
+            line=first_line + text.count("\n", 0, match.start()),
             kind=kind,
-            context=" ".join(text[max(0, found.start() - 40) : found.end() + 40].split()),
+            context=" ".join(text[max(0, match.start() - 40) : match.end() + 40].split()),
         )
         for kind, pattern in RIDDLES.items()
-        for found in pattern.finditer(text)
-        if not PEOPLE_WHO.search(text[max(0, found.start() - 40) : found.end()])
+        for match in pattern.finditer(text)
+        if not PEOPLE_WHO.search(text[max(0, match.start() - 40) : match.end()])
     ]
 
 
@@ -196,10 +196,10 @@ def test_names_of_tests_are_plain() -> None:
     words, riddles = 0, list[Riddle]()
     for path in sorted(ROOT.glob("tests/**/test_*.py")):
         source = path.read_text(encoding="utf-8")
-        for found in re.finditer(r"\bdef test_(\w+)", source):
-            sentence = found[1].replace("_", " ")
+        for match in re.finditer(r"\bdef test_(\w+)", source):
+            sentence = match[1].replace("_", " ")
             words += len(sentence.split())
-            line = source.count("\n", 0, found.start()) + 1
+            line = source.count("\n", 0, match.start()) + 1
             riddles += riddles_in(sentence, path=str(path.relative_to(ROOT)), first_line=line)
     fault = fault_of(words, riddles)
     assert not fault, fault
@@ -218,7 +218,7 @@ SAMPLES = [line.split(": ", 1) for line in (ROOT / "tests/docs/riddles.txt").rea
 
 @pytest.mark.parametrize(("kind", "riddle"), [sample for sample in SAMPLES if sample[0] != "plain"])
 def test_riddle_is_found(kind: str, riddle: str) -> None:
-    assert kind in {found.kind for found in riddles_in(riddle)}
+    assert kind in {match.kind for match in riddles_in(riddle)}
 
 
 @pytest.mark.parametrize("sentence", [text for kind, text in SAMPLES if kind == "plain"])
@@ -230,10 +230,12 @@ def test_riddles_are_found_in_every_kind_of_file() -> None:
     """Comments, docstrings, errors and descriptions count; code does not."""
     riddle = "What came."
     source = f'"""{riddle}"""\n\nalone = 1  # {riddle}\nraise E("{riddle}")\n'
-    found = [
-        (found.kind, found.line) for line, text in python_prose(source) for found in riddles_in(text, first_line=line)
+    riddles = [
+        (riddles.kind, riddles.line)
+        for line, text in python_prose(source)
+        for riddles in riddles_in(text, first_line=line)
     ]
-    assert sorted(found) == [("what", 1), ("what", 3), ("what", 4)]
+    assert sorted(riddles) == [("what", 1), ("what", 3), ("what", 4)]
     (passage,) = markdown_prose(f"Text.\n\n```sh\nalone\n```\n`alone` [a link](#alone)\n\n{riddle}\n")
     assert [(riddle.kind, riddle.line) for riddle in riddles_in(passage[1])] == [("what", 8)]
     (description,) = json_prose(json.dumps({"paths": {"/": {"description": riddle}}, "alone": "alone"}))

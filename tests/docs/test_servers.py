@@ -34,7 +34,7 @@ def test_server_starts_and_answers(name: str, path: str, tmp_path: Path) -> None
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         assert process.stdout
-        port = next(found[1] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
+        port = next(match[1] for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
         threading.Thread(target=process.stdout.read).start()  # a full pipe would stop the log
         assert requests.get(f"http://127.0.0.1:{port}{path}", timeout=60).json() == {"status": "ok"}
         os.kill(process.pid, signal.SIGINT)

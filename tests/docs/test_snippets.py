@@ -65,10 +65,10 @@ def test_snippet_without_a_test_or_a_mark_is_found(mark: str, language: str, fau
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_fence_and_every_mark_is_read(document: str) -> None:
     text = read(document)
-    found = fences_in(document, text)
-    assert text.count("```") == 2 * len(found)
+    document_fences = fences_in(document, text)
+    assert text.count("```") == 2 * len(document_fences)
     marks = re.findall(r"<!-- ((?:not )?run\b.*?) -->", text)
-    assert marks == [fence.mark for fence in found if fence.mark]
+    assert marks == [fence.mark for fence in document_fences if fence.mark]
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def readme_snippet(language: str) -> str:
     """Return the README's one snippet about tokens in this language."""
-    found: list[Fence] = fences_in("README.md", section("README.md", "Who may upload?"))
-    (text,) = [fence.text for fence in found if fence.language == language]
+    fences: list[Fence] = fences_in("README.md", section("README.md", "Who may upload?"))
+    (text,) = [fence.text for fence in fences if fence.language == language]
     return text
 
 

@@ -483,6 +483,6 @@ def test_gzip_that_unpacks_to_too_much_is_refused() -> None:
 
 def test_larger_gzip_may_unpack_to_more() -> None:
     body = b"\x1f\x8b\x08" + bytes(2 * MAX_GZIP_BYTES)
-    most = 100 * (len(body) + 4)
-    inspect("gz", body + struct.pack("<I", most))
-    assert "do not belong to it" in refusal("gz", body + struct.pack("<I", most + 1))
+    maximum = 100 * (len(body) + 4)
+    inspect("gz", body + struct.pack("<I", maximum))
+    assert "do not belong to it" in refusal("gz", body + struct.pack("<I", maximum + 1))

@@ -47,7 +47,7 @@ def test_refusal_begins_with_file_name_and_type(file_type: filetypes.FileType, n
 
 
 def test_every_known_type_has_a_noun() -> None:
-    assert {each.media_type for each in filetypes.KNOWN.values()} == set(filetypes.NOUNS)
+    assert {file_type.media_type for file_type in filetypes.KNOWN.values()} == set(filetypes.NOUNS)
 
 
 def test_every_known_type_has_a_sample() -> None:

@@ -59,8 +59,8 @@ def test_any_change_of_a_sample_is_accepted_or_refused(
     sample: tuple[str, bytes], edits: list[tuple[float, bytes, int]], cut: float
 ) -> None:
     extension, content = sample
-    for place, new, gone in edits:
-        at = int(place * len(content))
+    for position, new, gone in edits:
+        at = int(position * len(content))
         content = content[:at] + new + content[at + gone :]
     passes(extension, content)
     passes(extension, content[: int(cut * len(content))])

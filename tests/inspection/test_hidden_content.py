@@ -153,8 +153,8 @@ PLACES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 def test_code_in_metadata_is_refused() -> None:
-    def check(place: str, code: str) -> None:
-        extension, make = PLACES[place]
+    def check(part: str, code: str) -> None:
+        extension, make = PLACES[part]
         assert IN in refusal(extension, make(CODE[code]))
 
     for extension, make in PLACES.values():
@@ -415,7 +415,7 @@ LARGE = bytes(hidden.MAX_IMAGE_BYTES)
         ("png", made.png()[:-12] + made.png_chunk(b"IDAT", LARGE) + made.png()[-12:]),
         ("gif", made.gif()[:-2] + (b"\xff" + bytes(255)) * (len(LARGE) // 256) + b"\0;"),
     ],
-    ids=lambda each: each if isinstance(each, str) else "",
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_short_trailer_of_a_large_image_is_searched(extension: str, content: bytes) -> None:
     inspect(extension, content)
@@ -520,7 +520,7 @@ IN_METADATA = {
 """In metadata of 64 KiB of random bytes."""
 
 
-@pytest.mark.parametrize("pattern", [*ANYWHERE.items(), *IN_METADATA.items()], ids=lambda each: each[0])
+@pytest.mark.parametrize("pattern", [*ANYWHERE.items(), *IN_METADATA.items()], ids=lambda item: item[0])
 def test_no_pattern_matches_by_chance_in_a_million_photos(pattern: tuple[str, float]) -> None:
     assert pattern[1] < 2e-6
 

@@ -79,7 +79,7 @@ def test_check_keeps_the_last_ranges() -> None:
             assert data == content[start : start + len(data)]
             assert (yield from file.read(at, 300)) == content[at : at + 300]
             assert (yield from file.read(0, 9)) == content[:9]
-            held.append(sum(len(each) for _, each in file._ranges))
+            held.append(sum(len(piece) for _, piece in file._ranges))
         assert (yield from file.read(len(content) - 5, 100)) == content[-5:]
         assert (yield from file.read(len(content), 100)) == b""
 

@@ -41,7 +41,7 @@ RULE: dict[str, Any] = {
 
 def findings(bucket: str = BUCKET, **environ: str) -> dict[str, Finding]:
     settings = Settings.from_environ({"UPLOAD_BUCKET": bucket} | environ)
-    return {each.subject: each for each in check_bucket(bucket, settings=settings, own_origin=ORIGIN)}
+    return {finding.subject: finding for finding in check_bucket(bucket, settings=settings, own_origin=ORIGIN)}
 
 
 def allow(client: S3Client, bucket: str, *rules: Any) -> None:
@@ -74,8 +74,8 @@ def test_good_bucket_passes_and_keeps_no_probe(
 @pytest.mark.strict_s3
 def test_good_bucket_passes_over_a_strict_s3(strict_s3: S3Client, strict_bucket: str) -> None:
     allow(strict_s3, strict_bucket, RULE)
-    found = findings(strict_bucket)
-    assert [each.ok for each in found.values()] == [True] * len(SUBJECTS), found
+    result = findings(strict_bucket)
+    assert [finding.ok for finding in result.values()] == [True] * len(SUBJECTS), result
     assert versions_of(strict_s3, strict_bucket) == []
 
 
@@ -83,25 +83,25 @@ def test_good_bucket_passes_over_a_strict_s3(strict_s3: S3Client, strict_bucket:
 def test_new_bucket_of_a_strict_s3_needs_versioning_and_cors(strict_s3: S3Client) -> None:
     bucket = f"uploads-{uuid.uuid4()}"
     strict_s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    found = findings(bucket)
-    assert [name for name, each in found.items() if not each.ok] == ["versioning", "CORS"]
-    assert found["versioning"].stops_server
+    result = findings(bucket)
+    assert [name for name, finding in result.items() if not finding.ok] == ["versioning", "CORS"]
+    assert result["versioning"].stops_server
 
 
 @pytest.mark.usefixtures("s3")
 def test_missing_bucket_is_named() -> None:
-    found = findings("some-other-bucket")
-    assert list(found) == ["credentials", "bucket"]
-    assert found["bucket"].stops_server
-    assert "'some-other-bucket' does not exist. Correct UPLOAD_BUCKET" in found["bucket"].sentence
+    result = findings("some-other-bucket")
+    assert list(result) == ["credentials", "bucket"]
+    assert result["bucket"].stops_server
+    assert "'some-other-bucket' does not exist. Correct UPLOAD_BUCKET" in result["bucket"].sentence
 
 
 @pytest.mark.usefixtures("s3")
 def test_bucket_of_another_region_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
-    found = findings()["region"]
-    assert found.stops_server
-    assert found.sentence.endswith("Set AWS_DEFAULT_REGION=eu-central-1.")
+    result = findings()["region"]
+    assert result.stops_server
+    assert result.sentence.endswith("Set AWS_DEFAULT_REGION=eu-central-1.")
 
 
 @pytest.mark.parametrize("status", [None, "Suspended"])
@@ -111,9 +111,9 @@ def test_bucket_without_versioning_is_refused(s3: S3Client, status: str | None) 
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     else:
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    found = findings(bucket)["versioning"]
-    assert found.stops_server
-    assert f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration" in found.sentence
+    result = findings(bucket)["versioning"]
+    assert result.stops_server
+    assert f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration" in result.sentence
 
 
 @pytest.mark.usefixtures("s3")
@@ -121,10 +121,10 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    found = findings()
-    assert list(found) == ["credentials"]
-    assert found["credentials"].stops_server
-    assert "AWS_PROFILE" in found["credentials"].sentence
+    result = findings()
+    assert list(result) == ["credentials"]
+    assert result["credentials"].stops_server
+    assert "AWS_PROFILE" in result["credentials"].sentence
 
 
 @pytest.mark.parametrize(
@@ -144,16 +144,16 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_cors_rules_must_allow_direct_uploads(s3: S3Client, rule: dict[str, Any], passes: bool) -> None:
     allow(s3, BUCKET, RULE | rule)
-    found = findings(ALLOWED_ORIGINS="https://a.example")["CORS"]
-    assert found.ok is passes
-    assert not found.stops_server
-    assert ("straight to it from http" in found.sentence) is not passes
+    result = findings(ALLOWED_ORIGINS="https://a.example")["CORS"]
+    assert result.ok is passes
+    assert not result.stops_server
+    assert ("straight to it from http" in result.sentence) is not passes
 
 
 def test_bucket_without_cors_rules_is_reported(s3: S3Client) -> None:
-    found = findings()["CORS"]
-    assert not found.ok
-    command, _, rules = found.sentence.partition(" --cors-configuration ")
+    result = findings()["CORS"]
+    assert not result.ok
+    command, _, rules = result.sentence.partition(" --cors-configuration ")
     assert command.endswith(f"aws s3api put-bucket-cors --bucket {BUCKET}")
     allow(s3, BUCKET, *json.loads(rules.strip("'"))["CORSRules"])
     assert findings()["CORS"].ok
@@ -174,18 +174,18 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_s3.FakeS3]:
 
 
 def test_look_alike_that_enforces_conditions_passes(store: fake_s3.FakeS3) -> None:
-    found = findings()
-    assert list(found) == SUBJECTS
-    assert [each.ok for each in found.values()] == [True] * len(SUBJECTS), found
+    result = findings()
+    assert list(result) == SUBJECTS
+    assert [finding.ok for finding in result.values()] == [True] * len(SUBJECTS), result
     assert store.objects == {}
     assert len(store.requests) <= 10
 
 
 def test_store_that_ignores_if_none_match_is_refused(store: fake_s3.FakeS3) -> None:
     store.ignores_conditions = True
-    found = findings()["If-None-Match: *"]
-    assert found.stops_server
-    assert "the store ignores If-None-Match, so one file could replace another" in found.sentence
+    result = findings()["If-None-Match: *"]
+    assert result.stops_server
+    assert "the store ignores If-None-Match, so one file could replace another" in result.sentence
     assert store.objects == {}
     writes = [path for method, path, _ in store.requests if method == "PUT"]
     assert len(writes) == 2
@@ -195,18 +195,18 @@ def test_store_that_ignores_if_none_match_is_refused(store: fake_s3.FakeS3) -> N
 
 def test_refused_preflight_of_the_store_is_reported(store: fake_s3.FakeS3) -> None:
     store.allowed_origin = "https://other.example"
-    found = findings()["CORS"]
-    assert not found.ok
-    assert ORIGIN in found.sentence
+    result = findings()["CORS"]
+    assert not result.ok
+    assert ORIGIN in result.sentence
 
 
 def test_probe_that_stays_is_named(store: fake_s3.FakeS3) -> None:
     # HeadBucket, versioning, CORS, its preflight, two writes; then the DELETE is forbidden.
     store.behaviours = ["good"] * 6 + ["forbid"]
-    found = findings()["If-None-Match: *"]
-    assert found.ok
+    result = findings()["If-None-Match: *"]
+    assert result.ok
     (left,) = store.objects
-    assert f"{left.removeprefix(f'/{BUCKET}/')} could not be deleted" in found.sentence
+    assert f"{left.removeprefix(f'/{BUCKET}/')} could not be deleted" in result.sentence
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,9 @@ def test_each_failure_has_its_sentence(
     store: fake_s3.FakeS3, behaviours: list[str], subject: str, fragment: str, stops: bool
 ) -> None:
     store.behaviours = behaviours
-    found = findings()[subject]
-    assert (found.ok, found.stops_server) == (False, stops)
-    assert fragment in found.sentence
+    result = findings()[subject]
+    assert (result.ok, result.stops_server) == (False, stops)
+    assert fragment in result.sentence
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])

@@ -224,8 +224,8 @@ def test_gunicorn_serves_the_app(tmp_path: Path) -> None:
 
 def _listening_port(log: Path, process: subprocess.Popen[bytes]) -> int:
     for _ in range(300):
-        if found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", log.read_text()):
-            return int(found[1])
+        if match := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", log.read_text()):
+            return int(match[1])
         assert process.poll() is None, log.read_text()
         time.sleep(0.1)
     pytest.fail(log.read_text())
@@ -240,7 +240,7 @@ def test_server_with_a_prefix_is_reached_below_it(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             request = b"PUT /files-app/upload/a.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
             connection.sendall(request)
-            answer = connection.makefile("rb").read()
+            response = connection.makefile("rb").read()
         process.terminate()
-    assert answer.startswith(b"HTTP/1.1 201 ")
-    assert b'"http://localhost/files-app/files/' in answer
+    assert response.startswith(b"HTTP/1.1 201 ")
+    assert b'"http://localhost/files-app/files/' in response

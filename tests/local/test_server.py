@@ -67,7 +67,7 @@ class Server(NamedTuple):
 
     def leftovers(self) -> list[Path]:
         """All that it keeps, finished or not."""
-        return [path for place in self.folder.iterdir() for path in place.iterdir()]
+        return [path for folder in self.folder.iterdir() for path in folder.iterdir()]
 
     def peak_memory(self) -> int:
         """The most that the process ever held, in bytes."""
@@ -191,10 +191,10 @@ def test_disconnected_client_leaves_nothing(start: Callable[..., Server]) -> Non
 
 def test_client_disconnected_in_a_huge_chunk_leaves_nothing(start: Callable[..., Server]) -> None:
     server = start()
-    answer = server.talk(
+    response = server.talk(
         b"PUT /upload/a.txt HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\nhello"
     )
-    status, headers, body = parse(answer)
+    status, headers, body = parse(response)
     assert status == 400
     assert "The connection ended before the last chunk" in json.loads(body)["detail"]
     contract.check_refusal(status, headers, body)
@@ -254,8 +254,8 @@ def test_connection_without_a_request_is_not_logged(start: Callable[..., Server]
     assert server.process.communicate(timeout=60)[0] == ""
 
 
-def parse(answer: bytes) -> tuple[int, Message, bytes]:
-    head, _, body = answer.partition(b"\r\n\r\n")
+def parse(response: bytes) -> tuple[int, Message, bytes]:
+    head, _, body = response.partition(b"\r\n\r\n")
     line, _, fields = head.partition(b"\r\n")
     return int(line.split()[1]), message_from_bytes(fields), body
 
@@ -356,9 +356,9 @@ def test_early_refusal_is_complete_while_the_client_still_sends(
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(REFUSED_EARLY + fields + b"\r\n" + (b"" if fields else b"MZ"))
         server.handle_request()
-        answer = connection.makefile("rb").read()  # to the end, which the client waits for
-        assert answer.startswith(b"HTTP/1.1 415 ")  # and not with 100, for which the body would be sent
-        assert b"\r\nConnection: close\r\n" in answer
+        response = connection.makefile("rb").read()  # to the end, which the client waits for
+        assert response.startswith(b"HTTP/1.1 415 ")  # and not with 100, for which the body would be sent
+        assert b"\r\nConnection: close\r\n" in response
         connection.sendall(b"x" * MIB)  # the server still reads
 
 

@@ -129,14 +129,14 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def test_lock_of_a_directory_is_held_by_one_thread(system: str, tmp_path: Path) -> None:
-    inside, most = 0, 0
+    inside, maximum = 0, 0
 
     def work() -> None:
-        nonlocal inside, most
+        nonlocal inside, maximum
         for _ in range(50):
             with locks.locked(tmp_path):
                 inside += 1
-                most = max(most, inside)
+                maximum = max(maximum, inside)
                 threading.Event().wait(0.0001)
                 inside -= 1
 
@@ -145,7 +145,7 @@ def test_lock_of_a_directory_is_held_by_one_thread(system: str, tmp_path: Path) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert (most, inside) == (1, 0), system
+    assert (maximum, inside) == (1, 0), system
 
 
 def test_locks_of_two_directories_are_held_at_once(system: str, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_file_sent_in_parts_is_stored(direct: DirectClient, stored_keys: Callabl
     sent = [direct.put(upload, number, part) for number, part in enumerate((FIRST, SECOND, THIRD), 1)]
     listed: Any = direct.parts(upload).json
     assert [(part["PartNumber"], part["Size"]) for part in listed] == [(1, 5 * MIB), (2, 5 * MIB), (3, MIB)]
-    assert [part["ETag"] for part in listed] == [each.etag.strip('"') for each in sent]
+    assert [part["ETag"] for part in listed] == [part_response.etag.strip('"') for part_response in sent]
     assert not [key for key in stored_keys() if key.startswith("files/")]
 
     response = direct.complete(upload, sent)
@@ -103,7 +103,7 @@ def test_declared_digest_is_verified(direct: DirectClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "slug"),
+    ("declared", "status", "slug"),
     [
         ({"filename": "a.exe"}, 415, "type-not-allowed"),
         ({"filename": "a.txt", "type": "text/html"}, 415, "type-not-allowed"),
@@ -130,12 +130,12 @@ def test_invalid_request_is_rejected_before_the_upload(
     make_app: Callable[..., Flask],
     stored_keys: Callable[[], list[str]],
     *,
-    said: dict[str, Any],
+    declared: dict[str, Any],
     status: int,
     slug: str,
 ) -> None:
     client = make_app(MAX_FILE_BYTES="1000").test_client()
-    problem(client.post("/upload/s3/multipart", json=said), status, slug)
+    problem(client.post("/upload/s3/multipart", json=declared), status, slug)
     assert not [key for key in stored_keys() if key.startswith(("incoming/", "files/"))]
 
 
@@ -233,8 +233,8 @@ def test_incomplete_completion_can_be_repeated(direct: DirectClient) -> None:
     for wrong in ([], [first], [first, third, second], [first, second, third, third]):
         problem(direct.complete(upload, wrong), 409, "upload-incomplete")
     assert len(direct.parts(upload).json or []) == 3
-    answer: Any = direct.complete(upload, [first, second, third]).json
-    assert content_of(direct, answer["location"]) == LARGE
+    response: Any = direct.complete(upload, [first, second, third]).json
+    assert content_of(direct, response["location"]) == LARGE
 
 
 @pytest.mark.parametrize(
@@ -282,16 +282,16 @@ def test_part_sent_again_replaces_the_first(direct: DirectClient) -> None:
         sent = direct.put(upload, 1, data)
         (listed,) = direct.parts(upload).json or []
         assert (listed["ETag"], listed["Size"]) == (sent.etag.strip('"'), len(data))
-    answer: Any = direct.complete(upload, [sent]).json
-    assert content_of(direct, answer["location"]) == b"three"
+    response: Any = direct.complete(upload, [sent]).json
+    assert content_of(direct, response["location"]) == b"three"
 
 
 def test_parts_in_any_order_are_stored_in_order(direct: DirectClient) -> None:
     upload = direct.begun("a.png")
     for number, data in ((3, THIRD), (1, FIRST), (2, SECOND)):
         direct.put(upload, number, data)
-    answer: Any = direct.complete(upload).json
-    assert content_of(direct, answer["location"]) == LARGE
+    response: Any = direct.complete(upload).json
+    assert content_of(direct, response["location"]) == LARGE
 
 
 @pytest.mark.parametrize("kind", ["s3"])
@@ -317,10 +317,10 @@ def test_more_parts_than_one_page_of_s3_are_listed(direct: DirectClient, monkeyp
 def test_aborting_completed_upload_is_rejected(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
-    answer: Any = direct.complete(upload).json
+    response: Any = direct.complete(upload).json
     assert "completed" in problem(direct.abort(upload), 404, "upload-not-found")["detail"]
-    assert content_of(direct, answer["location"]) == b"bytes"
-    assert direct.client.delete(answer["location"]).status_code == 204
+    assert content_of(direct, response["location"]) == b"bytes"
+    assert direct.client.delete(response["location"]).status_code == 204
     assert direct.abort(upload).json == {}, "nothing of it is there any more"
 
 
@@ -424,8 +424,8 @@ def test_status_during_completion_is_stored(direct: DirectClient, monkeypatch: p
 def test_status_of_deleted_file_is_not_found(direct: DirectClient) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
-    answer: Any = direct.complete(upload).json
-    assert direct.client.delete(answer["location"]).status_code == 204
+    response: Any = direct.complete(upload).json
+    assert direct.client.delete(response["location"]).status_code == 204
     problem(direct.status(upload["id"]), 404, "not-found")
 
 
@@ -459,24 +459,24 @@ def test_responses_have_no_url_without_downloads(make_app: Callable[..., Flask])
     direct = DirectClient(client=make_app(DOWNLOADS="off").test_client())
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
-    answer: Any = direct.complete(upload).json
-    assert "url" not in answer
-    assert "url" not in answer["files"][0]
-    assert (direct.client.get(answer["location"]).json or {})["status"] == "stored"
+    response: Any = direct.complete(upload).json
+    assert "url" not in response
+    assert "url" not in response["files"][0]
+    assert (direct.client.get(response["location"]).json or {})["status"] == "stored"
 
 
 @pytest.mark.parametrize("way", ["parts", "form"])
-@pytest.mark.parametrize("said", [{}, {"size": 0}])
-def test_empty_file_is_stored_if_allowed(make_app: Callable[..., Flask], way: str, said: dict[str, int]) -> None:
+@pytest.mark.parametrize("declared", [{}, {"size": 0}])
+def test_empty_file_is_stored_if_allowed(make_app: Callable[..., Flask], way: str, declared: dict[str, int]) -> None:
     direct = DirectClient(client=make_app(ALLOW_EMPTY_FILES="on").test_client())
     if way == "parts":
-        upload = direct.begun("a.txt", **said)
+        upload = direct.begun("a.txt", **declared)
         assert direct.put(upload, 1, b"").status == 200
         response = direct.complete(upload)
         assert response.status_code == 200, response.text
         file_id = upload["id"]
     else:
-        form: Any = direct.presigned_post("a.txt", **said).json
+        form: Any = direct.presigned_post("a.txt", **declared).json
         assert direct.post(form, b"").status == 204
         file_id = form["id"]
     status: Any = direct.status(file_id).json
@@ -510,15 +510,15 @@ def nothing_is_stored(client: Any) -> bool:
     return not list((folder / "files").iterdir())
 
 
-@given(said=SAID | JSON)
+@given(declared=SAID | JSON)
 @settings(deadline=None)
-def test_any_json_stores_nothing(fuzzed: Any, said: Any) -> None:
-    begun = fuzzed.post("/upload/s3/multipart", data=json.dumps(said))
+def test_any_json_stores_nothing(fuzzed: Any, declared: Any) -> None:
+    begun = fuzzed.post("/upload/s3/multipart", data=json.dumps(declared))
     assert begun.status_code < 500
     upload = (
         begun.json if begun.status_code == 200 else fuzzed.post("/upload/s3/multipart", json={"filename": "a.txt"}).json
     )
-    completed = fuzzed.post(f"/upload/s3/multipart/{upload['uploadId']}/complete", data=json.dumps(said))
+    completed = fuzzed.post(f"/upload/s3/multipart/{upload['uploadId']}/complete", data=json.dumps(declared))
     assert 400 <= completed.status_code < 500
     assert nothing_is_stored(fuzzed)
 

@@ -56,7 +56,7 @@ COLLIDING = bytes.fromhex(
     "d8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
     "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
 )
-COLLIDED = bytes(byte ^ (0x80 if place in (19, 45, 59, 83, 109, 123) else 0) for place, byte in enumerate(COLLIDING))
+COLLIDED = bytes(byte ^ (0x80 if index in (19, 45, 59, 83, 109, 123) else 0) for index, byte in enumerate(COLLIDING))
 BINARY = {"ALLOWED_EXTENSIONS": "txt png bin=application/x-test"}
 
 
@@ -157,9 +157,11 @@ def test_second_completion_changes_nothing(direct: DirectClient, incoming: Calla
     upload = direct.begun("a.txt")
     url = part_url(direct, upload, 1)
     sent = direct.put_to(url, b"the first")
-    answer = direct.complete(upload, [sent])
+    response = direct.complete(upload, [sent])
     assert direct.put_to(url, b"the second").status == 404
-    assert direct.complete(upload, [Sent(status=200, etag=hashlib.md5(b"the second").hexdigest())]).json == answer.json
+    assert (
+        direct.complete(upload, [Sent(status=200, etag=hashlib.md5(b"the second").hexdigest())]).json == response.json
+    )
     assert stored(direct, upload["id"]) == b"the first"
     assert incoming() == []
 
@@ -228,8 +230,8 @@ def test_repeated_completion_does_not_restore_a_deleted_file(
 ) -> None:
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
-    answer: Any = direct.complete(upload).json
-    assert direct.client.delete(answer["location"]).status_code == 204
+    response: Any = direct.complete(upload).json
+    assert direct.client.delete(response["location"]).status_code == 204
     assert direct.complete(upload).status_code == 404
     assert direct.status(upload["id"]).status_code == 404
     assert not [key for key in stored_keys() if key.startswith("files/")]
@@ -254,11 +256,11 @@ def test_form_sent_again_between_check_and_copy_is_not_stored(
     incoming: Callable[[], list[str]],
 ) -> None:
     form = formed(direct, "a.bin")
-    answers: list[int] = []
-    before_publishing(monkeypatch, kind, lambda: answers.append(direct.post(form, second).status))
+    responses: list[int] = []
+    before_publishing(monkeypatch, kind, lambda: responses.append(direct.post(form, second).status))
     direct.post(form, first)
     judge(direct, form["id"])
-    assert answers == [403 if kind == "folder" else 204]
+    assert responses == [403 if kind == "folder" else 204]
     assert stored(direct, form["id"]) == first
     judge(direct, form["id"])  # as the event of the second does
     assert stored(direct, form["id"]) == first
@@ -271,11 +273,11 @@ def test_part_sent_again_between_check_and_copy_is_not_stored(
 ) -> None:
     upload = direct.begun("a.bin")
     url = part_url(direct, upload, 1)
-    answers: list[int] = []
-    before_publishing(monkeypatch, kind, lambda: answers.append(direct.put_to(url, COLLIDED).status))
+    responses: list[int] = []
+    before_publishing(monkeypatch, kind, lambda: responses.append(direct.put_to(url, COLLIDED).status))
     assert direct.put_to(url, COLLIDING).status == 200
     assert direct.complete(upload).status_code == 200
-    assert answers == [404]
+    assert responses == [404]
     assert stored(direct, upload["id"]) == COLLIDING
 
 
@@ -288,16 +290,16 @@ def test_part_with_the_same_md5_during_the_completion_is_not_stored(
     url = part_url(direct, upload, 1)
     direct.put_to(url, COLLIDING)
     remove = LocalDirectUploads._remove
-    answers: list[int] = []
+    responses: list[int] = []
 
     def put_and_remove(self: LocalDirectUploads, path: Path) -> None:
         monkeypatch.setattr(LocalDirectUploads, "_remove", remove)
-        answers.append(direct.put_to(url, COLLIDED).status)
+        responses.append(direct.put_to(url, COLLIDED).status)
         remove(self, path)
 
     monkeypatch.setattr(LocalDirectUploads, "_remove", put_and_remove)
     assert direct.complete(upload).status_code == 200
-    assert answers == [200]
+    assert responses == [200]
     assert stored(direct, upload["id"]) == COLLIDING
 
 
@@ -322,12 +324,12 @@ def test_part_without_a_length_is_rejected(direct: DirectClient) -> None:
 
 
 @WHERE_IT_IS_CHECKED
-@pytest.mark.parametrize(("said", "setting"), [({}, "1000"), ({"size": "1000"}, "100000")])
+@pytest.mark.parametrize(("declared", "setting"), [({}, "1000"), ({"size": "1000"}, "100000")])
 def test_form_larger_than_its_signed_limit_is_rejected(
-    make_app: Callable[..., Flask], said: dict[str, str], setting: str, incoming: Callable[[], list[str]]
+    make_app: Callable[..., Flask], declared: dict[str, str], setting: str, incoming: Callable[[], list[str]]
 ) -> None:
     direct = DirectClient(client=make_app(MAX_FILE_BYTES=setting).test_client())
-    form = formed(direct, "a.txt", **said)
+    form = formed(direct, "a.txt", **declared)
     assert direct.post(form, b"x" * 1001).status in (400, 413)
     assert incoming() == []
     assert direct.post(form, b"x" * 1000).status == 204
@@ -377,9 +379,9 @@ def test_metadata_cannot_raise_the_limit(direct: DirectClient) -> None:
 
 
 @WHERE_IT_IS_CHECKED
-@pytest.mark.parametrize("said", [{"size": 10}, {"metadata": {"size": 10}}])
-def test_only_part_of_small_file_is_signed_for_its_size(direct: DirectClient, said: dict[str, Any]) -> None:
-    upload = direct.begun("a.bin", **said)
+@pytest.mark.parametrize("declared", [{"size": 10}, {"metadata": {"size": 10}}])
+def test_only_part_of_small_file_is_signed_for_its_size(direct: DirectClient, declared: dict[str, Any]) -> None:
+    upload = direct.begun("a.bin", **declared)
     url = part_url(direct, upload, 1)
     for length in (9, 11, 5 * MIB):
         assert direct.put_to(url, bytes(length)).status in (403, 413)
@@ -429,8 +431,8 @@ def test_unchecked_upload_cannot_be_read(direct: DirectClient) -> None:
 @pytest.mark.strict_s3
 @pytest.mark.parametrize("kind", [STRICT])
 def test_download_url_is_valid_for_one_key(direct: DirectClient) -> None:
-    answer: Any = direct.send("a.txt", b"bytes").json
-    url = direct.client.get(answer["location"]).headers["Location"]
+    response: Any = direct.send("a.txt", b"bytes").json
+    url = direct.client.get(response["location"]).headers["Location"]
     path = urlsplit(url).path.partition("files/")[2]
     upload = direct.begun("b.txt")
     direct.put(upload, 1, SCRIPT)
@@ -647,7 +649,7 @@ def test_content_of_another_type_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "declared"),
     [
         ("a.html", {}),
         ("a.svg", {"type": "image/png"}),
@@ -659,10 +661,10 @@ def test_content_of_another_type_is_refused(
     ],
 )
 def test_type_that_is_not_allowed_is_rejected_before_the_upload(
-    direct: DirectClient, name: str, said: dict[str, Any], incoming: Callable[[], list[str]]
+    direct: DirectClient, name: str, declared: dict[str, Any], incoming: Callable[[], list[str]]
 ) -> None:
-    problem(direct.begin(name, **said), 415, "type-not-allowed")
-    problem(direct.presigned_post(name, **said), 415, "type-not-allowed")
+    problem(direct.begin(name, **declared), 415, "type-not-allowed")
+    problem(direct.presigned_post(name, **declared), 415, "type-not-allowed")
     assert incoming() == []
 
 
@@ -741,20 +743,20 @@ def test_token_is_in_no_response_and_in_no_log_line(
     direct = with_token(client, secret_token)
     upload = direct.begun("a.txt")
     direct.put(upload, 1, b"bytes")
-    answers = [direct.parts(upload), direct.part_url(upload, 1), direct.part_url(upload, 0), direct.complete(upload)]
-    answers += [
+    responses = [direct.parts(upload), direct.part_url(upload, 1), direct.part_url(upload, 0), direct.complete(upload)]
+    responses += [
         direct.abort(upload),
         direct.presigned_post("a.txt"),
         direct.presigned_post("a.exe"),
         direct.begin("a.txt", size="?"),
     ]
-    answers += [client.get(f"/upload/t/{secret_token}"), client.get(f"/upload/t/{secret_token}/s3/nothing")]
-    answers += [
+    responses += [client.get(f"/upload/t/{secret_token}"), client.get(f"/upload/t/{secret_token}/s3/nothing")]
+    responses += [
         client.put(f"/upload/t/{secret_token}/s3/params"),
         client.post(f"/upload/t/{secret_token}/s3/multipart"),
     ]
-    for answer in answers:
-        assert secret_token not in answer.text + str(answer.headers)
+    for response in responses:
+        assert secret_token not in response.text + str(response.headers)
     log = capsys.readouterr().out
-    assert log.count('"event": "request"') >= len(answers)
+    assert log.count('"event": "request"') >= len(responses)
     assert secret_token not in log

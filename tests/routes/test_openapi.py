@@ -78,8 +78,10 @@ def test_no_optional_header_field_is_a_parameter() -> None:
     So the descriptions have the optional header fields. An upload has no optional parameter in its query either.
     """
     for name, operation in OPERATIONS.items():
-        optional = [each for each in map(resolve, operation.get("parameters", [])) if not each.get("required")]
-        assert not [each for each in optional if each["in"] == "header"], name
+        optional = [
+            parameter for parameter in map(resolve, operation.get("parameters", [])) if not parameter.get("required")
+        ]
+        assert not [parameter for parameter in optional if parameter["in"] == "header"], name
         if "upload" in operation["tags"]:
             assert not optional, name
     for method in ("post", "put"):
@@ -95,7 +97,11 @@ def test_imported_requests_have_no_made_up_values() -> None:
     queries = [CONTRACT["paths"][f"/upload{token}/s3/params"]["get"]["parameters"] for token in ("", "/t/{token}")]
     optional = [
         *(value for name, value in properties.items() if name != "filename"),
-        *(each["schema"] for each in map(resolve, itertools.chain(*queries)) if not each.get("required")),
+        *(
+            parameter["schema"]
+            for parameter in map(resolve, itertools.chain(*queries))
+            if not parameter.get("required")
+        ),
     ]
     assert len(optional) == 5 + 2 * 3
     for schema in optional:
@@ -110,7 +116,7 @@ def test_file_of_a_form_is_imported_as_a_file() -> None:
 
 
 def test_document_has_every_problem_under_its_status() -> None:
-    slugs = {f"urn:problem-type:upload:{each.slug}": each.status for each in all_problems()}
+    slugs = {f"urn:problem-type:upload:{problem_kind.slug}": problem_kind.status for problem_kind in all_problems()}
     schemas = CONTRACT["components"]["schemas"]
     assert set(schemas["ProblemType"]["enum"]) == set(slugs)
     by_status = {

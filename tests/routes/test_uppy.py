@@ -166,13 +166,13 @@ def left_over(
     """Lists the leftovers of uploads that failed."""
 
     def keys() -> list[str]:
-        found = [key for key in stored_keys() if not key.startswith("secret")]
+        left = [key for key in stored_keys() if not key.startswith("secret")]
         if kind == "folder":
-            return found
+            return left
         client: S3Client = request.getfixturevalue("strict_s3")
         versions = client.list_object_versions(Bucket=destination["UPLOAD_BUCKET"], Prefix="incoming/")
         uploads = client.list_multipart_uploads(Bucket=destination["UPLOAD_BUCKET"])
-        return [*found, *(each["Key"] for each in [*versions.get("Versions", []), *uploads.get("Uploads", [])])]
+        return [*left, *(item["Key"] for item in [*versions.get("Versions", []), *uploads.get("Uploads", [])])]
 
     return keys
 
@@ -190,7 +190,7 @@ class Uppy:
     def requests(self, method: str) -> list[str]:
         """Return the URLs of all requests so far."""
         self.page.evaluate("() => 0")  # Playwright listens only while it is asked something
-        return [each.url for each in self.heard if each.method == method]
+        return [heard.url for heard in self.heard if heard.method == method]
 
     def make(self, endpoint: str, *, part_bytes: int | None = None, declared: bool = False) -> None:
         """With the options that the README recommends, if a part's size is given; else with its own."""
@@ -216,7 +216,7 @@ class Uppy:
 
     def form_status_url(self) -> str:
         """The status URL of the form that was sent last."""
-        (request,) = [each for each in self.heard if urlsplit(each.url).path.endswith("/s3/params")]
+        (request,) = [heard for heard in self.heard if urlsplit(heard.url).path.endswith("/s3/params")]
         response = request.response()
         assert response
         url: str = response.json()["status"]
@@ -247,7 +247,7 @@ class Uppy:
 
     def parts_asked_for(self) -> list[int]:
         paths = [urlsplit(url).path for url in self.requests("GET")]
-        return [int(found[1]) for path in paths if (found := re.search(r"/s3/multipart/[^/]+/(\d+)$", path))]
+        return [int(match[1]) for path in paths if (match := re.search(r"/s3/multipart/[^/]+/(\d+)$", path))]
 
 
 @pytest.fixture

@@ -215,8 +215,8 @@ def test_part_of_another_size_than_in_its_name_is_not_listed(
     assert "Send them again: 3." in problem(direct.complete(upload), 409, "upload-incomplete")["detail"]
     problem(direct.complete(upload, sent), 409, "upload-incomplete")
     direct.put(upload, 3, b"part 3, ")
-    answer: Any = direct.complete(upload, sent).json
-    assert content_of(direct, answer["url"]) == b"part 1, part 2, part 3, "
+    response: Any = direct.complete(upload, sent).json
+    assert content_of(direct, response["url"]) == b"part 1, part 2, part 3, "
 
 
 @pytest.mark.parametrize("how", ["cut off", "grown", "without a size"])
@@ -538,17 +538,17 @@ def test_ten_completions_at_once_copy_each_part_once(
     app.extensions["services"].direct_uploads.complete(
         upload["id"], upload["id"], app.extensions["services"].direct_uploads.parts(upload["id"], "")
     )
-    answers: list[Any] = []
+    responses: list[Any] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(DirectClient(client=app.test_client()).complete(upload)))
+        threading.Thread(target=lambda: responses.append(DirectClient(client=app.test_client()).complete(upload)))
         for _ in range(10)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [answer.status_code for answer in answers] == [200] * 10
-    assert len({answer.json["url"] for answer in answers}) == 1
+    assert [response.status_code for response in responses] == [200] * 10
+    assert len({response.json["url"] for response in responses}) == 1
     assert copied == [5 * MIB, 3]
 
 

@@ -139,10 +139,10 @@ def finish(direct: DirectClient, upload: dict[str, Any], count: int, *, may_be_g
     """Go on with an upload in parts of which so many parts were answered, and expect the whole file."""
     listed = direct.parts(upload)
     if listed.status_code == 200:
-        found = {part["PartNumber"]: part["Size"] for part in listed.json or []}
-        assert all(found[number] == len(PARTS[number - 1]) for number in range(1, count + 1))
+        sizes = {part["PartNumber"]: part["Size"] for part in listed.json or []}
+        assert all(sizes[number] == len(PARTS[number - 1]) for number in range(1, count + 1))
         for number, data in enumerate(PARTS, 1):
-            if number not in found:
+            if number not in sizes:
                 assert direct.put(upload, number, data).status == 200
     response = direct.complete(upload)
     if may_be_gone and response.status_code == 404:

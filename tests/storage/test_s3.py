@@ -53,14 +53,14 @@ def upload(name: str = "a.txt") -> Any:
 
 
 def test_upload_makes_one_signed_conditional_put(fake: fake_s3.FakeS3) -> None:
-    answer = upload("Grüße.txt").json
+    response = upload("Grüße.txt").json
     ((method, path, headers),) = fake.requests
-    assert (method, path) == ("PUT", f"/{BUCKET}/files/{answer['files'][0]['id']}/Grue.txt")
+    assert (method, path) == ("PUT", f"/{BUCKET}/files/{response['files'][0]['id']}/Grue.txt")
     assert headers["if-none-match"] == "*"
     assert headers["content-type"] == "text/plain"
     assert headers["content-disposition"].startswith('attachment; filename="Grue.txt"')
     assert headers["content-length"] == str(len(samples.TEXT))
-    assert fake_s3.checksum(headers) == answer["files"][0]["sha256"]
+    assert fake_s3.checksum(headers) == response["files"][0]["sha256"]
     assert not [name for name in headers if name.startswith("x-amz-checksum-") and "sha256" not in name]
     assert headers["authorization"].startswith("AWS4-HMAC-SHA256")
     assert "if-none-match" in headers["authorization"], "it is signed"
@@ -232,9 +232,9 @@ def test_every_response_of_s3_is_checked(module: str) -> None:
             if isinstance(each, ast.Attribute) and ast.unparse(each.value).endswith("client")
         ]
         needed = [name for name in asked if not name.startswith("generate_presigned")]
-        found = [each for each in called if isinstance(each, ast.Name) and each.id == "require_s3"]
+        checks = [each for each in called if isinstance(each, ast.Name) and each.id == "require_s3"]
         if function.name != "delete_best_effort":  # nothing depends on it
-            assert len(found) >= len(needed), function.name
+            assert len(checks) >= len(needed), function.name
             checked += len(needed)
     assert checked > 3
 
@@ -278,8 +278,8 @@ def test_presigned_url_is_signed_for_its_method(head: bool, method: str) -> None
     scope = credential.split("/")[1:]
     digest = hashlib.sha256(request.encode()).hexdigest()
     key = b"AWS4testing"
-    for each in [*scope, f"AWS4-HMAC-SHA256\n{time}\n{'/'.join(scope)}\n{digest}"]:
-        key = hmac.digest(key, each.encode(), "sha256")
+    for text in [*scope, f"AWS4-HMAC-SHA256\n{time}\n{'/'.join(scope)}\n{digest}"]:
+        key = hmac.digest(key, text.encode(), "sha256")
     assert signature == key.hex()
 
 

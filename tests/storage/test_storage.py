@@ -141,9 +141,9 @@ def test_other_names_find_and_delete_nothing(storage: Storage, file_id: str, nam
 )
 def test_original_name_is_kept(storage: Storage, original_name: str) -> None:
     stored = put(storage, original_name=original_name)
-    found = storage.find(ID, "a.txt")
-    assert found is not None
-    assert found.original_name == stored.original_name
+    found_file = storage.find(ID, "a.txt")
+    assert found_file is not None
+    assert found_file.original_name == stored.original_name
 
 
 def test_ids_are_128_random_bits() -> None:

@@ -52,12 +52,12 @@ def sentences(extension: str, content: bytes) -> str:
 def refusal(extension: str, content: bytes) -> str:
     """Return the reason that the check gives. In the refusal, the reason is the second sentence, in upper case."""
     detail = sentences(extension, content)
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"'a\.\w+' (?:is not an? .*?|cannot be accepted)\. (.*?)\. (?:Send|Save|Remove|It may be|If it is) .*",
         detail,
     )
-    assert found, detail
-    return found[1] if found[1].startswith("JSON") else found[1][0].lower() + found[1][1:]
+    assert match, detail
+    return match[1] if match[1].startswith("JSON") else match[1][0].lower() + match[1][1:]
 
 
 def with_(content: bytes, at: int, new: bytes) -> bytes:

@@ -45,28 +45,28 @@ def check(app: Flask, response: TestResponse) -> None:
     if dialects.find(parse_qs(request.query_string.decode("latin-1")).get("for", [""])[0]):
         return  # in that client's own shape: see test_dialects.py
     template, responses = _documented(app, path=request.path, method=request.method)
-    where = f"{request.method} {template}: {response.status_code}"
-    assert str(response.status_code) in responses, f"{where} is not documented"
+    label = f"{request.method} {template}: {response.status_code}"
+    assert str(response.status_code) in responses, f"{label} is not documented"
     documented = resolve(responses[str(response.status_code)])
     for name, reference in documented["headers"].items():
         header = resolve(reference)
-        assert name in response.headers or not header.get("required"), f"{where} lacks {name}"
+        assert name in response.headers or not header.get("required"), f"{label} lacks {name}"
         if name in response.headers:
             value: str | int = response.headers[name]
             if header["schema"].get("type") == "integer":
                 value = int(value)
             errors = [error.message for error in OAS31Validator(header["schema"]).iter_errors(value)]
-            assert not errors, f"{where} has {name}: {errors}"
+            assert not errors, f"{label} has {name}: {errors}"
     if "content" not in documented:
-        assert response.data == b"", f"{where} has a body"
-        assert "Content-Type" not in response.headers or response.status_code == 302, where
+        assert response.data == b"", f"{label} has a body"
+        assert "Content-Type" not in response.headers or response.status_code == 302, label
     elif request.method != "HEAD":
         content = documented["content"]
-        assert response.mimetype in content or "*/*" in content, f"{where} as {response.mimetype} is not documented"
+        assert response.mimetype in content or "*/*" in content, f"{label} as {response.mimetype} is not documented"
         if response.mimetype in content and response.is_json:
             schema = content[response.mimetype]["schema"]
             errors = [error.message for error in _validator(schema.get("$ref", "")).iter_errors(response.json)]
-            assert not errors, f"{where}: {errors}"
+            assert not errors, f"{label}: {errors}"
 
 
 def check_refusal(status: int, headers: Message, body: bytes) -> None:

@@ -85,7 +85,7 @@ class DirectClient:
         """A whole upload; the answer is the completion's."""
         upload = self.begun(filename, **body)
         sent = [self.put(upload, number, part) for number, part in enumerate(parts, 1)]
-        assert all(each.status == 200 for each in sent), sent
+        assert all(response.status == 200 for response in sent), sent
         return self.complete(upload, sent)
 
     def presigned_post(self, filename: str, **query: Any) -> TestResponse:
@@ -150,9 +150,9 @@ def formed(direct: DirectClient, filename: str, **query: Any) -> dict[str, Any]:
 
 def stored(direct: DirectClient, file_id: str) -> bytes:
     """Return the content of an upload that must be stored."""
-    answer: Any = direct.status(file_id).json
-    assert answer["status"] == "stored", answer
-    return content_of(direct, answer["file"]["url"])
+    response: Any = direct.status(file_id).json
+    assert response["status"] == "stored", response
+    return content_of(direct, response["file"]["url"])
 
 
 def part_url(direct: DirectClient, upload: dict[str, Any], number: int) -> str:

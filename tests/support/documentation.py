@@ -18,5 +18,5 @@ DOCUMENTS = "\n".join(
 def all_problems(base: type[Problem] = Problem) -> list[type[Problem]]:
     """Return the problem classes below ``base``, those of the local server included."""
     members = [*vars(problems).values(), *vars(local_problems).values()]
-    found = [member for member in members if isinstance(member, type) and issubclass(member, base)]
-    return [problem for problem in dict.fromkeys(found) if problem is not base]
+    classes = [member for member in members if isinstance(member, type) and issubclass(member, base)]
+    return [problem for problem in dict.fromkeys(classes) if problem is not base]

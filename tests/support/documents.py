@@ -46,8 +46,8 @@ class Fence:
     @property
     def runner(self) -> tuple[str, str] | None:
         """The test file or the folder that runs this snippet, and the snippet's name there."""
-        found = re.fullmatch(r"run by (\S+): (.+)", self.mark)
-        return (found[1], found[2]) if found else None
+        match = re.fullmatch(r"run by (\S+): (.+)", self.mark)
+        return (match[1], match[2]) if match else None
 
 
 def read(document: str) -> str:
@@ -59,12 +59,12 @@ def fences_in(document: str, text: str) -> list[Fence]:
     return [
         Fence(
             document=document,
-            line=text.count("\n", 0, found.start("language")) + 1,
-            language=found["language"],
-            mark=found["mark"] or "",
-            text=found["text"],
+            line=text.count("\n", 0, match.start("language")) + 1,
+            language=match["language"],
+            mark=match["mark"] or "",
+            text=match["text"],
         )
-        for found in _FENCE.finditer(text)
+        for match in _FENCE.finditer(text)
     ]
 
 
@@ -81,23 +81,23 @@ def snippet(path: str, name: str) -> str:
 
 def section(document: str, title: str) -> str:
     """Return the text under a heading of any level, up to the next heading of this level or above."""
-    found = re.search(rf"^(#+) {re.escape(title)}\n(.*)", read(document), re.MULTILINE | re.DOTALL)
-    assert found, (document, title)
-    without_code = re.sub(r"```.*?```", lambda code: " " * len(code[0]), found[2], flags=re.DOTALL)
-    end = re.search(rf"^#{{1,{len(found[1])}}} ", without_code, re.MULTILINE)
-    return found[2][: end.start()] if end else found[2]
+    match = re.search(rf"^(#+) {re.escape(title)}\n(.*)", read(document), re.MULTILINE | re.DOTALL)
+    assert match, (document, title)
+    without_code = re.sub(r"```.*?```", lambda code: " " * len(code[0]), match[2], flags=re.DOTALL)
+    end = re.search(rf"^#{{1,{len(match[1])}}} ", without_code, re.MULTILINE)
+    return match[2][: end.start()] if end else match[2]
 
 
 def table(text: str, heading: str) -> list[list[str]]:
     """Return the cells of the table with this first heading, row by row."""
-    found = re.search(rf"^\| {re.escape(heading)} \|.*\n\|[- |]+\n((?:\|.*\n)+)", text, re.MULTILINE)
-    assert found, heading
-    rows = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in found[1].splitlines()]
+    match = re.search(rf"^\| {re.escape(heading)} \|.*\n\|[- |]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert match, heading
+    rows = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in match[1].splitlines()]
     assert len({len(row) for row in rows}) == 1, heading
     return rows
 
 
 def code(cell: str) -> str:
     """Return the first inline code in a cell, or ``""``."""
-    found = re.search(r"`([^`]+)`", cell)
-    return found[1] if found else ""
+    match = re.search(r"`([^`]+)`", cell)
+    return match[1] if match else ""

@@ -141,8 +141,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         """Cut the connection off: with no time to linger the system sends a reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        for each in (self.rfile, self.wfile, self.connection):  # it stays open for as long as one of them is
-            each.close()
+        for stream in (self.rfile, self.wfile, self.connection):  # it stays open for as long as one of them is
+            stream.close()
         self.close_connection = True
 
     def _answer(self, status: int, body: bytes = b"", *, headers: dict[str, str] | None = None) -> None:

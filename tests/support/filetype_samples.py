@@ -110,9 +110,9 @@ def webp_film(width: int = 16, height: int = 16, *, left: int = 0, frame: tuple[
     :param frame: its size.
     """
     pixels = riff(b"", (b"VP8L", vp8l(*frame)))[8:]
-    place = uint24(left // 2) + uint24(0) + uint24(frame[0] - 1) + uint24(frame[1] - 1) + bytes(4)
+    corner = uint24(left // 2) + uint24(0) + uint24(frame[0] - 1) + uint24(frame[1] - 1) + bytes(4)
     canvas = b"\x02\x00\x00\x00" + uint24(width - 1) + uint24(height - 1)
-    return riff(b"WEBP", (b"VP8X", canvas), (b"ANIM", bytes(6)), (b"ANMF", place + pixels))
+    return riff(b"WEBP", (b"VP8X", canvas), (b"ANIM", bytes(6)), (b"ANMF", corner + pixels))
 
 
 def vp8l(width: int, height: int) -> bytes:
@@ -173,8 +173,8 @@ def tiff(*pages: tuple[int, int], order: str = "<", short: bool = False, more: S
 
 def tiff_with_pixels(*, tiles: bool = False) -> bytes:
     """One page of 16 pixels, which end the file."""
-    place, length = (324, 325) if tiles else (273, 279)
-    return tiff((4, 4), more=((place, 8 + 2 + 6 * 12 + 4), (length, 16))) + bytes(range(16))
+    offsets, length = (324, 325) if tiles else (273, 279)
+    return tiff((4, 4), more=((offsets, 8 + 2 + 6 * 12 + 4), (length, 16))) + bytes(range(16))
 
 
 def big_tiff(width: int = 16, height: int = 16, *, order: str = "<") -> bytes:

@@ -67,10 +67,10 @@ class Gate:
     def cut(self) -> None:
         """Cut every connection, as a network does that goes away."""
         with self._lock:
-            for each in self._sockets:
+            for connection in self._sockets:
                 with suppress(OSError):
-                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                    each.shutdown(socket.SHUT_RDWR)  # bytes that are still held are lost
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    connection.shutdown(socket.SHUT_RDWR)  # bytes that are still held are lost
         self._released.set()
 
     def close(self) -> None:
@@ -106,9 +106,9 @@ class Gate:
                     self._held.set()
                     self._released.wait()
                 sink.sendall(data)
-        for each in (source, sink):  # when one side is gone, the other is of no use
+        for connection in (source, sink):  # when one side is gone, the other is of no use
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RD)
+                connection.shutdown(socket.SHUT_RD)
 
     def _is_the_last(self, size: int) -> bool:
         with self._lock:

@@ -22,8 +22,8 @@ from wsgiref.validate import validator
 from .gateway_events import (
     CLIENT,
     Event,
+    EventKind,
     Reply,
-    Shape,
     alb_event,
     alb_multi_value_event,
     http_1_event,
@@ -51,7 +51,7 @@ class Door:
     """One adapter behind one event shape."""
 
     make_handler: MakeHandler
-    shape: Shape
+    shape: EventKind
     name: str
 
     def send(self, app: App, **request: Any) -> Reply:

@@ -299,42 +299,42 @@ class Reply:
         return [value for key, value in self.fields if key.lower() == name.lower()]
 
 
-def read_payload_1(answer: Event) -> Reply:
+def read_payload_1(response: Event) -> Reply:
     """API Gateway merges both kinds of headers; of a pair that is in both it takes the list."""
-    listed = answer.get("multiValueHeaders") or {}
-    fields = [(name, value) for name, value in (answer.get("headers") or {}).items() if name not in listed]
-    return reply(answer, fields + flatten(listed))
+    listed = response.get("multiValueHeaders") or {}
+    fields = [(name, value) for name, value in (response.get("headers") or {}).items() if name not in listed]
+    return reply(response, fields + flatten(listed))
 
 
-def read_payload_2(answer: Event) -> Reply:
+def read_payload_2(response: Event) -> Reply:
     """An HTTP API knows no multiValueHeaders in payload 2.0; each of the cookies becomes a Set-Cookie."""
-    cookies = [("set-cookie", cookie) for cookie in answer.get("cookies") or []]
-    return reply(answer, [*(answer.get("headers") or {}).items(), *cookies])
+    cookies = [("set-cookie", cookie) for cookie in response.get("cookies") or []]
+    return reply(response, [*(response.get("headers") or {}).items(), *cookies])
 
 
-def read_alb(answer: Event) -> Reply:
+def read_alb(response: Event) -> Reply:
     """A load balancer reads only ``headers``, each name once, or only ``multiValueHeaders``, by its setting."""
-    return reply(answer, list((answer.get("headers") or {}).items()))
+    return reply(response, list((response.get("headers") or {}).items()))
 
 
-def read_alb_multi_value(answer: Event) -> Reply:
-    return reply(answer, flatten(answer.get("multiValueHeaders") or {}))
+def read_alb_multi_value(response: Event) -> Reply:
+    return reply(response, flatten(response.get("multiValueHeaders") or {}))
 
 
 def flatten(fields: Mapping[str, list[str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, values in fields.items() for value in values]
 
 
-def reply(answer: Event, fields: list[tuple[str, str]]) -> Reply:
-    json.dumps(answer)  # Lambda does that
+def reply(response: Event, fields: list[tuple[str, str]]) -> Reply:
+    json.dumps(response)  # Lambda does that
     assert all(isinstance(value, str) for _, value in fields), fields
-    text = answer.get("body") or ""
-    body = base64.b64decode(text, validate=True) if answer.get("isBase64Encoded") else text.encode()
-    return Reply(status=int(answer["statusCode"]), fields=fields, body=body, answer=answer)
+    text = response.get("body") or ""
+    body = base64.b64decode(text, validate=True) if response.get("isBase64Encoded") else text.encode()
+    return Reply(status=int(response["statusCode"]), fields=fields, body=body, answer=response)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class EventKind:
     """One way that AWS calls a function for an HTTP request."""
 
     event: Callable[..., Event]
@@ -344,12 +344,12 @@ class Shape:
 
 
 SHAPES = {
-    "REST API": Shape(event=rest_event, read=read_payload_1, has_stage=True),
-    "HTTP API 1.0": Shape(event=http_1_event, read=read_payload_1, has_stage=True),
-    "HTTP API 2.0": Shape(event=http_2_event, read=read_payload_2, has_stage=True),
-    "Function URL": Shape(event=function_url_event, read=read_payload_2),
-    "ALB": Shape(event=alb_event, read=read_alb, has_lists=False),
-    "ALB multi-value": Shape(event=alb_multi_value_event, read=read_alb_multi_value),
-    "VPC Lattice 1": Shape(event=lattice_1_event, read=read_payload_2),
-    "VPC Lattice 2": Shape(event=lattice_2_event, read=read_payload_2),
+    "REST API": EventKind(event=rest_event, read=read_payload_1, has_stage=True),
+    "HTTP API 1.0": EventKind(event=http_1_event, read=read_payload_1, has_stage=True),
+    "HTTP API 2.0": EventKind(event=http_2_event, read=read_payload_2, has_stage=True),
+    "Function URL": EventKind(event=function_url_event, read=read_payload_2),
+    "ALB": EventKind(event=alb_event, read=read_alb, has_lists=False),
+    "ALB multi-value": EventKind(event=alb_multi_value_event, read=read_alb_multi_value),
+    "VPC Lattice 1": EventKind(event=lattice_1_event, read=read_payload_2),
+    "VPC Lattice 2": EventKind(event=lattice_2_event, read=read_payload_2),
 }

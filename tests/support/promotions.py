@@ -85,12 +85,12 @@ class Faults:
             case "garbage":
                 return {"ResponseMetadata": {"HTTPStatusCode": 200}}
             case "page" | "page with an ETag":
-                answer = partial(page, fields=PAGE_FIELDS[self._fault])
-                self._events.register_first("before-send.s3", answer)
+                response = partial(page, fields=PAGE_FIELDS[self._fault])
+                self._events.register_first("before-send.s3", response)
                 try:
                     return self._call(operation, arguments)
                 finally:
-                    self._events.unregister("before-send.s3", answer)
+                    self._events.unregister("before-send.s3", response)
         raise ConnectionClosedError(endpoint_url="https://s3")
 
 

@@ -33,11 +33,11 @@ def documented(role: str) -> set[Permission]:
 def statements(role: str) -> list[dict[str, Any]]:
     """Return the statements of a role in the template."""
     (policy,) = RESOURCES[ROLES[role]]["Properties"]["Policies"]
-    found = [
+    methods = [
         statement["If"][1] if "If" in statement else statement for statement in policy["PolicyDocument"]["Statement"]
     ]
-    assert {statement["Effect"] for statement in found} == {"Allow"}
-    return [statement | {"Action": listed(statement["Action"])} for statement in found]
+    assert {statement["Effect"] for statement in methods} == {"Allow"}
+    return [statement | {"Action": listed(statement["Action"])} for statement in methods]
 
 
 def listed(value: Any) -> list[Any]:
@@ -55,7 +55,7 @@ def allowed(role: str) -> set[Permission]:
             keys = condition["s3:prefix"]
         else:
             keys = [statement["Resource"]["Sub"].removeprefix("${UploadBucket.Arn}/")]
-        permissions |= {(action, each) for action in statement["Action"] for each in keys}
+        permissions |= {(action, key) for action in statement["Action"] for key in keys}
     return permissions
 
 
@@ -75,8 +75,8 @@ def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
         case "DeleteObject":
             yield f"s3:DeleteObject{version}", key
         case "DeleteObjects":
-            for each in parameters["Delete"]["Objects"]:
-                yield from needed("DeleteObject", each)
+            for item in parameters["Delete"]["Objects"]:
+                yield from needed("DeleteObject", item)
         case "ListParts":
             yield "s3:ListMultipartUploadParts", key
         case "AbortMultipartUpload":

@@ -43,10 +43,10 @@ def put(storage: Storage, content: bytes = b"some bytes", **changes: Any) -> Sto
 
 def content_of(storage: Storage, stored: StoredFile) -> bytes:
     """Read a file back, from its path or from its presigned URL."""
-    where = storage.download(stored)
-    if isinstance(where, Path):
-        return where.read_bytes()
-    return fetch(where)
+    location = storage.download(stored)
+    if isinstance(location, Path):
+        return location.read_bytes()
+    return fetch(location)
 
 
 def fetch(url: str) -> bytes:

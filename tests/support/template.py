@@ -54,13 +54,15 @@ def evaluate(condition: dict[str, Any], parameters: dict[str, Any]) -> Any:
         case "Condition":
             return evaluate(TEMPLATE["Conditions"][argument], parameters)
         case "Equals":
-            left, right = (evaluate(each, parameters) if isinstance(each, dict) else str(each) for each in argument)
+            left, right = (
+                evaluate(operand, parameters) if isinstance(operand, dict) else str(operand) for operand in argument
+            )
             return left == right
         case "Not":
             return not evaluate(argument[0], parameters)
         case "Or":
-            return any(evaluate(each, parameters) for each in argument)
+            return any(evaluate(operand, parameters) for operand in argument)
         case "And":
-            return all(evaluate(each, parameters) for each in argument)
+            return all(evaluate(operand, parameters) for operand in argument)
         case _:
             raise NotImplementedError(function)

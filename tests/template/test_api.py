@@ -33,8 +33,10 @@ def test_gateway_passes_on_exactly_the_routes_of_the_app(app: Flask) -> None:
 def test_every_route_is_named_and_calls_the_function() -> None:
     assert not [path for path in PATHS if "+}" in path]
     assert not [method for methods in PATHS.values() for method in methods if method.startswith("x-")]
-    integrations = [each["x-amazon-apigateway-integration"] for methods in PATHS.values() for each in methods.values()]
-    assert all(each is integrations[0] for each in integrations)
+    integrations = [
+        operation["x-amazon-apigateway-integration"] for methods in PATHS.values() for operation in methods.values()
+    ]
+    assert all(operation is integrations[0] for operation in integrations)
 
 
 def test_variables_at_one_place_of_a_path_have_one_name() -> None:

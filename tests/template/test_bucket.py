@@ -38,7 +38,7 @@ def expiry_days(key: str, *, tag: str | None = None, overwritten: bool = False) 
         for rule in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]
         if rule["Status"] == "Enabled"
         and key.startswith(rule.get("Prefix", ""))
-        and all(tag == f"{each['Key']}={each['Value']}" for each in rule.get("TagFilters", ()))
+        and all(tag == f"{item['Key']}={item['Value']}" for item in rule.get("TagFilters", ()))
     ]
     if overwritten:
         days = [rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays") for rule in rules]
@@ -185,15 +185,15 @@ def test_promotions_run_at_bounded_concurrency_by_default() -> None:
 def configure(client: S3Client, bucket: str) -> None:
     """Configure a bucket as CloudFormation would."""
     rules: list[Any] = []
-    for each in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]:
-        rule: Any = {"ID": each["Id"], "Status": each["Status"], "Filter": {"Prefix": each.get("Prefix", "")}}
-        if "TagFilters" in each:
-            rule["Filter"] = {"And": {"Prefix": each["Prefix"], "Tags": each["TagFilters"]}}
-        expiration = {"Days": each.get("ExpirationInDays")}
-        expiration["ExpiredObjectDeleteMarker"] = each.get("ExpiredObjectDeleteMarker")
+    for item in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]:
+        rule: Any = {"ID": item["Id"], "Status": item["Status"], "Filter": {"Prefix": item.get("Prefix", "")}}
+        if "TagFilters" in item:
+            rule["Filter"] = {"And": {"Prefix": item["Prefix"], "Tags": item["TagFilters"]}}
+        expiration = {"Days": item.get("ExpirationInDays")}
+        expiration["ExpiredObjectDeleteMarker"] = item.get("ExpiredObjectDeleteMarker")
         rule["Expiration"] = {name: value for name, value in expiration.items() if value is not None}
         for name in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
-            rule[name] = each.get(name)
+            rule[name] = item.get(name)
         rules.append({name: value for name, value in rule.items() if value})
     client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
     (cors,) = UPLOAD_BUCKET["CorsConfiguration"]["CorsRules"]
@@ -219,7 +219,7 @@ def configure(client: S3Client, bucket: str) -> None:
 def test_s3_accepts_the_configuration_of_the_bucket(strict_s3: S3Client, strict_bucket: str) -> None:
     configure(strict_s3, strict_bucket)
     rules = strict_s3.get_bucket_lifecycle_configuration(Bucket=strict_bucket)["Rules"]
-    assert [rule["ID"] for rule in rules] == [each["Id"] for each in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]]
+    assert [rule["ID"] for rule in rules] == [item["Id"] for item in UPLOAD_BUCKET["LifecycleConfiguration"]["Rules"]]
     block = strict_s3.get_public_access_block(Bucket=strict_bucket)["PublicAccessBlockConfiguration"]
     assert set(block.values()) == {True}
     (owner,) = strict_s3.get_bucket_ownership_controls(Bucket=strict_bucket)["OwnershipControls"]["Rules"]

@@ -35,9 +35,9 @@ def matches(pattern: str, line: dict[str, Any]) -> bool:
 
 
 def _holds(term: str, line: dict[str, Any]) -> bool:
-    found = re.fullmatch(r'(\$\S+) (=|!=|>=) (?:"(.+)"|(\d+))', term)
-    assert found, term
-    selector, comparison, text, number = found.groups()
+    match = re.fullmatch(r'(\$\S+) (=|!=|>=) (?:"(.+)"|(\d+))', term)
+    assert match, term
+    selector, comparison, text, number = match.groups()
     value = selected(selector, line)
     if text is not None:
         return isinstance(value, str) and fnmatchcase(value, text) == (comparison == "=")
@@ -58,14 +58,14 @@ def selected(selector: str, line: Any) -> Any:
 
 def metrics(group: str, line: dict[str, Any]) -> set[tuple[Any, ...]]:
     """Return the metrics of a line in a log group, with their values and reasons."""
-    found = set()
-    for each in METRIC_FILTERS.values():
-        if each["LogGroupName"] == {"Ref": group} and matches(each["FilterPattern"], line):
-            (metric,) = each["MetricTransformations"]
+    counted = set()
+    for metric_filter in METRIC_FILTERS.values():
+        if metric_filter["LogGroupName"] == {"Ref": group} and matches(metric_filter["FilterPattern"], line):
+            (metric,) = metric_filter["MetricTransformations"]
             value = metric["MetricValue"]
             reasons = [selected(dimension["Value"], line) for dimension in metric.get("Dimensions", ())]
-            found.add((metric["MetricName"], selected(value, line) if value[0] == "$" else int(value), *reasons))
-    return found
+            counted.add((metric["MetricName"], selected(value, line) if value[0] == "$" else int(value), *reasons))
+    return counted
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -131,11 +131,13 @@ def test_file_sent_in_parts_is_counted_once(
 def test_dashboard_shows_every_metric() -> None:
     (dashboard,) = of_type("AWS::CloudWatch::Dashboard").values()
     shown = [metric for widget in widgets(dashboard, webhooks=True) for metric in widget["properties"]["metrics"]]
-    own = {(each["MetricTransformations"][0]["MetricName"]) for each in METRIC_FILTERS.values()}
+    own = {(metric_filter["MetricTransformations"][0]["MetricName"]) for metric_filter in METRIC_FILTERS.values()}
     assert {metric[1] for metric in shown if metric[0] == "upload/<AWS::StackName>"} == own - {"Refused"}
     (search,) = [metric[0]["expression"] for metric in shown if isinstance(metric[0], dict)]
     assert search == """SEARCH('{"upload/<AWS::StackName>",Reason} Refused', 'Sum', 300)"""
-    namespaces = {each["MetricTransformations"][0]["MetricNamespace"]["Sub"] for each in METRIC_FILTERS.values()}
+    namespaces = {
+        metric_filter["MetricTransformations"][0]["MetricNamespace"]["Sub"] for metric_filter in METRIC_FILTERS.values()
+    }
     assert namespaces == {"upload/${AWS::StackName}"}
 
 
@@ -145,8 +147,8 @@ def widgets(dashboard: dict[str, Any], *, webhooks: bool) -> list[Any]:
     condition, with_webhooks, without = values["Webhooks"]["If"]
     assert condition == "SendWebhooks"
     body = body.replace("${Webhooks}", with_webhooks["Sub"] if webhooks else without)
-    found: list[Any] = json.loads(re.sub(r"\$\{([\w.:]+)\}", r"<\1>", body))["widgets"]
-    return found
+    counted: list[Any] = json.loads(re.sub(r"\$\{([\w.:]+)\}", r"<\1>", body))["widgets"]
+    return counted
 
 
 def test_dashboard_shows_webhooks_if_there_are_any() -> None:

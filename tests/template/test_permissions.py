@@ -132,7 +132,7 @@ def test_permissions_outside_the_bucket(role: str) -> None:
         ("xray:PutTelemetryRecords", "*"),
     ]
     (policy,) = RESOURCES[ROLES[role]]["Properties"]["Policies"]
-    conditions = [each["If"][0] for each in policy["PolicyDocument"]["Statement"] if "If" in each]
+    conditions = [entry["If"][0] for entry in policy["PolicyDocument"]["Statement"] if "If" in entry]
     assert conditions == ["UseKmsKey", "Trace"]
 
 

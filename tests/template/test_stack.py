@@ -56,7 +56,7 @@ def create_stack(s3: S3Client, expanded: str) -> Callable[..., dict[str, str]]:
     template = json.loads(expanded)
     del template["Rules"]
     resources = template["Resources"].items()
-    template["Resources"] = {name: each for name, each in resources if each["Type"] not in UNKNOWN_TO_MOTO}
+    template["Resources"] = {name: item for name, item in resources if item["Type"] not in UNKNOWN_TO_MOTO}
 
     def create_stack(**parameters: str) -> dict[str, str]:
         client = boto3.client("cloudformation")
@@ -72,7 +72,7 @@ def create_stack(s3: S3Client, expanded: str) -> Callable[..., dict[str, str]]:
 def sids(role: str) -> list[str]:
     """The statements of a role in moto's IAM."""
     client = boto3.client("iam")
-    (name,) = [each["RoleName"] for each in client.list_roles()["Roles"] if ROLES[role] in each["RoleName"]]
+    (name,) = [item["RoleName"] for item in client.list_roles()["Roles"] if ROLES[role] in item["RoleName"]]
     document = client.get_role_policy(RoleName=name, PolicyName=role)["PolicyDocument"]
     return re.findall(r"'Sid': '(\w+)'", str(document))  # moto has it as Python writes it
 
@@ -84,7 +84,7 @@ def test_default_stack_is_created(s3: S3Client, create_stack: Callable[..., dict
     assert outputs["Curl"].endswith(outputs["Endpoint"])
     (rule,) = s3.get_bucket_encryption(Bucket=outputs["Bucket"])["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-    functions = {each["Timeout"]: each for each in boto3.client("lambda").list_functions()["Functions"]}
+    functions = {item["Timeout"]: item for item in boto3.client("lambda").list_functions()["Functions"]}
     for timeout, access in ((29, "token"), (900, None)):
         assert functions[timeout]["MemorySize"] == 512
         environ = functions[timeout]["Environment"]["Variables"]
@@ -119,7 +119,7 @@ def test_stack_with_every_parameter_is_created(s3: S3Client, create_stack: Calla
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
     groups = boto3.client("logs").describe_log_groups()["logGroups"]
     assert [group["retentionInDays"] for group in groups] == [7, 7, 7, 7]
-    (notify,) = [each for each in boto3.client("lambda").list_functions()["Functions"] if each["Timeout"] == 60]
+    (notify,) = [item for item in boto3.client("lambda").list_functions()["Functions"] if item["Timeout"] == 60]
     environ = notify["Environment"]["Variables"]
     settings = Settings.from_environ(environ | {"AWS_LAMBDA_FUNCTION_NAME": "notify"})
     assert settings.webhook_url == "https://example.com/hook"

@@ -80,10 +80,10 @@ def test_other_scheme_is_rejected(folder_client: FlaskClient, sent: Sent, scheme
     problem(response, 401, "token-required")
 
 
-@pytest.mark.parametrize("place", ["/upload/a.txt?token={}", "/upload/a.txt?access_token={}"])
-def test_token_in_the_query_is_ignored(folder_client: FlaskClient, sent: Sent, place: str) -> None:
+@pytest.mark.parametrize("parameter", ["/upload/a.txt?token={}", "/upload/a.txt?access_token={}"])
+def test_token_in_the_query_is_ignored(folder_client: FlaskClient, sent: Sent, parameter: str) -> None:
     """Servers and proxies log queries, and browsers keep them in the history."""
-    problem(folder_client.put(place.format(sent(good())), data=b"x"), 401, "token-required")
+    problem(folder_client.put(parameter.format(sent(good())), data=b"x"), 401, "token-required")
 
 
 def test_token_in_a_cookie_is_ignored(folder_client: FlaskClient, sent: Sent) -> None:
@@ -228,8 +228,8 @@ def test_deleting_needs_its_scope(client: FlaskClient, sent: Sent, stored_keys: 
 def test_delete_without_the_scope_does_not_reveal_files(folder_client: FlaskClient, sent: Sent) -> None:
     token = sent(good())
     path = json_of(put(folder_client, token))["url"].partition("localhost")[2]
-    answers = [folder_client.delete(each, headers=bearer(token)) for each in (path, NO_SUCH_FILE)]
-    first, second = [{**json_of(answer), "request_id": None} for answer in answers]
+    responses = [folder_client.delete(file_path, headers=bearer(token)) for file_path in (path, NO_SUCH_FILE)]
+    first, second = [{**json_of(response), "request_id": None} for response in responses]
     assert first == second
 
 
@@ -331,10 +331,10 @@ def test_lambda_accepts_no_uploads_until_access_is_configured(
         ("DELETE", NO_SUCH_FILE, None, []),
     ]:
         log()
-        answer = handler(rest_event(method=method, path=path, body=body, headers=headers), Context())
-        assert answer["statusCode"] == 403, answer
-        assert json.loads(answer["body"])["type"] == "urn:problem-type:upload:access-not-configured"
-        assert "TOKEN_SECRET" in json.loads(answer["body"])["error"]
+        response = handler(rest_event(method=method, path=path, body=body, headers=headers), Context())
+        assert response["statusCode"] == 403, response
+        assert json.loads(response["body"])["type"] == "urn:problem-type:upload:access-not-configured"
+        assert "TOKEN_SECRET" in json.loads(response["body"])["error"]
         (reason,) = [entry for entry in log() if entry["level"] == "ERROR"]
         assert "neither TOKEN_SECRET nor ACCESS=public is set" in reason["event"]
     assert stored_files(tmp_path) == []

@@ -473,7 +473,7 @@ def test_refusal_has_the_shape_of_the_client(make_app: Callable[..., Flask], mon
     def broken(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    answers = [
+    responses = [
         client.post("/upload?for=parrot", data={"file": (io.BytesIO(b"x"), "a.txt")}),  # 401
         client.post(url, data={"file": (io.BytesIO(b"x"), "a.exe")}),
         client.post(url, data={"file": (io.BytesIO(b"x" * 600), "a.txt")}),
@@ -482,12 +482,12 @@ def test_refusal_has_the_shape_of_the_client(make_app: Callable[..., Flask], mon
         client.post(url, data={"other": (io.BytesIO(b"x"), "a.txt")}),
     ]
     monkeypatch.setattr("handler.intake.Batch.commit", broken)
-    answers.append(client.post(url, data={"file": (io.BytesIO(b"x"), "a.txt")}))
-    for response in answers:
+    responses.append(client.post(url, data={"file": (io.BytesIO(b"x"), "a.txt")}))
+    for response in responses:
         assert (response.status_code, response.mimetype) == (200, "text/plain")
         assert response.text.startswith("no: ")
         assert response.headers["X-Request-Id"]
-    assert len({response.text for response in answers}) == len(answers)
+    assert len({response.text for response in responses}) == len(responses)
 
 
 @pytest.mark.usefixtures("parrot")

@@ -252,7 +252,7 @@ def test_errors_have_cors_fields(make_app: Callable[..., Flask], monkeypatch: py
     client = make_app(TOKEN_SECRET=SECRET, ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
     public = make_app(ACCESS="public", ALLOWED_ORIGINS=APP, MAX_CONTENT_LENGTH="1000").test_client()
     headers = {"Origin": APP}
-    answers = {
+    responses = {
         401: client.put("/upload/a.txt", data=b"x", headers=headers),
         403: public.delete(NO_SUCH_FILE, headers=headers),
         404: public.get("/nothing", headers=headers),
@@ -267,13 +267,13 @@ def test_errors_have_cors_fields(make_app: Callable[..., Flask], monkeypatch: py
         raise RuntimeError("a fault")
 
     monkeypatch.setattr(LocalStorage, "open_writer", broken)
-    answers[500] = public.put("/upload/a.txt", data=b"x", headers=headers)
-    for status, answer in answers.items():
-        assert answer.status_code == status, answer.text
-        assert answer.headers["Access-Control-Allow-Origin"] == APP
-        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
-        assert answer.headers["Access-Control-Expose-Headers"] == cors.RESPONSE_HEADERS
-        assert answer.headers["Vary"] == "Origin"
+    responses[500] = public.put("/upload/a.txt", data=b"x", headers=headers)
+    for status, response in responses.items():
+        assert response.status_code == status, response.text
+        assert response.headers["Access-Control-Allow-Origin"] == APP
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
+        assert response.headers["Access-Control-Expose-Headers"] == cors.RESPONSE_HEADERS
+        assert response.headers["Vary"] == "Origin"
 
 
 def test_download_has_cors_fields(client: FlaskClient) -> None:

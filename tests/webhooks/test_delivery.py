@@ -164,13 +164,13 @@ def test_endless_interim_responses_cannot_exceed_the_total_time() -> None:
 
 
 def test_interim_response_is_skipped() -> None:
-    answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n"
-    with raw_server(lambda connection: connection.sendall(answer)) as url:
+    response = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n"
+    with raw_server(lambda connection: connection.sendall(response)) as url:
         assert receiver(url).deliver(EVENT_ID, BODY) == 202
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"",
         b"HTTP/1.1",
@@ -183,8 +183,8 @@ def test_interim_response_is_skipped() -> None:
     ],
     ids=range(8),
 )
-def test_response_that_is_not_http_is_a_failure(answer: bytes) -> None:
-    with raw_server(lambda connection: connection.sendall(answer)) as url:
+def test_response_that_is_not_http_is_a_failure(response: bytes) -> None:
+    with raw_server(lambda connection: connection.sendall(response)) as url:
         error = failure(url)
     assert error.status is None
     assert "OpenSSH" not in error.reason
@@ -275,12 +275,12 @@ def test_private_receiver_is_refused_without_a_connection(host: str) -> None:
 
 def test_name_is_resolved_once_and_only_checked_addresses_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name server that first returns a public address cannot lead the connection to a private one."""
-    answers = [["93.184.215.14", "127.0.0.1"], ["127.0.0.1"]]
+    responses = [["93.184.215.14", "127.0.0.1"], ["127.0.0.1"]]
     connected: list[str] = []
 
     def resolve(host: str, port: int, *_: object, **__: object) -> list[Any]:
         assert host == "receiver.example"
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in answers.pop(0)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in responses.pop(0)]
 
     def connect(_: socket.socket, address: tuple[str, int]) -> None:
         connected.append(address[0])
@@ -290,7 +290,7 @@ def test_name_is_resolved_once_and_only_checked_addresses_are_used(monkeypatch: 
     monkeypatch.setattr(socket.socket, "connect", connect)
     assert "refused" in failure("http://receiver.example/", allow_private=False).reason
     assert connected == ["93.184.215.14"]
-    assert len(answers) == 1
+    assert len(responses) == 1
 
 
 def test_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,11 +259,11 @@ def test_what_will_be_refused_is_said_before_it_is_sent_in_the_servers_words(
     text = expect_state(page, "", "refused")
     assert requests == []
     page.get_by_role("log").filter(has_text=text).wait_for()
-    answer = page.request.post(
+    response = page.request.post(
         f"{url}/upload/s3/multipart", data=json.dumps({"filename": name}), headers={"Content-Type": "application/json"}
     )
-    assert answer.status == 415
-    assert text == answer.json()["detail"]
+    assert response.status == 415
+    assert text == response.json()["detail"]
     assert page.get_by_role("button", name="Retry").count() == 0
 
 
@@ -275,8 +275,8 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_sent(page: Page, serve
     choose(page, named("a.txt", b"a" * 2001, "text/plain"))
     text = expect_state(page, "a.txt", "refused")
     assert requests == []
-    answer = page.request.post(f"{url}/upload", multipart={"file": named("a.txt", b"a" * 2001)})
-    assert text == answer.json()["detail"] == "'a.txt' is larger than a file may be: 2,000 bytes."
+    response = page.request.post(f"{url}/upload", multipart={"file": named("a.txt", b"a" * 2001)})
+    assert text == response.json()["detail"] == "'a.txt' is larger than a file may be: 2,000 bytes."
 
 
 def test_content_that_is_refused_is_refused_in_the_servers_words(
