@@ -8,12 +8,12 @@ import gc
 
 gc.disable()  # imported objects stay: a search for garbage among them takes a twelfth of a cold start
 
-import json
 import re
 import time
 from typing import Any
 
 from .app import create_app
+from .bucket_events import unwrap
 from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
@@ -39,21 +39,12 @@ def promote_handler(event: dict[str, Any], context: object) -> None:
     :raises ValueError: the event is something else.
     :raises StorageUnavailable: there is no verdict yet.
     """
-    for created in _events(event):
-        _promote(created, context)
-
-
-def _events(event: Any) -> list[Any]:
-    """Return the EventBridge events of an invocation."""
-    if not (isinstance(event, dict) and "Records" in event):
-        return [event]
     try:
-        events = [json.loads(record["body"]) for record in event["Records"]]
-    except (KeyError, TypeError, ValueError):
-        events = []
-    if not events:
-        raise ValueError(_WRONG_EVENT)
-    return events
+        events = unwrap(event)
+    except ValueError:
+        raise ValueError(_WRONG_EVENT) from None
+    for created in events:
+        _promote(created, context)
 
 
 def _promote(created: Any, context: object) -> None:

@@ -7,22 +7,21 @@ for them.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 from typing import Any
 
 from . import logs
+from .bucket_events import unwrap
 from .entries import file_entry
 from .logs import logger
 from .settings import Settings, SettingsError
+from .storage import split_key
 from .storage.s3 import client
 from .storage.s3.files import S3Storage
 from .webhooks.delivery import Receiver
 from .webhooks.events import event_id, file_stored
 
-_FILE_KEY = re.compile(r"files/(?:([A-Za-z0-9_-]{1,64})/)?([0-9a-f]{32})/([A-Za-z0-9._-]{1,128})")
 _WRONG_EVENT = "this function takes 'Object Created' events of EventBridge for files/ only, bare or from SQS"
 
 
@@ -52,11 +51,10 @@ class Notifier:
         :raises StorageUnavailable: S3 does not describe the file.
         :raises NotDelivered: the receiver did not confirm the event.
         """
-        found = _FILE_KEY.fullmatch(key)
-        if found is None:
+        parts = split_key(key)
+        if parts is None:
             raise ValueError(_WRONG_EVENT)
-        folder, file_id, name = found.groups()
-        file = self._storage.find(file_id, name, folder)
+        file = self._storage.find(*parts)
         if file is None:
             return None
         entry = file_entry(file, url=self._root and f"{self._root}/{file.key}")
@@ -86,8 +84,7 @@ def _keys(event: Any) -> list[str]:
     :raises ValueError: the event is something else.
     """
     try:
-        created = [json.loads(record["body"]) for record in event["Records"]] if "Records" in event else [event]
-        keys = [each["detail"]["object"]["key"] for each in created]
+        keys = [created["detail"]["object"]["key"] for created in unwrap(event)]
     except (KeyError, TypeError, ValueError):
         keys = []
     if not keys or not all(isinstance(key, str) for key in keys):

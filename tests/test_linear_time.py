@@ -333,7 +333,6 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("/"), repeated("."), repeated("a."), repeated("\u202e"), run=inspection.clean_name
     ),
     "lambda_function._INCOMING_KEY.fullmatch": AWS,
-    "notify_function._FILE_KEY.fullmatch": AWS,
     "logs._FILE_KEY.sub": on(
         repeated("files/"),
         repeated("a"),
