@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from . import problems
@@ -36,7 +36,7 @@ class Intake:
 
     def begin(self) -> Batch:
         """Begin a batch: files that are stored together or not at all. Use the batch in a ``with`` statement."""
-        return Batch(self.storage, self.policy, self._on_stored)
+        return Batch(self.storage, self.policy, self._report)
 
     def accept(self, path: str, incoming: Incoming) -> StoredFile:
         """Check a file that was sent straight to the storage, and make it readable.
@@ -62,9 +62,14 @@ class Intake:
         )
         file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256, details=details)
         incoming.copy_to_files(file)  # raises AlreadyExists in all promotions of this file except one
-        self.storage.confirm([file])
-        self._on_stored(file)
+        self._report([file])
         return file
+
+    def _report(self, files: Sequence[StoredFile]) -> None:
+        """Report the files of a request, once all of them are stored."""
+        self.storage.confirm(files)
+        for file in files:
+            self._on_stored(file)
 
 
 def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None, details: Details) -> StoredFile:
@@ -102,10 +107,10 @@ def _verify(name: FileName, incoming: Incoming, *, sha256: str) -> None:
 class Batch:
     """The files of one request. The end of the ``with`` forgets every file that :meth:`commit` has not stored."""
 
-    def __init__(self, storage: Storage, policy: Policy, on_stored: Callable[[StoredFile], None]) -> None:
+    def __init__(self, storage: Storage, policy: Policy, report: Callable[[Sequence[StoredFile]], None]) -> None:
         self._storage = storage
         self._policy = policy
-        self._on_stored = on_stored
+        self._report = report
         self._files: list[IncomingFile] = []
 
     def __enter__(self) -> Batch:
@@ -169,9 +174,7 @@ class Batch:
         except BaseException:
             self._storage.delete_best_effort(list(ours.values()))
             raise
-        self._storage.confirm(files)
-        for file in files:
-            self._on_stored(file)
+        self._report(files)
         return files
 
 

@@ -20,7 +20,7 @@ from ..storage import KEEP_DAYS, is_folder
 from ..storage.folder.direct import LocalDirectUploads
 from ..storage.metadata import check_details
 from ..web.access import MAX_TOKEN_SECONDS, SCOPES, UPLOAD, is_loopback
-from ..web.services import EXTENSION
+from ..web.services import services_of
 from . import sweeper
 from .check import check_all, check_bucket, make_app
 from .prefix import Prefixed
@@ -87,7 +87,7 @@ def serve(options: argparse.Namespace) -> int:
 
 def _sweep_hourly(app: Flask) -> None:
     """Delete expired files once an hour, if the files are in a folder. Its first sweep was at the start."""
-    uploads = app.extensions[EXTENSION].direct_uploads
+    uploads = services_of(app).direct_uploads
     if isinstance(uploads, LocalDirectUploads):
         sweeper.start(uploads.sweep)
 

@@ -204,7 +204,6 @@ def _authorize(batch: Batch, path_token: str | None, *, form_token: str | None =
         grant.require(access.UPLOAD)
     batch.narrow(max_bytes=grant.max_bytes, extensions=grant.extensions)
     g.grant = grant
-    g.max_file_bytes = limits.policy_of(grant).max_file_bytes  # for the error handler of a request over its limit
 
 
 def _refuse_piece(refusal: str | None) -> None:

@@ -156,9 +156,14 @@ def is_folder(text: str) -> bool:
     return bool(_FOLDER.fullmatch(text))
 
 
+def is_path(file_id: str, folder: str | None) -> bool:
+    """Return whether a file could have this id and folder."""
+    return is_id(file_id) and (folder is None or is_folder(folder))
+
+
 def is_key(file_id: str, name: str, folder: str | None = None) -> bool:
     """Return whether a file could have this id, name and folder. All are checked before a URL's path is used."""
-    return is_id(file_id) and bool(_NAME.fullmatch(name)) and (folder is None or is_folder(folder))
+    return is_path(file_id, folder) and bool(_NAME.fullmatch(name))
 
 
 def path_of(file_id: str, folder: str | None) -> str:

@@ -17,7 +17,7 @@ from ..logs import logger
 from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem, StorageUnavailable, TypeNotAllowed
 from ..storage import is_key
 from ..storage.deadline import REQUEST_SECONDS, deadline
-from . import responses
+from . import limits, responses
 from .security_headers import security_headers
 from .services import current_services
 
@@ -101,9 +101,8 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
     """Return the response to an error of Werkzeug's. Redirects are exceptions too, and stay as they are."""
     if error.code is None or error.code < 400:
         return error
-    g.problem = responses.problem_of(
-        error, max_file_bytes=g.get("max_file_bytes", current_services().policy.max_file_bytes)
-    )
+    policy = limits.policy_of(g.grant) if "grant" in g else current_services().policy
+    g.problem = responses.problem_of(error, max_file_bytes=policy.max_file_bytes)
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range")}
     return responses.failure(g.problem, request_id=g.request_id, headers=kept)
 

@@ -31,7 +31,7 @@ from typing import IO, Protocol
 
 from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable
-from .. import FilePage, ListedFile, StoredFile, is_folder, is_id, is_key, path_of, split_key, split_path
+from .. import FilePage, ListedFile, StoredFile, is_key, is_path, path_of, split_key, split_path
 from .durable import copy_file, dump_record, make_directory, read_record, sync_directory, sync_file
 from .errors import disk_errors
 from .listing import paths_after
@@ -105,7 +105,7 @@ class LocalStorage:
             return file if file.stored else replace(file, stored=_last_modified(path))
 
     def contains(self, file_id: str, folder: str | None = None) -> bool:
-        if not is_id(file_id) or not (folder is None or is_folder(folder)):
+        if not is_path(file_id, folder):
             return False
         with disk_errors():
             # An interrupted delete leaves an empty directory. A folder may be named after the id of a file.

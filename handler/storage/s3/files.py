@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
 
 from ...problems import AlreadyExists, StorageUnavailable
 from ...units import MIB
-from .. import FilePage, ListedFile, StoredFile, is_folder, is_id, is_key, metadata, path_of, split_key
+from .. import FilePage, ListedFile, StoredFile, is_key, is_path, metadata, path_of, split_key
 from ..deadline import CLEANUP_SECONDS, extra_time
 from ..folder.errors import disk_errors
 from .client import S3Refused, require_s3, s3_errors
@@ -88,7 +88,7 @@ class S3Storage:
             return FilePage(files=files, position=None if is_last else entries[-1]["Key"].removeprefix(prefix))
 
     def contains(self, file_id: str, folder: str | None = None) -> bool:
-        if not is_id(file_id) or not (folder is None or is_folder(folder)):
+        if not is_path(file_id, folder):
             return False
         prefix = f"files/{path_of(file_id, folder)}/"
         with s3_errors():
