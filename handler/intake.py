@@ -8,7 +8,7 @@ from functools import partial
 
 from . import problems
 from .inspection.policy import FileName, Policy
-from .problems import AlreadyExists, DigestMismatch, Problem, StorageUnavailable
+from .problems import AlreadyExists, Problem, StorageUnavailable
 from .storage import NO_DETAILS, Details, Storage, StoredFile, Writer, new_id, now, split_path
 from .storage.direct import Incoming
 from .storage.parallel import run_side_by_side
@@ -50,8 +50,6 @@ class Intake:
         policy = self.policy.narrowed(max_bytes=declaration.max_bytes)
         name = policy.inspect_name(declaration.original_name)
         policy.inspect_content(name, size=incoming.size, read=incoming.read)
-        if declaration.sha256 is not None:
-            _verify(name, incoming, sha256=declaration.sha256)
         file_id, folder = split_path(path)
         details = Details(
             subject=declaration.subject,
@@ -61,9 +59,9 @@ class Intake:
             keep_days=declaration.keep_days,
         )
         file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256, details=details)
-        incoming.copy_to_files(file)  # raises AlreadyExists in all promotions of this file except one
-        self._report([file])
-        return file
+        stored = incoming.copy_to_files(file)  # raises AlreadyExists in all promotions of this file except one
+        self._report([stored])
+        return stored
 
     def _report(self, files: Sequence[StoredFile]) -> None:
         """Report the files of a request, once all of them are stored."""
@@ -87,21 +85,6 @@ def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None,
         fields=details.fields,
         keep_days=details.keep_days,
     )
-
-
-def _verify(name: FileName, incoming: Incoming, *, sha256: str) -> None:
-    """Compare the SHA-256 of the whole file with the declared one. Only this check reads the whole file.
-
-    :raises DigestMismatch: the digests differ.
-    """
-    actual = hashlib.sha256()
-    for chunk in incoming.chunks():
-        actual.update(chunk)
-    if actual.hexdigest() != sha256:
-        raise DigestMismatch(
-            f"'{name.original}' does not have the declared SHA-256. It was damaged on the way. Send it again.",
-            file_name=name.original,
-        )
 
 
 class Batch:

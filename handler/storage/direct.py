@@ -8,11 +8,13 @@ object names the folder, and no call is needed to find it.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..problems import DigestMismatch
 from ..units import GIB, MIB, ceil_div
 from . import StoredFile, metadata
 
@@ -157,9 +159,13 @@ class Incoming(Protocol):
     def chunks(self) -> Iterator[bytes]:
         """Return all bytes, piece by piece."""
 
-    def copy_to_files(self, file: StoredFile, /) -> None:
+    def copy_to_files(self, file: StoredFile, /) -> StoredFile:
         """Copy the bytes to ``files/``, where they can be read as this file.
 
+        The copy verifies the digest that the declaration has, before anyone can read the file.
+
+        :returns: the file, with its ``sha256`` if the declaration or the copy knows it.
+        :raises DigestMismatch: the content has another digest than the declaration.
         :raises AlreadyExists: there is, or was, a file with this id. The file stays as it is, and a deleted file stays
             deleted.
         """
@@ -252,6 +258,31 @@ class DirectUploads(Protocol):
 
     def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
         """Write the reason of a refusal. A reason that is already written stays."""
+
+
+def verify_sha256(file: StoredFile, chunks: Iterable[bytes], *, sha256: str) -> None:
+    """Compare the SHA-256 of a whole file with the declared one.
+
+    :param chunks: the content.
+    :param sha256: in hexadecimal.
+    :raises DigestMismatch: the digests differ.
+    """
+    actual = hashlib.sha256()
+    for chunk in chunks:
+        actual.update(chunk)
+    check_sha256(file, actual.hexdigest(), sha256=sha256)
+
+
+def check_sha256(file: StoredFile, actual: str, *, sha256: str) -> None:
+    """Compare the SHA-256 of a file with the declared one. Both are in hexadecimal.
+
+    :raises DigestMismatch: the digests differ.
+    """
+    if actual != sha256:
+        raise DigestMismatch(
+            f"'{file.original_name}' does not have the declared SHA-256. It was damaged on the way. Send it again.",
+            file_name=file.original_name,
+        )
 
 
 def part_bytes(size: int) -> int:

@@ -67,9 +67,9 @@ def test_two_promotions_at_once_store_one_file(
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
     publish, both = incoming_type.copy_to_files, threading.Barrier(2, timeout=30)
 
-    def publish_together(self: Any, file: Any) -> None:
+    def publish_together(self: Any, file: Any) -> Any:
         both.wait()
-        publish(self, file)
+        return publish(self, file)
 
     monkeypatch.setattr(incoming_type, "copy_to_files", publish_together)
     file_id = unjudged(b"good")
@@ -101,12 +101,12 @@ def test_slower_promotion_adopts_the_verdict_of_the_faster_one(
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
     publish = incoming_type.copy_to_files
 
-    def wait_and_publish(self: Any, file: Any) -> None:
+    def wait_and_publish(self: Any, file: Any) -> Any:
         monkeypatch.setattr(incoming_type, "copy_to_files", publish)
         verdict = judge(direct, file_id)
         if then != "stored":
             assert direct.client.application.extensions["services"].storage.delete(file_id, verdict.file.name)
-        publish(self, file)
+        return publish(self, file)
 
     monkeypatch.setattr(incoming_type, "copy_to_files", wait_and_publish)
     verdict = judge(direct, file_id)

@@ -226,9 +226,9 @@ def test_ten_completions_at_once_make_one_copy(direct: DirectClient, monkeypatch
         copies.append("")
         return open_writer(self, **keywords)
 
-    def publish_together(self: LocalIncoming, file: Any) -> None:
+    def publish_together(self: LocalIncoming, file: Any) -> Any:
         all_checked.wait()
-        publish(self, file)
+        return publish(self, file)
 
     uploads = direct.client.application.extensions["services"].direct_uploads
     uploads.complete(upload["id"], upload["id"], uploads.parts(upload["id"], upload["id"]))

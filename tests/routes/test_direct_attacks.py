@@ -70,10 +70,10 @@ def before_publishing(monkeypatch: pytest.MonkeyPatch, kind: str, act: Callable[
     incoming_type: Any = LocalIncoming if kind == "folder" else S3Incoming
     publish = incoming_type.copy_to_files
 
-    def act_and_publish(self: Any, file: Any) -> None:
+    def act_and_publish(self: Any, file: Any) -> Any:
         monkeypatch.setattr(incoming_type, "copy_to_files", publish)
         act()
-        publish(self, file)
+        return publish(self, file)
 
     monkeypatch.setattr(incoming_type, "copy_to_files", act_and_publish)
 

@@ -528,9 +528,9 @@ def test_ten_completions_at_once_copy_each_part_once(
         copied.append(size)
         append(self, path, size=size)
 
-    def publish_together(self: LocalIncoming, stored_file: Any) -> None:
+    def publish_together(self: LocalIncoming, stored_file: Any) -> Any:
         start.wait()
-        publish(self, stored_file)
+        return publish(self, stored_file)
 
     monkeypatch.setattr(LocalWriter, "append", counted_append)
     monkeypatch.setattr(LocalIncoming, "copy_to_files", publish_together)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB, ceil_div
 from .. import StoredFile
-from ..direct import Declaration, Gone, part_bytes
+from ..direct import Declaration, Gone, part_bytes, verify_sha256
 from ..parallel import run_side_by_side
 from .client import S3Refused, multipart_errors, require_s3, s3_errors
 from .files import S3Storage, is_name_of, object_headers
@@ -76,12 +76,14 @@ class S3Incoming:
             if number % CHUNKS_PER_LOOK == 0 and file_history(self.storage, path).is_decided:
                 raise Gone
 
-    def copy_to_files(self, file: StoredFile, /) -> None:
+    def copy_to_files(self, file: StoredFile, /) -> StoredFile:
         """Copy this version in the same way for every size: with a multipart copy.
 
         A bucket policy that requires If-None-Match allows this copy, and no CopyObject (AWS: "Enforce conditional
         writes on Amazon S3 buckets").
         """
+        if self.declaration.sha256 is not None:
+            verify_sha256(file, self.chunks(), sha256=self.declaration.sha256)
         target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
         if self.size == 0:  # an empty file has no parts
             with _already_exists(file), s3_errors():
@@ -90,6 +92,7 @@ class S3Incoming:
             self._copy(target, file)
         if file_history(self.storage, file.path).deleted:
             raise AlreadyExists(f"There was a file with the id {file.id}, and it was deleted.")
+        return file
 
     def _copy(self, target: _Object, file: StoredFile) -> None:
         client = self.storage.client

@@ -1,0 +1,123 @@
+"""Resumable uploads: the interface of a storage to which a client sends a file in pieces, one request after the other.
+
+A piece begins where the pieces before it end. The first byte of a piece is its name, so two clients that write at one
+offset have one winner, a repeated piece is recognised, and the offset never decreases. No lock is held between two
+requests. An upload ends once: the first ending that a storage records is final.
+
+The pieces of a path arrive where nobody can read them. :mod:`handler.direct.promotion` checks the whole file, and
+copies it to ``files/`` or refuses it, as it does for direct uploads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from .direct import Declaration, Incoming
+
+
+class Ending(StrEnum):
+    """Why an upload takes no more bytes. The first ending of an upload is final."""
+
+    COMPLETE = "complete"
+    """All bytes have arrived. The verdict may still be missing."""
+    CANCELLED = "cancelled"
+    """The client deleted the upload."""
+    REFUSED = "refused"
+    """The file was refused. The reason is written where those of direct uploads are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beginning:
+    """The facts that a client gave when it began an upload.
+
+    :param declaration: of the whole file. Its ``size`` is the announced length, in bytes, if the client announced one.
+    :param metadata: the value of tus's ``Upload-Metadata``, as the client sent it. tus wants it back.
+    """
+
+    declaration: Declaration
+    metadata: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """The state of an upload that has begun.
+
+    :param offset: the number of bytes that have arrived, from the first byte on and without a gap.
+    :param ending: ``None`` while bytes may arrive.
+    """
+
+    offset: int
+    ending: Ending | None = None
+
+
+class OffsetMismatch(Exception):
+    """The piece does not begin where the bytes that have arrived end, or the upload has ended. Nothing was written.
+
+    :param progress: the state of the upload.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(progress)
+        self.progress = progress
+
+
+class ResumableUploads(Protocol):
+    """A storage that takes a file in pieces. Every method may raise :class:`~handler.problems.StorageUnavailable`.
+
+    A path is the file's id, after its folder if it has one (:func:`handler.storage.path_of`).
+    """
+
+    def begin(self, path: str, beginning: Beginning, /) -> None:
+        """Begin an upload. A repetition with the same path changes nothing.
+
+        :raises AlreadyExists: there is another beginning under this path.
+        """
+
+    def beginning(self, path: str, /) -> Beginning | None:
+        """Return the facts of :meth:`begin`; ``None`` if the upload never began, or is too old."""
+
+    def set_length(self, path: str, length: int, /) -> int:
+        """Record the length of a file that began without one.
+
+        :returns: the recorded length, in bytes. It differs if another request recorded one before.
+        """
+
+    def length(self, path: str, /) -> int | None:
+        """Return the length that :meth:`set_length` recorded, in bytes."""
+
+    def progress(self, path: str, /) -> Progress | None:
+        """Return the state; ``None`` if the upload never began, or is too old. On S3 this takes one call."""
+
+    def append(
+        self, path: str, offset: int, content: Iterator[bytes], /, *, verify: Callable[[], None] | None = None
+    ) -> int:
+        """Append a piece.
+
+        A storage that streams keeps the bytes that came before ``content`` raised, and lets the exception pass.
+
+        :param offset: the offset at which the piece begins. It must be the current offset.
+        :param content: the bytes, in pieces of any size. It may be empty.
+        :param verify: is called after the last byte and before anything is kept. If it raises, nothing is kept.
+        :returns: the new offset.
+        :raises OffsetMismatch: the piece begins elsewhere, or the upload has ended.
+        :raises UploadNotFound: the upload never began, or is too old.
+        """
+
+    def read(self, path: str, offset: int, length: int, /) -> bytes:
+        """Return up to ``length`` of the bytes that have arrived, from ``offset`` on."""
+
+    def end(self, path: str, ending: Ending, /) -> Ending:
+        """End the upload. Afterwards nothing can be appended.
+
+        :returns: the ending, which differs if another request ended the upload before.
+        :raises UploadNotFound: the upload never began, or is too old.
+        """
+
+    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
+        """Return the bytes of a complete upload; ``None`` if it is not complete, or its bytes were discarded."""
+
+    def discard(self, path: str, version: str | None = None, /) -> None:
+        """Delete the bytes. The ending stays for as long as the client may ask."""
