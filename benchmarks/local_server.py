@@ -248,7 +248,7 @@ def main() -> None:
     if options.markdown:
         page = ROOT / "docs" / "performance.md"
         before, mark, rest = page.read_text().partition("<!-- made by make bench-local -->\n")
-        after = rest[rest.index("<!-- end -->") :]
+        after = rest[rest.index("<!-- end of make bench-local -->") :]
         page.write_text("\n".join([before + mark, *lines, *bars, "", after]))
 
 
