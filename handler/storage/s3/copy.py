@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
+from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB, ceil_div
 from .. import StoredFile
@@ -26,6 +27,7 @@ from .client import S3Refused, multipart_errors, object_size, require_s3, s3_err
 from .files import S3Storage, is_name_of, object_headers, sha256_of_checksum
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3.literals import ChecksumAlgorithmType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 COPIED_PART_BYTES = 256 * MIB
@@ -46,6 +48,10 @@ class _Object(TypedDict):
 
 class _Version(_Object):
     VersionId: str
+
+
+class _Algorithm(TypedDict, total=False):
+    ChecksumAlgorithm: ChecksumAlgorithmType
 
 
 class _Range(TypedDict, total=False):
@@ -124,24 +130,35 @@ class S3Incoming:
         A bucket policy that requires If-None-Match allows this copy, and no CopyObject (AWS: "Enforce conditional
         writes on Amazon S3 buckets").
         """
-        client = self.storage.client
+        if self.storage.hashes_copies:
+            try:
+                return self._copy_with(file, hashed=True)
+            except _NotHashed:
+                self.storage.hashes_copies = False
+                logger.warning("the store does not hash copies, so declared digests are verified by reading")
+        return self._copy_with(file, hashed=False)
+
+    def _copy_with(self, file: StoredFile, *, hashed: bool) -> StoredFile:
+        """Copy this version, and let the store hash each part if ``hashed`` is set.
+
+        :raises _NotHashed: the store does not hash parts. Nothing of the copy stays.
+        """
         target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
         count = ceil_div(self.size, _copied_part_bytes(self.size))
-        if count > 1:  # S3 does not report the digest of several parts
+        is_read = not hashed or count > 1  # S3 does not report the digest of several parts
+        if is_read:
             file = self._with_sha256(file, None)
-        with s3_errors():
-            created = client.create_multipart_upload(**target, **object_headers(file), ChecksumAlgorithm="SHA256")
-            multipart_id = require_s3(created, "UploadId")["UploadId"]
+        multipart_id = self._begin_copy(target, file, hashed=hashed)
         try:
-            parts = self._copy_parts(target, multipart_id, count=count)
-            if count == 1:
-                file = self._with_sha256(file, sha256_of_checksum(parts[0].get("ChecksumSHA256")))
+            parts = self._copy_parts(target, multipart_id, count=count, hashed=hashed)
+            if not is_read:
+                file = self._with_sha256(file, sha256_of_checksum(parts[0]["ChecksumSHA256"]))
             with _already_exists(file), s3_errors():
-                completed = client.complete_multipart_upload(
+                completed = self.storage.client.complete_multipart_upload(
                     **target,
                     UploadId=multipart_id,
                     MultipartUpload={"Parts": parts},
-                    **object_size(client, self.size),
+                    **object_size(self.storage.client, self.size),
                     IfNoneMatch="*",
                 )
                 require_s3(completed, "ETag")
@@ -151,14 +168,33 @@ class S3Incoming:
             raise
         return file
 
-    def _copy_parts(self, target: _Object, multipart_id: str, *, count: int) -> list[CompletedPartTypeDef]:
+    def _begin_copy(self, target: _Object, file: StoredFile, *, hashed: bool) -> str:
+        """Return the multipart id of a new copy."""
+        algorithm: _Algorithm = {"ChecksumAlgorithm": "SHA256"} if hashed else {}
+        try:
+            with s3_errors():
+                created = self.storage.client.create_multipart_upload(**target, **object_headers(file), **algorithm)
+                return require_s3(created, "UploadId")["UploadId"]
+        except S3Refused as refused:
+            if hashed and refused.s3_status in (400, 501):  # a store that knows no checksums
+                raise _NotHashed from None
+            raise
+
+    def _copy_parts(
+        self, target: _Object, multipart_id: str, *, count: int, hashed: bool
+    ) -> list[CompletedPartTypeDef]:
         # After a failure no further part is copied: up to thousands would be useless.
         return run_side_by_side(
-            [partial(self._copy_part, target, multipart_id, number, count=count) for number in range(1, count + 1)],
+            [
+                partial(self._copy_part, target, multipart_id, number, count=count, hashed=hashed)
+                for number in range(1, count + 1)
+            ],
             at_once=COPIES_AT_ONCE,
         )
 
-    def _copy_part(self, target: _Object, multipart_id: str, number: int, *, count: int) -> CompletedPartTypeDef:
+    def _copy_part(
+        self, target: _Object, multipart_id: str, number: int, *, count: int, hashed: bool
+    ) -> CompletedPartTypeDef:
         length = _copied_part_bytes(self.size)
         first, last = (number - 1) * length, min(number * length, self.size) - 1
         # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
@@ -170,9 +206,15 @@ class S3Incoming:
             )
             result = require_s3(copied, "CopyPartResult", "ETag")["CopyPartResult"]
             listed: CompletedPartTypeDef = {"PartNumber": number, "ETag": result["ETag"]}
-            if checksum := result.get("ChecksumSHA256"):
-                listed["ChecksumSHA256"] = checksum  # S3 hashed this part, and now requires its checksum
-            return listed
+        if hashed:  # the completion must list the checksum of each part then
+            if sha256_of_checksum(result.get("ChecksumSHA256")) is None:
+                raise _NotHashed
+            listed["ChecksumSHA256"] = result["ChecksumSHA256"]
+        return listed
+
+
+class _NotHashed(Exception):
+    """The store does not hash the parts of a copy."""
 
 
 def _copied_part_bytes(size: int) -> int:

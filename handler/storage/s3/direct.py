@@ -343,11 +343,10 @@ def _read_head(body: StreamingBody, *, size: int) -> bytes:
 
     :param size: of the object, in bytes.
     """
-    length = size if size <= WHOLE_BYTES else HEAD_BYTES
     with closing(body):  # S3 stops sending then
-        head = body.read(length)
-    if len(head) != length:
-        raise StorageUnavailable(f"S3 sent {len(head):,} bytes of an object, instead of {length:,}")
+        head = body.read() if size <= WHOLE_BYTES else body.read(HEAD_BYTES)
+    if len(head) != (size if size <= WHOLE_BYTES else HEAD_BYTES):
+        raise StorageUnavailable(f"S3 sent {len(head):,} bytes of an object of {size:,}")
     return head
 
 
