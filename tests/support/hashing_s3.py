@@ -60,7 +60,8 @@ def _copy_part(self: Any) -> Answer:
 
 def _complete(self: Any, request: Any, body: bytes, bucket_name: str, query: dict[str, Any], *key: str) -> Answer:
     if "uploadId" in query and (code := _mistake(self, request, body, bucket_name, query["uploadId"][0])):
-        return 400, {}, f"<Error><Code>{code}</Code><Message>hashing_s3.py</Message></Error>"
+        status = 404 if code == "NoSuchUpload" else 400
+        return status, {}, f"<Error><Code>{code}</Code><Message>hashing_s3.py</Message></Error>"
     answer: Answer = complete(self, request, body, bucket_name, query, *key)
     return answer
 
@@ -69,7 +70,7 @@ def _mistake(self: Any, request: Any, body: bytes, bucket: str, multipart_id: st
     """Return the code of S3's error about the list of parts."""
     multipart = self.backend.get_bucket(bucket).multiparts.get(multipart_id)
     if multipart is None:
-        return None
+        return "NoSuchUpload"  # moto fails
     listed = {
         int(part.findtext("{*}PartNumber") or 0): part.findtext("{*}ChecksumSHA256")
         for part in ET.fromstring(body).findall("{*}Part")

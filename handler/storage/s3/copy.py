@@ -10,10 +10,9 @@ file are listed. If there is a delete marker, the copy came too late and is dele
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
@@ -21,7 +20,7 @@ from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB, ceil_div
 from .. import StoredFile
-from ..direct import Declaration, Gone, check_sha256, part_bytes, verify_sha256
+from ..direct import HASHED_BYTES, Declaration, Gone, check_sha256, part_bytes, verify_sha256
 from ..parallel import run_side_by_side
 from .client import S3Refused, multipart_errors, object_size, require_s3, s3_errors
 from .files import S3Storage, is_name_of, object_headers, sha256_of_checksum
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.literals import ChecksumAlgorithmType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-COPIED_PART_BYTES = 256 * MIB
+COPIED_PART_BYTES = HASHED_BYTES
 """The size of a part that S3 copies. S3 copies about 100 MB/s, and parts side by side, so a part takes 2.5 s. Larger
 parts would cost less, and take longer than a client should wait."""
 COPIES_AT_ONCE = 10
@@ -104,25 +103,10 @@ class S3Incoming:
 
     def _write(self, file: StoredFile) -> StoredFile:
         """Write the bytes that are here."""
-        file = self._with_sha256(file, hashlib.sha256(self.head).hexdigest())
+        file = verify_sha256(file, [self.head], sha256=self.declaration.sha256)
         with _already_exists(file):
             self.storage.put_once(file, self.head)
         return file
-
-    def _with_sha256(self, file: StoredFile, actual: str | None) -> StoredFile:
-        """Return the file with its SHA-256.
-
-        :param actual: in hexadecimal; ``None`` if the store did not report it.
-        :raises DigestMismatch: the content has another digest than the declaration.
-        """
-        declared = self.declaration.sha256
-        if actual is None:
-            if declared is not None:
-                verify_sha256(file, self.chunks(), sha256=declared)
-            return file
-        if declared is not None:
-            check_sha256(file, actual, sha256=declared)
-        return replace(file, sha256=actual)
 
     def _copy(self, file: StoredFile) -> StoredFile:
         """Let S3 copy this version, with a multipart copy for every size.
@@ -146,13 +130,15 @@ class S3Incoming:
         target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
         count = ceil_div(self.size, _copied_part_bytes(self.size))
         is_read = not hashed or count > 1  # S3 does not report the digest of several parts
-        if is_read:
-            file = self._with_sha256(file, None)
+        declared = self.declaration.sha256
+        if is_read and declared is not None:
+            file = verify_sha256(file, self.chunks(), sha256=declared)
         multipart_id = self._begin_copy(target, file, hashed=hashed)
         try:
             parts = self._copy_parts(target, multipart_id, count=count, hashed=hashed)
             if not is_read:
-                file = self._with_sha256(file, sha256_of_checksum(parts[0]["ChecksumSHA256"]))
+                actual = sha256_of_checksum(parts[0]["ChecksumSHA256"]) or ""
+                file = check_sha256(file, actual, sha256=declared)
             with _already_exists(file), s3_errors():
                 completed = self.storage.client.complete_multipart_upload(
                     **target,

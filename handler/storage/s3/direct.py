@@ -69,7 +69,7 @@ NO_VERSIONING = "null"
 buckets")."""
 SIGNING_KEY_OBJECT = "secrets/upload-ids"
 SECRET_BYTES = 32
-HEAD_BYTES = 64 * KIB
+HEAD_BYTES = 512 * KIB
 """The bytes of a large object that come with its metadata. Most checks read no more at its beginning."""
 SECRET_SECONDS = 5 * 60
 """How long a function keeps the secret before it reads the secret again. An owner who deletes a leaked secret should
