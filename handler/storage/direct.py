@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -249,6 +250,19 @@ class DirectUploads(Protocol):
 
     def end_copies(self, path: str, /) -> None:
         """Abort the copies that other processes have begun of a file with a verdict. A copy stops at its next part."""
+
+    def find_file(self, path: str, /) -> Stored | Deleted | None:
+        """Return the file that is, or was, stored under this path; ``None`` if there never was a file.
+
+        A deletion is remembered for at least a day. On S3 this takes one call, and one more for a stored file.
+        """
+
+    def claimed(self, path: str, /) -> AbstractContextManager[None]:
+        """Hold this path, which an earlier process may have used, while the body of the ``with`` statement stores its
+        file. S3 needs no hold: a write there happens as a whole, or not at all.
+
+        :raises AlreadyExists: there was a file under this path.
+        """
 
     def find_verdict(self, path: str, /) -> Verdict | None:
         """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
