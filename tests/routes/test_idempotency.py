@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
 KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
 REPLAYED = "Idempotency-Replayed"
-UPLOADS = 1_000
+UPLOADS = {"folder": 1_000, "strict_s3": 1_000, "s3": 100}
+"""moto searches its whole bucket for each list."""
 LOST_SHARE = 0.2
 MAX_TRIES = 30
 """A client tries again until it has an answer. With a fifth of the answers lost, it never tries as often."""
@@ -221,7 +223,7 @@ def test_repeated_form_of_several_files_is_replayed(client: FlaskClient, files: 
 def test_form_with_one_other_file_is_refused(client: FlaskClient, files: Callable[[], list[str]]) -> None:
     assert send_form(client).status_code == 201
     problem(send_form(client, [*FILES[:2], (b"other", "a.txt")]), 422, "idempotency-key-reused")
-    problem(send_form(client, FILES[::-1][:2]), 422, "idempotency-key-reused")
+    problem(send_form(client, [FILES[1], FILES[0]]), 422, "idempotency-key-reused")
     assert len(files()) == 3
 
 
@@ -240,7 +242,9 @@ def test_form_that_was_stored_in_part_is_finished(
 ) -> None:
     app = make_app()
     storage = app.extensions["services"].storage
-    writer = type(storage.open_writer())
+    opened = storage.open_writer()
+    opened.abort()
+    writer = type(opened)
     commit, lock, left = writer.commit, threading.Lock(), [stored_before]
 
     def commit_some(self: Any, file: StoredFile) -> None:
@@ -272,10 +276,27 @@ def test_form_that_was_stored_in_part_is_finished(
 # Concurrent requests.
 
 
+@pytest.fixture
+def concurrent_app(kind: str, make_app: Callable[..., Flask]) -> Flask:
+    """An app over a storage whose conditional writes are atomic. Those of S3 are, and those of its stand-ins are not:
+    there writes take turns."""
+    app = make_app()
+    if kind != "folder":
+        s3, turn = app.extensions["services"].storage.client, threading.Lock()
+        call = s3._make_api_call
+
+        def call_in_turn(operation: str, arguments: dict[str, Any]) -> Any:
+            with turn if operation == "PutObject" else nullcontext():
+                return call(operation, arguments)
+
+        s3._make_api_call = call_in_turn
+    return app
+
+
 def test_concurrent_requests_store_the_files_once(
-    make_app: Callable[..., Flask], files: Callable[[], list[str]], signalled: list[StoredFile]
+    concurrent_app: Flask, files: Callable[[], list[str]], signalled: list[StoredFile]
 ) -> None:
-    app, barrier = make_app(), threading.Barrier(8)
+    app, barrier = concurrent_app, threading.Barrier(8)
 
     def send(_number: int) -> TestResponse:
         client = app.test_client()
@@ -290,9 +311,9 @@ def test_concurrent_requests_store_the_files_once(
 
 
 def test_concurrent_requests_with_other_bytes_have_one_winner(
-    make_app: Callable[..., Flask], files: Callable[[], list[str]]
+    concurrent_app: Flask, files: Callable[[], list[str]]
 ) -> None:
-    app, barrier = make_app(), threading.Barrier(8)
+    app, barrier = concurrent_app, threading.Barrier(8)
 
     def send(number: int) -> int:
         client = app.test_client()
@@ -416,9 +437,9 @@ def test_quotes_are_not_part_of_the_key(client: FlaskClient) -> None:
 
 
 def assert_each_is_stored_once(
-    send: Callable[[int], tuple[int, str]], files: Callable[[], list[str]], *, at_once: int
+    send: Callable[[int], tuple[int, str]], files: Callable[[], list[str]], *, uploads: int, at_once: int
 ) -> None:
-    """Upload a thousand files, each until it has a 201, and compare the answers with the stored files."""
+    """Upload files, each until it has a 201, and compare the answers with the stored files."""
 
     def persist(number: int) -> str:
         for _ in range(MAX_TRIES):
@@ -429,15 +450,13 @@ def assert_each_is_stored_once(
         raise AssertionError(f"upload {number} was never answered")
 
     with ThreadPoolExecutor(at_once) as pool:
-        urls = list(pool.map(persist, range(UPLOADS)))
+        urls = list(pool.map(persist, range(uploads)))
     assert sorted(urlsplit(url).path[1:] for url in urls) == sorted(files())
-    assert len(set(urls)) == UPLOADS
+    assert len(set(urls)) == uploads
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_thousand_uploads_are_stored_once_although_answers_of_s3_are_lost(
-    make_app: Callable[..., Flask], files: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_uploads_are_stored_once_although_answers_of_s3_are_lost(kind: str, make_app: Callable[..., Flask]) -> None:
     app = make_app()
     s3 = app.extensions["services"].storage.client
     call, chance, lost = s3._make_api_call, random.Random(1), []
@@ -449,19 +468,13 @@ def test_thousand_uploads_are_stored_once_although_answers_of_s3_are_lost(
             raise ReadTimeoutError(endpoint_url="http://s3")
         return answer
 
-    client = app.test_client()
-
     def send(number: int) -> tuple[int, str]:
-        response = put(client, b"content %d" % number, key=f"key-{number}")
+        response = put(app.test_client(), b"content %d" % number, key=f"key-{number}")
         return response.status_code, (json_of(response) or {}).get("url", "")
 
-    monkeypatch.setattr(s3, "_make_api_call", call_and_lose)
-    try:
-        with monkeypatch.context():
-            assert_each_is_stored_once(send, partial(all_files, app), at_once=1)
-    finally:
-        monkeypatch.undo()
-    assert lost.count("PutObject") > UPLOADS * LOST_SHARE / 2
+    s3._make_api_call = call_and_lose
+    assert_each_is_stored_once(send, partial(all_files, app), uploads=UPLOADS[kind], at_once=4)
+    assert lost.count("PutObject") > UPLOADS[kind] * LOST_SHARE / 2
 
 
 def all_files(app: Flask) -> list[str]:
@@ -479,8 +492,7 @@ def all_files(app: Flask) -> list[str]:
         position = page.position
 
 
-@pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_thousand_uploads_are_stored_once_although_a_proxy_loses_answers(make_app: Callable[..., Flask]) -> None:
+def test_uploads_are_stored_once_although_a_proxy_loses_answers(kind: str, make_app: Callable[..., Flask]) -> None:
     app = make_app()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -498,8 +510,8 @@ def test_thousand_uploads_are_stored_once_although_a_proxy_loses_answers(make_ap
                     return 0, ""
                 return response.status_code, response.json().get("url", "")
 
-            assert_each_is_stored_once(send, partial(all_files, app), at_once=4)
-            assert proxy.lost > UPLOADS * LOST_SHARE / 2
+            assert_each_is_stored_once(send, partial(all_files, app), uploads=UPLOADS[kind], at_once=4)
+            assert proxy.lost > UPLOADS[kind] * LOST_SHARE / 2
     finally:
         server.shutdown()
         thread.join()

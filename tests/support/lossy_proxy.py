@@ -62,8 +62,6 @@ def lossy_proxy(port: int, *, share: float) -> Iterator[tuple[str, LossyProxy]]:
             proxy.forward(self)
             self.close_connection = True
 
-        do_POST = do_PUT
-
         def log_message(self, *_: object) -> None:
             pass
 

@@ -151,12 +151,14 @@ class S3Storage:
             if refused.s3_status not in (409, 412):
                 raise
             # 412: there is an object. 409: an object is being written. The object is our own if the response to the
-            # first attempt got lost and botocore tried again.
-            stored = self.find(file.id, file.name, file.folder)
-            if stored == file:
-                return
-            if stored is None and refused.s3_status == 409:
-                raise
+            # first attempt got lost and botocore tried again. An equal object can also be another request's: with an
+            # idempotency key, both have the same id.
+            if refused.is_retry or refused.s3_status == 409:
+                stored = self.find(file.id, file.name, file.folder)
+                if stored == file and refused.is_retry:
+                    return
+                if stored is None and refused.s3_status == 409:
+                    raise
             raise AlreadyExists(f"There is a file with the id {file.id} already.") from None
 
 
