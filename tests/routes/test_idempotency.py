@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from werkzeug.serving import make_server
 
 from handler.idempotency import MAX_FIELD_CHARS, MAX_KEY_CHARS, IdempotencyKey, parse_key
@@ -326,6 +326,49 @@ def test_concurrent_requests_with_other_bytes_have_one_winner(
     assert len(files()) == 1
 
 
+@pytest.mark.parametrize("kind", ["s3"])
+@pytest.mark.parametrize("status", [409, 412])
+def test_equal_file_of_a_concurrent_request_is_replayed(
+    make_app: Callable[..., Flask], files: Callable[[], list[str]], signalled: list[StoredFile], status: int
+) -> None:
+    """The other request looked for the file at the same moment, and was faster."""
+    app = make_app()
+    s3 = app.extensions["services"].storage.client
+    call = s3._make_api_call
+
+    def call_second(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "PutObject" and arguments["Key"].startswith("files/"):
+            call(operation, arguments)
+            raise ClientError({"ResponseMetadata": {"HTTPStatusCode": status}}, operation)  # type: ignore[typeddict-item]
+        return call(operation, arguments)
+
+    s3._make_api_call = call_second
+    response = put(app.test_client())
+    assert (response.status_code, response.headers[REPLAYED]) == (201, "true")
+    assert len(files()) == 1
+    assert signalled == []
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_file_that_another_request_is_storing_is_asked_for_again(
+    make_app: Callable[..., Flask], files: Callable[[], list[str]]
+) -> None:
+    app = make_app()
+    s3 = app.extensions["services"].storage.client
+    call, conflicts = s3._make_api_call, [409]
+
+    def conflict(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "PutObject" and arguments["Key"].startswith("files/") and conflicts:
+            raise ClientError({"ResponseMetadata": {"HTTPStatusCode": conflicts.pop()}}, operation)  # type: ignore[typeddict-item]
+        return call(operation, arguments)
+
+    s3._make_api_call = conflict
+    response = put(app.test_client())
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert put(app.test_client()).status_code == 201
+    assert len(files()) == 1
+
+
 # Who may replay.
 
 
@@ -367,6 +410,18 @@ def test_id_is_not_known_without_the_secret() -> None:
     ids = {key.file_id(index, secret=secret) for index in range(3) for secret in (b"a" * 32, b"b" * 32)}
     assert len(ids) == 6
     assert all(map(is_id, ids))
+
+
+# Browsers of other sites.
+
+
+def test_script_of_an_allowed_site_may_send_a_key_and_read_the_replay(make_app: Callable[..., Flask]) -> None:
+    client = make_app(ALLOWED_ORIGINS="https://example.com").test_client()
+    asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "idempotency-key"}
+    preflight = client.options("/upload/a.txt", headers={"Origin": "https://example.com", **asked})
+    assert "Idempotency-Key" in preflight.headers["Access-Control-Allow-Headers"].split(", ")
+    response = client.get("/upload", headers={"Origin": "https://example.com"})
+    assert REPLAYED in response.headers["Access-Control-Expose-Headers"].split(", ")
 
 
 # The syntax of the key.
