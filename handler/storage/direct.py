@@ -258,8 +258,10 @@ class DirectUploads(Protocol):
         """
 
     def claimed(self, path: str, /) -> AbstractContextManager[None]:
-        """Hold this path, which an earlier process may have used, while the body of the ``with`` statement stores its
-        file. S3 needs no hold: a write there happens as a whole, or not at all.
+        """Claim this path, which other requests may use too, while the body of the ``with`` statement stores its file.
+
+        In a folder this request is the only one meanwhile, and the remains of a killed process are removed. A write to
+        S3 needs no such hold.
 
         :raises AlreadyExists: there was a file under this path.
         """

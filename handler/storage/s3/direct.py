@@ -32,7 +32,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -269,8 +269,8 @@ class S3DirectUploads:
         file = self._storage.find(file_id, history.name, folder)
         return Deleted() if file is None else Stored(file)  # somebody may have deleted the file in between
 
-    def claimed(self, _path: str, /) -> AbstractContextManager[None]:
-        return nullcontext()
+    def claimed(self, path: str, /) -> AbstractContextManager[None]:
+        return self._storage.claimed(path)
 
     def find_verdict(self, path: str, /) -> Verdict | None:
         if (found := self.find_file(path)) is not None:
