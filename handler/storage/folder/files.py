@@ -317,7 +317,7 @@ class LocalWriter:
     def _new_path(self, name: str) -> str:
         """Make the own directory, and return the path of a file in it.
 
-        The paths of a writer are text: ``pathlib`` would take a twentieth of the time of a small upload.
+        The paths of a writer are text: ``pathlib`` would take a tenth of the CPU time of a small upload.
         """
         directory = os.path.join(self.folder, "tmp", new_id())
         os.mkdir(directory, 0o700)
