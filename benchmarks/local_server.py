@@ -246,7 +246,7 @@ def verdicts(disk: str, results: Results) -> Iterator[str]:
             if bar.disk == disk and case.startswith(bar.case):
                 value = ratio(row[bar.contender], row[CONTENDERS[bar.contender].base])
                 verdict = "met" if value >= bar.ratio else "MISSED"
-                yield f"| {bar.contender}, {case}, {disk} | {bar.ratio:.2f} | {value:.2f} | {verdict} |"
+                yield f"| {bar.contender} | {case} | {disk} | {bar.ratio:.2f} | {value:.2f} | {verdict} |"
 
 
 def main() -> None:
@@ -259,7 +259,7 @@ def main() -> None:
     options = parser.parse_args()
     disks = {"tmpfs": "/dev/shm", "ext4": "/var/tmp"}
     load = os.getloadavg()[0]
-    lines, bars = [], ["| bar | at least | measured | |", "| --- | --- | --- | --- |"]
+    lines, bars = [], ["| server | request | disk | at least | measured | |", "| ---" * 6 + " |"]
     for disk, parent in disks.items():
         if options.disk in (None, disk):
             with tempfile.TemporaryDirectory(dir=parent) as folder:
