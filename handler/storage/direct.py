@@ -179,6 +179,10 @@ class SentAgain(Exception):
     """Other bytes arrived under this id before these. Only the first bytes get a verdict."""
 
 
+class InPieces(Exception):
+    """The bytes are the pieces of a resumable upload (:mod:`.resumable`), which its own storage must open."""
+
+
 class DirectUploads(Protocol):
     """A storage that takes bytes directly from clients. Every method may raise
     :class:`~handler.problems.StorageUnavailable`.
@@ -239,6 +243,7 @@ class DirectUploads(Protocol):
         :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
             between two calls, so the caller then looks for a verdict again.
         :raises SentAgain: the version exists, and is not the first that arrived.
+        :raises InPieces: the path is that of a complete resumable upload, whose event is being handled.
         """
 
     def discard(self, path: str, version: str | None = None, /) -> None:
