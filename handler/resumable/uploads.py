@@ -6,8 +6,8 @@ The bytes arrive in a storage (:mod:`handler.storage.resumable`). The last reque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, NoReturn
 
 from .. import problems
 from ..direct.promotion import READ_IN_TIME_BYTES, Promotion
@@ -25,7 +25,7 @@ from ..problems import (
     UploadRefused,
 )
 from ..storage import deadline, new_id
-from ..storage.direct import Declaration, Deleted, DirectUploads, Incoming, Refused, Stored, Verdict
+from ..storage.direct import Arrivals, Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
 from ..storage.resumable import Beginning, Ending, OffsetMismatch, Progress, ResumableUploads
 from . import upload_ids
 from .first_bytes import FIRST_BYTES, FirstBytes, RefusedEarly
@@ -59,30 +59,18 @@ class UploadState(NamedTuple):
 
 
 class Pieces:
-    """The uploads in pieces as a promotion sees them: the bytes from one storage, the verdicts from another.
+    """Uploads in pieces as a promotion sees them: see :class:`~handler.storage.direct.Arrivals`.
 
     :param uploads: the storage of the pieces.
-    :param verdicts: the storage that keeps verdicts. It keeps them for direct uploads too.
+    :param verdicts: the storage that keeps the verdicts on direct uploads. It keeps those on pieces too.
     """
 
-    def __init__(self, uploads: ResumableUploads, verdicts: DirectUploads) -> None:
-        self._uploads = uploads
-        self._verdicts = verdicts
-
-    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
-        return self._uploads.open_incoming(path, version)
-
-    def discard(self, path: str, version: str | None = None, /) -> None:
-        self._uploads.discard(path, version)
-
-    def end_copies(self, path: str, /) -> None:
-        self._verdicts.end_copies(path)
-
-    def find_verdict(self, path: str, /) -> Verdict | None:
-        return self._verdicts.find_verdict(path)
-
-    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
-        self._verdicts.refuse(path, problem)
+    def __init__(self, uploads: ResumableUploads, verdicts: Arrivals) -> None:
+        self.open_incoming = uploads.open_incoming
+        self.discard = uploads.discard
+        self.end_copies = verdicts.end_copies
+        self.find_verdict = verdicts.find_verdict
+        self.refuse = verdicts.refuse
 
 
 class ResumableService:
@@ -328,7 +316,10 @@ class ResumableService:
 
         :raises Problem: the file is refused, or another request ended the upload.
         """
-        ending = self._uploads.end(upload.path, Ending.COMPLETE)
+        try:
+            ending = self._uploads.end(upload.path, Ending.COMPLETE, offset=size)
+        except OffsetMismatch as mismatch:
+            raise MismatchingOffset(offset=mismatch.progress.offset, provided=size) from None
         if ending != Ending.COMPLETE:
             self._raise_ended(upload, Progress(offset=size, ending=ending))
         return self._decided(upload, UploadState(size, size, self._promote(upload, size, undecided=True)))
@@ -350,12 +341,14 @@ class ResumableService:
         :raises NotFound: the file was stored, and then deleted.
         :raises UploadNotFound: the bytes are gone.
         """
-        if deadline.is_set() and size > READ_IN_TIME_BYTES:
-            verdict = self._verdicts.find_verdict(upload.path)
-            if verdict is None:
-                return Pending(f"incoming/{upload.path}")
-        else:
-            verdict = self._promotion.promote(upload.path, undecided=undecided)
+        verdict = None if undecided else self._verdicts.find_verdict(upload.path)
+        if verdict is None and deadline.is_set() and size > READ_IN_TIME_BYTES:
+            self._uploads.hand_over(upload.path)
+            return Pending(f"incoming/{upload.path}")
+        if verdict is None:
+            verdict = self._promotion.promote(upload.path, undecided=True)
+            if deadline.is_set():  # pieces cause no event, which would discard them
+                self._uploads.discard(upload.path)
         return _shown(verdict)
 
     def _verdict(self, upload: ResumableId) -> Stored | Refused | Pending:
