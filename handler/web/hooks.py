@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 REFUSAL = "handler.refusal"
 """The key in the WSGI environment for the problem with a request that a server could not read. The hooks treat such a
 request like any other. Clients cannot set the key: their header fields are under ``HTTP_…``."""
+SEND_INTERIM = "handler.send_interim"
+"""The key in the WSGI environment for a callable that sends an interim response (RFC 9110, section 15.2), such as 104.
+
+It takes the status and a list of header fields. It sends nothing after the final response has begun. Only a server that
+can send such responses sets the key, and only for a client of HTTP/1.1."""
 
 MAX_LOGGED_REASONS = 5
 """How many refused types of one request are logged."""
