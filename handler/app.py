@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from .direct.promotion import Promotion
 from .direct.uploads import UploadService
 from .inspection.policy import Policy
 from .intake import Intake
-from .routes import direct, files, health, openapi, page, uploads
+from .routes import direct, files, health, openapi, page, resumable, uploads
 from .settings import DEFAULT_FOLDER, Settings, SettingsError
 from .signals import send_file_stored
 from .storage import Storage, StoredFile
@@ -28,7 +28,9 @@ from .web.services import Services
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from .resumable.uploads import ResumableService
     from .storage.folder.files import FolderOutbox
+    from .storage.resumable import ResumableUploads
     from .web.receipts import Receipts
 
 
@@ -59,6 +61,8 @@ def _blueprints(settings: Settings) -> Iterator[Blueprint]:
     """Yield the routes. A capability that is not configured has no routes."""
     if settings.downloads:
         yield files.downloads  # before files.blueprint: the automatic OPTIONS of a path belongs to its first rule
+    if settings.takes_direct_uploads:
+        yield resumable.blueprint  # before uploads.blueprint, for the same reason
     yield from (page.blueprint, uploads.blueprint, files.blueprint, openapi.blueprint, health.blueprint)
     if settings.takes_direct_uploads:
         yield direct.blueprint
@@ -101,6 +105,7 @@ def _make_services(settings: Settings, *, on_stored: Callable[[StoredFile], None
         direct_uploads=direct_uploads,
         promotion=promotion,
         uploads=UploadService(direct_uploads, storage=storage, promotion=promotion),
+        resumable=_make_resumable(settings, storage, direct_uploads, intake=intake),
         receipts=_make_receipts(settings),
     )
 
@@ -170,6 +175,34 @@ def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
             str(folder),
             f"files cannot be written there ({error.strerror}). Name a folder that this user may write to.",
         ) from None
+
+
+def _make_resumable(
+    settings: Settings, storage: Storage, direct_uploads: DirectUploads, *, intake: Intake
+) -> Callable[[], ResumableService] | None:
+    """Return a function that makes the operations on resumable uploads when it is first called."""
+    if not settings.takes_direct_uploads:
+        return None
+
+    @cache
+    def make() -> ResumableService:
+        from .resumable.uploads import ResumableService
+
+        return ResumableService(_make_pieces(storage), verdicts=direct_uploads, intake=intake)
+
+    return make
+
+
+def _make_pieces(storage: Any) -> ResumableUploads:
+    from .storage.folder.files import LocalStorage
+
+    if isinstance(storage, LocalStorage):
+        from .storage.folder.resumable import LocalResumableUploads
+
+        return LocalResumableUploads(storage)
+    from .storage.s3.pieces import S3ResumableUploads
+
+    return S3ResumableUploads(storage)
 
 
 def _make_outbox(settings: Settings, folder: Path) -> FolderOutbox | None:

@@ -171,10 +171,8 @@ class MismatchingOffset(Problem):
     title = "Mismatching offset"
 
     def __init__(self, *, offset: int, provided: int) -> None:
-        super().__init__(
-            f"The piece begins at byte {provided:,}, but {offset:,} bytes have arrived. Continue from there.",
-            **{"expected-offset": offset, "provided-offset": provided},
-        )
+        super().__init__(f"The piece begins at byte {provided:,}, but {offset:,} bytes have arrived. Continue there.")
+        self.extensions = {"expected-offset": offset, "provided-offset": provided}
         self.headers = {"Upload-Offset": str(offset)}
 
 

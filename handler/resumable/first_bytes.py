@@ -1,4 +1,4 @@
-"""The check of a file's beginning while the rest has not arrived, so that a wrong file is refused at its first piece."""
+"""The check of a file's beginning before the rest has arrived: a wrong file is refused at its first piece."""
 
 from __future__ import annotations
 

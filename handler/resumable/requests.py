@@ -12,6 +12,19 @@ class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
 
+class Append(NamedTuple):
+    """A request that appends a piece.
+
+    :param offset: the offset at which the piece begins.
+    :param length: the length of the whole file, in bytes, if this request has it.
+    :param is_complete: whether the piece is the last; ``None`` if the length decides, as in tus.
+    """
+
+    offset: int
+    length: int | None
+    is_complete: bool | None
+
+
 class Creation(NamedTuple):
     """A request that begins an upload.
 
@@ -27,18 +40,10 @@ class Creation(NamedTuple):
     metadata: Mapping[str, str]
     written_metadata: str | None
 
-
-class Append(NamedTuple):
-    """A request that appends a piece.
-
-    :param offset: the offset at which the piece begins.
-    :param length: the length of the whole file, in bytes, if this request has it.
-    :param is_complete: whether the piece is the last; ``None`` if the length decides, as in tus.
-    """
-
-    offset: int
-    length: int | None
-    is_complete: bool | None
+    @property
+    def first_piece(self) -> Append:
+        """The request that appends the content of this request."""
+        return Append(offset=0, length=self.length, is_complete=self.is_complete)
 
 
 class Piece(NamedTuple):

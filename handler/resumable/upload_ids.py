@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from enum import IntFlag
 from typing import NamedTuple
 
 from itsdangerous import BadSignature
@@ -17,6 +18,21 @@ _PURPOSE = "resumable upload id"
 _SUBJECT_CHARS = 32
 
 
+class Flags(IntFlag):
+    """Facts about an upload that its id holds."""
+
+    ENDS_AT_LENGTH = 1
+    """The upload is complete as soon as its length has arrived, as tus has it. Else the client says when."""
+    NAMELESS = 2
+    """The client sent neither a name nor a type for the file, so the file is taken for a text."""
+    HAS_METADATA = 4
+    """The client sent an ``Upload-Metadata``."""
+    WANTS_DIGEST = 8
+    """The client wants the SHA-256 of the file in the last response."""
+    STORED = 16
+    """The file came whole with the first request, and was stored then."""
+
+
 class ResumableId(NamedTuple):
     """A resumable upload that has begun.
 
@@ -26,10 +42,7 @@ class ResumableId(NamedTuple):
     :param length: the announced length of the file, in bytes; ``None`` if the client did not announce one yet.
     :param subject: a hash of the token's ``sub``, if the token has one.
     :param folder: the folder that the stored file will be in, if the token has one.
-    :param ends_at_length: the upload is complete as soon as its length has arrived, as tus has it. Otherwise the client
-        says when it is complete.
-    :param is_nameless: the client sent no name for the file, and no type, so it is taken for a text.
-    :param is_stored: the file came whole with the first request, and was stored then.
+    :param metadata: the ``Upload-Metadata`` of a file that was stored at once.
     """
 
     id: str
@@ -38,14 +51,18 @@ class ResumableId(NamedTuple):
     length: int | None = None
     subject: str | None = None
     folder: str | None = None
-    ends_at_length: bool = False
-    is_nameless: bool = False
-    is_stored: bool = False
+    flags: Flags = Flags(0)
+    metadata: str | None = None
 
     @property
     def path(self) -> str:
         """The path of the file below ``chunks/`` and ``files/``: see :func:`handler.storage.path_of`."""
         return path_of(self.id, self.folder)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the file came whole with the first request, and was stored then."""
+        return Flags.STORED in self.flags
 
     @property
     def remaining_seconds(self) -> int:
@@ -65,7 +82,8 @@ def verify(signed: str, *, secret: bytes) -> ResumableId:
     """
     try:
         text = signed[:MAX_CHARS].removeprefix(RESUMABLE_PREFIX)
-        return ResumableId(*timed_signer(secret, purpose=_PURPOSE).verify(text, max_seconds=MAX_SECONDS))
+        upload = ResumableId(*timed_signer(secret, purpose=_PURPOSE).verify(text, max_seconds=MAX_SECONDS))
+        return upload._replace(flags=Flags(upload.flags))
     except (BadSignature, TypeError):
         raise UploadNotFound() from None
 

@@ -30,7 +30,7 @@ from ..storage.resumable import Beginning, Ending, OffsetMismatch, Progress, Res
 from . import upload_ids
 from .first_bytes import FIRST_BYTES, FirstBytes, RefusedEarly
 from .requests import Append, Piece
-from .upload_ids import ResumableId
+from .upload_ids import Flags, ResumableId
 
 NAMELESS = "The upload has no name, so its file was taken for a text. Send the name of the file."
 
@@ -103,8 +103,7 @@ class ResumableService:
         *,
         policy: Policy,
         folder: str | None,
-        ends_at_length: bool,
-        is_nameless: bool,
+        flags: Flags,
     ) -> ResumableId:
         """Return the id of an upload that begins now.
 
@@ -118,8 +117,7 @@ class ResumableService:
             length=declaration.size,
             subject=upload_ids.subject_hash(declaration.subject),
             folder=folder,
-            ends_at_length=ends_at_length,
-            is_nameless=is_nameless,
+            flags=flags,
         )
 
     def sign(self, upload: ResumableId) -> str:
@@ -204,13 +202,16 @@ class ResumableService:
             problem = self._verdicts.refusal(upload.path) or UploadRefused().as_dict()
             return UploadState(offset, upload.length, Refused(problem))
         length = self._known_length(upload)
-        if upload.ends_at_length and offset == length:  # the request of the last piece was interrupted
+        if Flags.ENDS_AT_LENGTH in upload.flags and offset == length:  # the request of the last piece was interrupted
             return self._complete(upload, offset)
         return UploadState(offset, length)
 
-    def beginning(self, upload: ResumableId) -> Beginning | None:
-        """Return the facts that the client gave when it began the upload."""
-        return None if upload.is_stored else self._uploads.beginning(upload.path)
+    def metadata(self, upload: ResumableId) -> str | None:
+        """Return the ``Upload-Metadata`` that the client sent when it began the upload."""
+        if upload.is_stored or Flags.HAS_METADATA not in upload.flags:
+            return upload.metadata
+        beginning = self._uploads.beginning(upload.path)
+        return None if beginning is None else beginning.metadata
 
     def cancel(self, upload: ResumableId) -> None:
         """End an upload, and delete its bytes.
@@ -300,7 +301,9 @@ class ResumableService:
             self._raise_ended(upload, progress)
         is_last = piece.append.is_complete is not False and piece.size is not None
         if progress.ending is not None and is_last and piece.append.offset + (piece.size or 0) == progress.offset:
-            return self._decided(upload, UploadState(progress.offset, progress.offset, self._promote(upload, progress.offset)))
+            return self._decided(
+                upload, UploadState(progress.offset, progress.offset, self._promote(upload, progress.offset))
+            )
         raise MismatchingOffset(offset=progress.offset, provided=piece.append.offset)
 
     def _after(self, upload: ResumableId, append: Append, *, offset: int, length: int | None) -> UploadState:
@@ -330,7 +333,7 @@ class ResumableService:
         :raises Problem: the file is refused.
         """
         if isinstance(state.verdict, Refused):
-            raise _with_reason(upload, problems.from_dict(state.verdict.problem))
+            raise with_reason(upload.flags, problems.from_dict(state.verdict.problem))
         return state
 
     def _promote(self, upload: ResumableId, size: int, *, undecided: bool = False) -> Stored | Refused | Pending:
@@ -365,7 +368,9 @@ class ResumableService:
         before = self._uploads.read(upload.path, 0, checked.offset) if checked.offset else b""
         if len(before) == checked.offset:
             # Without a length, the largest that the file may have; even, because an odd one would not be UTF-16.
-            checked.inspect_with(policy, name, before=before, size=upload.max_bytes // 2 * 2 if length is None else length)
+            checked.inspect_with(
+                policy, name, before=before, size=upload.max_bytes // 2 * 2 if length is None else length
+            )
 
     def _end_too_long(self, upload: ResumableId, length: int | None) -> NoReturn:
         """End an upload that got more bytes than its file has, or may have.
@@ -377,7 +382,9 @@ class ResumableService:
             self._refuse(upload, _too_large(upload))
         self._refuse(
             upload,
-            InconsistentLength(f"More than the announced {length:,} bytes were sent, so the upload has ended. Begin again."),
+            InconsistentLength(
+                f"More than the announced {length:,} bytes were sent, so the upload has ended. Begin again."
+            ),
         )
 
     def _refuse(self, upload: ResumableId, problem: Problem) -> NoReturn:
@@ -385,7 +392,7 @@ class ResumableService:
 
         :raises Problem: the reason.
         """
-        problem = _with_reason(upload, problem)
+        problem = with_reason(upload.flags, problem)
         ending = self._uploads.end(upload.path, Ending.REFUSED)
         if ending == Ending.REFUSED:
             self._verdicts.refuse(upload.path, problem.as_dict())
@@ -408,9 +415,9 @@ def _shown(verdict: Verdict | None) -> Stored | Refused:
             raise UploadNotFound()
 
 
-def _with_reason(upload: ResumableId, problem: Problem) -> Problem:
+def with_reason(flags: Flags, problem: Problem) -> Problem:
     """Return the problem of a file. If the file has no name, the sentence says how it was checked."""
-    if upload.is_nameless and problem.errors and not problem.detail.endswith(NAMELESS):
+    if Flags.NAMELESS in flags and problem.errors and not problem.detail.endswith(NAMELESS):
         problem.aside = NAMELESS
     return problem
 
