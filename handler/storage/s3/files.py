@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 DOWNLOAD_SECONDS = 300
 """How long a presigned download URL is valid."""
 MEMORY_BYTES = 8 * MIB
-"""The memory that all incoming files share. Further files wait on disk, which never happens on Lambda."""
+"""The memory that all incoming files share. Further files wait on disk. On Lambda only whole resumable uploads do."""
 
 
 class S3Storage:
@@ -133,20 +133,7 @@ class S3Storage:
         :raises AlreadyExists: there is another file under this key.
         """
         try:
-            with s3_errors():
-                response = self.client.put_object(
-                    Bucket=self.bucket,
-                    Key=file.key,
-                    Body=body,
-                    ContentLength=file.size,
-                    **object_headers(file),
-                    # S3 refuses a body with another checksum, and keeps the checksum with the object. moto keeps the
-                    # checksum only if the algorithm is named as well, which S3 accepts too.
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=base64.b64encode(bytes.fromhex(file.sha256 or "")).decode("ascii"),
-                    IfNoneMatch="*",
-                )
-                require_s3(response, "ETag")
+            self.put_once(file, body)
         except S3Refused as refused:
             if refused.s3_status not in (409, 412):
                 raise
@@ -158,6 +145,26 @@ class S3Storage:
             if stored is None and refused.s3_status == 409:
                 raise
             raise AlreadyExists(f"There is a file with the id {file.id} already.") from None
+
+    def put_once(self, file: StoredFile, body: IO[bytes] | bytes) -> None:
+        """Write the object of this file.
+
+        :raises S3Refused: with the status 409 or 412, if there is an object under this key, or one is being written.
+        """
+        with s3_errors():
+            response = self.client.put_object(
+                Bucket=self.bucket,
+                Key=file.key,
+                Body=body,
+                ContentLength=file.size,
+                **object_headers(file),
+                # S3 refuses a body with another checksum, and keeps the checksum with the object. moto keeps the
+                # checksum only if the algorithm is named as well, which S3 accepts too.
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=base64.b64encode(bytes.fromhex(file.sha256 or "")).decode("ascii"),
+                IfNoneMatch="*",
+            )
+            require_s3(response, "ETag")
 
 
 class ObjectHeaders(TypedDict):
@@ -276,10 +283,14 @@ class S3Writer:
             self._body.seek(0, os.SEEK_END)
             return data
 
-    def commit(self, file: StoredFile, /) -> None:
+    def rewind(self) -> IO[bytes]:
+        """Return the bytes as a file, from the first one on. Nothing more can be written."""
         with disk_errors():
             self._body.seek(0)
-        self._storage.put(file, self._body)
+        return self._body
+
+    def commit(self, file: StoredFile, /) -> None:
+        self._storage.put(file, self.rewind())
         self.abort()
 
     def abort(self) -> None:
