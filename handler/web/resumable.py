@@ -519,8 +519,8 @@ def _status(state: UploadState) -> dict[str, Any]:
 
 def _stored_body(file: StoredFile) -> dict[str, Any]:
     entry: dict[str, Any] = responses.file_entry(file)
-    urls = {key: entry[key] for key in ("url", "location") if key in entry}
-    return {"message": f"Stored {file.name}.", "files": [entry], **urls}
+    body: dict[str, Any] = {"message": f"Stored {file.name}.", "files": [entry]}
+    return body | {key: entry[key] for key in ("url", "location") if key in entry}
 
 
 def _can_send_interim() -> bool:
