@@ -197,7 +197,7 @@ CREATE_ROWS = [
     create("without a length", "4.2.2", {"Upload-Length": LEFT_OUT}, CONTENT[:5], fields={"Upload-Complete": "?0"},
            after=5),
     create("of an empty file", "4.2.1", ALL_OF_IT | {"Upload-Length": "0"}, fields={"Upload-Complete": "?1"},
-           environ={"ALLOW_EMPTY_FILES": "1"}),
+           environ={"ALLOW_EMPTY_FILES": "on"}),
     create("of an empty file, which is refused by default", "4.2.1", ALL_OF_IT | {"Upload-Length": "0"}, status=422,
            problem="empty-file"),
     create("with a name in UTF-8", "4.2.1",

@@ -166,7 +166,7 @@ LENGTH = {"Upload-Length": str(len(CONTENT))}
 WITH_UPLOAD = LENGTH | {"Content-Type": OFFSET_TYPE}
 DEFER = {"Upload-Defer-Length": "1"}
 REST = CONTENT[PARTIAL_BYTES:]
-EMPTY_ALLOWED = {"ALLOW_EMPTY_FILES": "1"}
+EMPTY_ALLOWED = {"ALLOW_EMPTY_FILES": "on"}
 
 OPTIONS_ROWS = [
     options("lists the version", Tus_Version=VERSION),
