@@ -16,10 +16,10 @@ CONTENT = b"0123456789" * 10
 """The file of all rows, as text: 100 bytes."""
 PARTIAL_BYTES = 70
 """How many bytes have arrived in the state ``partial``."""
-MAX_BYTES = 1000
+MAX_BYTES = 10_000
 """``MAX_FILE_BYTES`` of the rows."""
-PAGE = b"<!doctype html><script>alert(1)</script>"
-"""The content of the state ``refused``. Its file is called ``photo.png``."""
+PAGE = b"<!doctype html><script>alert(1)</script>".ljust(5000)
+"""The content of the state ``refused``. Its file is called ``photo.png``. The check of images asks for 4,096 bytes."""
 UNKNOWN = "/upload/eyJpZCI6ICIwMDAwIn0.aaaaaa.bbbbbbbbbbbb"
 """The URL of an upload that never began."""
 GONE = "gone"
@@ -144,7 +144,7 @@ def check(uploads: Uploads, row: Row) -> TestResponse:
         assert response.json
         assert response.json["type"].endswith(row.problem), response.text
     if response.status_code >= 400 and row.method != "HEAD":
-        assert response.json, "an error says in a sentence what is wrong"
+        assert response.json, "an error has a sentence"
         assert response.json["detail"].endswith(".")
     if row.after is not None:
         assert uploads.offset(path_of(response) if row.state == "endpoint" else path) == row.after
