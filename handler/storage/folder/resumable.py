@@ -94,11 +94,11 @@ class _State:
     :param cuts: how often bytes were removed that did not count.
     """
 
-    synced: int = 0
-    length: int | None = None
-    turn: str = ""
-    system: str = ""
-    cuts: int = 0
+    synced: int
+    length: int | None
+    turn: str
+    system: str
+    cuts: int
 
     def offset(self, size: int) -> int:
         """Return the number of bytes that count.
@@ -106,6 +106,9 @@ class _State:
         :param size: of the data, in bytes.
         """
         return size if self.system == SYSTEM else min(size, self.synced)
+
+
+NEW = _State(synced=0, length=None, turn="", system="", cuts=0)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -156,7 +159,7 @@ class LocalResumableUploads:
         with disk_errors(), temporary_directory(self._folder / "tmp") as directory:
             write_new(directory / DECLARATION, beginning.to_json())
             write_new(directory / DATA, b"")
-            write_new(directory / STATE, _dump_state(_State()))
+            write_new(directory / STATE, _dump_state(NEW))
             sync_directory(directory)
             make_directory(self._folder / CHUNKS)
             rename_unless_taken(directory, self._directory(path))
@@ -302,7 +305,7 @@ class LocalResumableUploads:
         """
         with self._locked(path) as (directory, state):
             if state.turn != turn.name:
-                raise OffsetMismatch(_take_over(directory, state)[0])
+                raise _taken_over(directory, state)
             with (directory / DATA).open("r+b", buffering=0) as data:
                 data.seek(turn.offset)
                 _write_all(data, chunk)
@@ -326,7 +329,7 @@ class LocalResumableUploads:
             if state.turn == turn.name:
                 _settle(directory, replace(state, system=SYSTEM))
             elif not turn.counts_at_once or state.cuts != turn.cuts:
-                raise OffsetMismatch(_take_over(directory, state)[0])
+                raise _taken_over(directory, state)
         return turn.offset
 
     @contextmanager
@@ -372,6 +375,11 @@ def _take_over(directory: Path, state: _State) -> tuple[Progress, _State]:
     if ending is None:
         state = _settle(directory, state)
     return Progress(offset=state.synced, ending=ending), state
+
+
+def _taken_over(directory: Path, state: _State) -> OffsetMismatch:
+    """Return the error of a request that a newer request took over. The newer request goes on."""
+    return OffsetMismatch(Progress(offset=state.synced, ending=_ending(directory)))
 
 
 def _settle(directory: Path, state: _State, *, turn: str = "") -> _State:
