@@ -4,8 +4,8 @@ A piece begins where the pieces before it end. The first byte of a piece is its 
 offset have one winner, a repeated piece is recognised, and the offset never decreases. No lock is held between two
 requests. An upload ends once: the first ending that a storage records is final.
 
-A few clients send the pieces of a file in any order, and several at once. :meth:`ResumableUploads.place` takes these. An
-upload uses one way only: it appends, or it places.
+A few clients send the pieces of a file in any order, and several at once. :meth:`ResumableUploads.place` takes these
+pieces. An upload uses one way only: it appends, or it places.
 
 The pieces of a path arrive where nobody can read them. :mod:`handler.direct.promotion` checks the whole file, and
 copies it to ``files/`` or refuses it, as it does for direct uploads.
@@ -140,9 +140,9 @@ class ResumableUploads(Protocol):
         A piece that is sent again with the same bytes changes nothing. If ``content`` raises, nothing is kept.
 
         :param content: the bytes of the whole piece, in pieces of any size. Without a byte, nothing is kept.
-        :returns: the extents that have arrived, with this piece, sorted by their offset and joined where they meet. After
-            the last piece there is one extent, from 0 to the length. Of several last pieces at the same moment, at least
-            one sees this.
+        :returns: the extents that have arrived, with this piece, sorted by their offset and joined where they meet.
+            After the last piece there is one extent, from 0 to the length. Of several last pieces at the same moment,
+            at least one returns this extent.
         :raises AlreadyExists: a piece with other bytes is at this offset. Nothing was written.
         :raises OffsetMismatch: the upload has ended. The bytes do not count.
         :raises UploadNotFound: the upload never began, or is too old.
@@ -154,9 +154,9 @@ class ResumableUploads(Protocol):
     def end(self, path: str, ending: Ending, /, *, offset: int | None = None) -> Ending:
         """End the upload. Afterwards nothing can be appended.
 
-        :param offset: the offset that :meth:`append` has returned, or the size of all placed pieces. A placed upload that
-            is complete needs it. On S3 it saves a call. The upload has this size, so the ending fails if other bytes were
-            appended in between. ``None`` ends the upload at any offset.
+        :param offset: the offset that :meth:`append` has returned. It becomes the size of the file, and saves a call on
+            S3. An upload whose pieces are placed always needs it, for every ending: the length of the file. ``None``
+            ends the upload at its current offset.
         :returns: the ending, which differs if another request ended the upload before.
         :raises OffsetMismatch: more bytes were appended than ``offset``.
         :raises UploadNotFound: the upload never began, or is too old.
