@@ -25,7 +25,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -33,7 +33,7 @@ from typing import IO
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB
 from .. import StoredFile
-from ..direct import MAX_PART_BYTES, UploadedPart, check_sha256
+from ..direct import UploadedPart, check_sha256
 from ..resumable import Beginning, Ending, Extent, OffsetMismatch, Progress
 from .durable import (
     dump_record,
@@ -55,7 +55,6 @@ from .incoming import (
     mark_judged,
     part_name,
     remove_upload,
-    write_chunks,
 )
 from .locks import locked
 
@@ -153,6 +152,7 @@ class LocalResumableUploads:
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
         self._folder = storage.folder
+        make_directory(self._folder / "judged")  # the same as that of direct uploads
         self._finish_interrupted_removals()
 
     def begin(self, path: str, beginning: Beginning, /) -> None:
@@ -204,8 +204,10 @@ class LocalResumableUploads:
         return self._finish(path, turn)
 
     def place(self, path: str, offset: int, content: Iterator[bytes], /) -> list[Extent]:
-        with disk_errors(), temporary_directory(self._folder / "tmp") as written:
-            etag, size = write_chunks(written / DATA, content, maximum=MAX_PART_BYTES)
+        with ExitStack() as stack:
+            with disk_errors():
+                written = stack.enter_context(temporary_directory(self._folder / "tmp")) / DATA
+            etag, size = _write_content(written, content)
             piece = UploadedPart(number=offset, etag=etag, size=size)
             with self._locked(path) as (directory, state):
                 if ending := _ending(directory):
@@ -215,7 +217,7 @@ class LocalResumableUploads:
                 if size and earlier != piece:
                     raise AlreadyExists("Other bytes have arrived at this offset. Begin a new upload.")
                 if size and piece not in pieces:
-                    (written / DATA).rename(directory / part_name(piece))
+                    written.rename(directory / part_name(piece))
                     sync_directory(directory)
                     pieces.append(piece)
         return _joined(pieces)
@@ -223,7 +225,7 @@ class LocalResumableUploads:
     def read(self, path: str, offset: int, length: int, /) -> bytes:
         read = b""
         with suppress(UploadNotFound), self._locked(path) as (directory, state):
-            for part in _parts(directory, state):
+            for part in _arrived(directory, state):
                 start = offset + len(read) - part.number
                 if 0 <= start < part.size:
                     with _path_of(directory, part).open("rb") as file:
@@ -411,14 +413,20 @@ def _settle(directory: Path, state: _State, *, turn: str = "") -> _State:
     return settled
 
 
-def _parts(directory: Path, state: _State) -> list[UploadedPart]:
-    """Return the files that hold the bytes that count, without a gap. The number of a part is the offset of its first
-    byte. Empty if the bytes were discarded."""
-    if not (placed := arrived_parts(directory).whole):
+def _arrived(directory: Path, state: _State) -> list[UploadedPart]:
+    """Return the files that hold the bytes that count, in order. The number of a part is the offset of its first byte.
+    Empty if the bytes were discarded."""
+    placed = arrived_parts(directory).whole
+    if not placed:
         with suppress(FileNotFoundError):
             return [UploadedPart(number=0, etag="", size=state.offset((directory / DATA).stat().st_size))]
+    return placed
+
+
+def _parts(directory: Path, state: _State) -> list[UploadedPart]:
+    """Return the parts that follow each other from the first byte on, without a gap."""
     parts, end = [], 0
-    for part in placed:
+    for part in _arrived(directory, state):
         if part.number == end:
             parts.append(part)
             end += part.size
@@ -469,6 +477,25 @@ def _write_state(directory: Path, state: _State, *, sync: bool = False) -> None:
         _write_all(file, _dump_state(state))
         if sync:
             sync_file(file)
+
+
+def _write_content(path: Path, content: Iterator[bytes]) -> tuple[str, int]:
+    """Write the content of a request to a new file, and sync its bytes. An error of ``content`` passes as it is.
+
+    :returns: the ETag and the size, as :func:`~handler.storage.folder.incoming.write_chunks` returns them.
+    """
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with disk_errors():
+        file = path.open("xb", buffering=0)
+    with file:
+        for chunk in content:
+            with disk_errors():
+                _write_all(file, chunk)
+            digest.update(chunk)
+            size += len(chunk)
+        with disk_errors():
+            sync_file(file)
+    return digest.hexdigest(), size
 
 
 def _write_all(file: IO[bytes], data: bytes) -> None:
