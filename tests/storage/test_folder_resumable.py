@@ -646,6 +646,17 @@ def test_overlapping_pieces_never_make_a_whole_file(uploads: LocalResumableUploa
     assert uploads.place(path, 10, iter([b"0123456789"])) == [Extent(0, 10), Extent(5, 10), Extent(10, 10)]
 
 
+def test_damaged_piece_can_be_sent_again(uploads: LocalResumableUploads, tmp_path: Path) -> None:
+    path = begun(uploads)
+    uploads.place(path, 0, iter([b"some bytes"]))
+    (piece,) = directory_of(tmp_path, path).glob("0.*")
+    piece.write_bytes(b"some")
+    with pytest.raises(OffsetMismatch):
+        uploads.end(path, Ending.COMPLETE, offset=10)
+    uploads.place(path, 0, iter([b"some bytes"]))
+    assert uploads.end(path, Ending.COMPLETE, offset=10) is Ending.COMPLETE
+
+
 def test_placed_piece_whose_content_breaks_is_not_kept(uploads: LocalResumableUploads) -> None:
     path = begun(uploads)
     with pytest.raises(LineBrokeError):

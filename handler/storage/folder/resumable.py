@@ -212,15 +212,14 @@ class LocalResumableUploads:
             with self._locked(path) as (directory, state):
                 if ending := _ending(directory):
                     raise OffsetMismatch(Progress(offset=state.synced, ending=ending))
-                pieces = arrived_parts(directory).whole
-                earlier = next((other for other in pieces if other.number == offset), piece)
-                if size and earlier != piece:
+                with os.scandir(directory) as files:
+                    names = {file.name.partition(".")[0]: file.name for file in files}
+                if size and names.setdefault(str(offset), part_name(piece)) != part_name(piece):
                     raise AlreadyExists("Other bytes have arrived at this offset. Begin a new upload.")
-                if size and piece not in pieces:
-                    written.rename(directory / part_name(piece))
+                if size:
+                    written.replace(directory / part_name(piece))  # the same bytes, or a damaged piece
                     sync_directory(directory)
-                    pieces.append(piece)
-        return _joined(pieces)
+        return _joined(names.values())
 
     def read(self, path: str, offset: int, length: int, /) -> bytes:
         read = b""
@@ -441,15 +440,20 @@ def _size(parts: Iterable[UploadedPart]) -> int:
     return sum(part.size for part in parts)
 
 
-def _joined(pieces: Iterable[UploadedPart]) -> list[Extent]:
-    """Return the extents of pieces, joined where they meet."""
+def _joined(names: Iterable[str]) -> list[Extent]:
+    """Return the extents of placed pieces, joined where they meet. Only their names are looked at: there can be many.
+
+    :param names: of the files in a directory. Those of pieces are as :func:`part_name` makes them.
+    """
+    pieces = [(int(name.partition(".")[0]), int(name.rpartition(".")[2])) for name in names if name[0].isdecimal()]
     extents: list[Extent] = []
-    for piece in sorted(pieces, key=lambda piece: piece.number):
-        if extents and sum(extents[-1]) == piece.number:
-            extents[-1] = extents[-1]._replace(size=extents[-1].size + piece.size)
-        else:
-            extents.append(Extent(piece.number, piece.size))
-    return extents
+    start = end = 0
+    for offset, size in sorted(pieces):
+        if offset != end:
+            extents.append(Extent(start, end - start))
+            start = end = offset
+        end += size
+    return [extent for extent in (*extents, Extent(start, end - start)) if extent.size]
 
 
 def _read_beginning(directory: Path) -> Beginning | None:
