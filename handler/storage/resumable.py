@@ -113,7 +113,10 @@ class ResumableUploads(Protocol):
         """Return the length that :meth:`set_length` recorded, in bytes."""
 
     def progress(self, path: str, /) -> Progress | None:
-        """Return the state; ``None`` if the upload never began, or is too old. On S3 this takes one call."""
+        """Return the state; ``None`` if the upload never began, or is too old. On S3 this takes one call.
+
+        A storage that streams ends a request that still appends, so that the next append can begin at this offset.
+        """
 
     def append(
         self, path: str, offset: int, content: Iterator[bytes], /, *, verify: Callable[[], None] | None = None
@@ -126,7 +129,8 @@ class ResumableUploads(Protocol):
         :param content: the bytes, in pieces of any size. It may be empty.
         :param verify: is called after the last byte and before anything is kept. If it raises, nothing is kept.
         :returns: the new offset.
-        :raises OffsetMismatch: the piece begins elsewhere, or the upload has ended.
+        :raises OffsetMismatch: the piece begins elsewhere, or the upload has ended. Or, in a storage that streams, a newer
+            request for the upload ended this one. Then the bytes that were written before stay.
         :raises UploadNotFound: the upload never began, or is too old.
         """
 
