@@ -7,6 +7,7 @@ import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -279,7 +280,8 @@ def test_placed_piece_can_be_sent_again(uploads: ResumableUploads) -> None:
         with pytest.raises(AlreadyExists):
             uploads.place(path, 4, iter([other]))
     assert uploads.place(path, 4, iter([])) == [Extent(4, 4)]
-    assert uploads.read(path, 4, 99) == b"4567"
+    assert uploads.place(path, 0, iter([b"0123"])) == [Extent(0, 8)]
+    assert uploads.read(path, 0, 99) == b"01234567"
 
 
 def test_placed_piece_of_a_broken_line_is_not_kept(uploads: ResumableUploads) -> None:
@@ -445,7 +447,7 @@ def appends(uploads: ResumableUploads, path: str, name: int, written: dict[int, 
 def test_one_of_fifty_writers_at_one_offset_wins(uploads: ResumableUploads) -> None:
     path = begun(uploads, b"some")
     contents = [b"%02d" % number for number in range(50)]
-    results = side_by_side([lambda c=c: uploads.append(path, 4, iter([c])) for c in contents])
+    results = side_by_side([partial(uploads.append, path, 4, iter([content])) for content in contents])
     winners = [content for content, result in zip(contents, results, strict=True) if result == 6]
     assert all(isinstance(result, OffsetMismatch) for result in results if result != 6)
     assert len(winners) == 1
@@ -466,7 +468,7 @@ def test_fifty_writers_leave_one_linear_history(uploads: ResumableUploads, ends:
             uploads.read(path, 0, 10)
 
     writers = [appends(uploads, path, number, written) for number in range(50 - len(ends))]
-    results = side_by_side([*writers, ask, *(lambda e=e: uploads.end(path, e) for e in ends)])
+    results = side_by_side([*writers, ask, *(partial(uploads.end, path, ending) for ending in ends)])
     assert not [result for result in results if isinstance(result, Exception)]
     endings = set(results[len(results) - len(ends) :]) if ends else set()
     assert len(endings) == min(1, len(ends))
@@ -484,7 +486,7 @@ def test_fifty_writers_leave_one_linear_history(uploads: ResumableUploads, ends:
 def test_fifty_clients_place_append_nothing_twice(uploads: ResumableUploads) -> None:
     path = begun(uploads)
     parts = {offset: b"%04d" % offset for offset in range(0, 100, 4)}
-    results = side_by_side([lambda o=o: uploads.place(path, o, iter([parts[o]])) for o in [*parts, *parts]])
+    results = side_by_side([partial(uploads.place, path, offset, iter([parts[offset]])) for offset in [*parts, *parts]])
     assert [Extent(0, 100)] in results, "the last piece sees all"
     assert uploads.end(path, Ending.COMPLETE, offset=100) is Ending.COMPLETE
     assert content_of(storage_of(uploads), promoted(uploads, path)) == b"".join(parts.values())
@@ -499,7 +501,7 @@ def test_promotions_race_with_cancel_and_discard(
         incoming = uploads.open_incoming(path)
         return None if incoming is None else incoming.copy_to_files(described(path, 10))
 
-    results = side_by_side([*[promote] * 10, *[lambda: uploads.end(path, Ending.CANCELLED)] * 5])
+    results = side_by_side([*[promote] * 10, *[partial(uploads.end, path, Ending.CANCELLED)] * 5])
     stored = [result for result in results[:10] if not isinstance(result, Exception) and result is not None]
     assert len(stored) == 1
     assert set(results[10:]) == {Ending.COMPLETE}
@@ -612,10 +614,8 @@ def test_failure_at_every_call_loses_nothing(
             path, acknowledged = new_id(), 0
             failing = _KilledAt(client, call, fault=fault, at=at)
             client._make_api_call = failing
-            try:
+            with suppress(StorageUnavailable, Killed):
                 acknowledged = _upload(storage, path, contents, acknowledged)
-            except (StorageUnavailable, Killed):
-                pass
             client._make_api_call = call
             keys = [key for key in stored_keys() if key.startswith(f"files/{path}/")]
             assert not keys or content_of(storage, described(path, 0)) == b"".join(contents)

@@ -240,8 +240,8 @@ class S3ResumableUploads:
             for data in content:
                 piece.write(data)
             is_kept = not piece.size or self._put(_key(path, offset), piece.rewind(), mark=piece.sha256)
-        # The list comes after the write: of several last pieces at the same moment, the last one sees all. So a piece is
-        # also kept if the upload never began. It counts when the upload begins, or expires.
+        # The list comes after the write: of several last pieces at the same moment, the last one sees all. So a piece
+        # is also kept if the upload never began. It counts when the upload begins, or expires.
         entries = self._list(path)
         if all(entry.name != "begin" for entry in entries):
             raise UploadNotFound
@@ -285,7 +285,11 @@ class S3ResumableUploads:
 
     def hand_over(self, path: str, /) -> None:
         # Responses of S3 are recognised by the metadata 'max-bytes', which direct uploads have.
-        self._put(f"incoming/{path}", b"", mark=PIECES, **{PIECES: "all", "max-bytes": "0"})
+        try:
+            self._put_once(f"incoming/{path}", b"", {PIECES: "all", "max-bytes": "0"})
+        except S3Refused as refused:
+            if refused.s3_status not in (409, 412):
+                raise
 
     def open_incoming(self, path: str, version: str | None = None, /) -> PiecesIncoming | None:
         entries = self._versions(path)
@@ -353,11 +357,7 @@ class S3ResumableUploads:
     def _put(self, key: str, body: bytes | IO[bytes], *, mark: str, **metadata: str) -> bool:
         """Write an object, if there is none under this key. Return whether the object there has this mark."""
         try:
-            with s3_errors():
-                response = self._client.put_object(
-                    Bucket=self._bucket, Key=key, Body=body, Metadata={"mark": mark, **metadata}, IfNoneMatch="*"
-                )
-                require_s3(response, "ETag")
+            self._put_once(key, body, {"mark": mark, **metadata})
         except S3Refused as refused:
             if refused.s3_status not in (409, 412):
                 raise
@@ -367,6 +367,13 @@ class S3ResumableUploads:
                 raise  # 409: another object was being written or deleted
             return found == mark
         return True
+
+    def _put_once(self, key: str, body: bytes | IO[bytes], metadata: dict[str, str]) -> None:
+        with s3_errors():
+            response = self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, Metadata=metadata, IfNoneMatch="*"
+            )
+            require_s3(response, "ETag")
 
     def _mark(self, key: str) -> str | None:
         try:
