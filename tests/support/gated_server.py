@@ -61,6 +61,7 @@ class GatedServer:
     environ: dict[str, str]
     gate: Gate = field(default_factory=lambda: Gate(0))
     _process: subprocess.Popen[str] | None = None
+    _log: threading.Thread | None = None
 
     @property
     def endpoint(self) -> str:
@@ -78,15 +79,20 @@ class GatedServer:
         port = next((port for line in lines if (port := re.search(r"http://[^ ]+:(\d+)", line))), None)
         assert port, "the server did not start"
         # pytest shows the log where a test fails. A full pipe would stop the server.
-        threading.Thread(target=lambda: print(*lines, sep="", end=""), daemon=True).start()
+        self._log = threading.Thread(target=lambda: print(*lines, sep="", end=""))
+        self._log.start()
         self.gate.open(int(port[1]))
 
     def kill(self) -> None:
         """Kill the server, as a power cut does. New connections wait at the gate."""
         assert self._process
+        assert self._process.stdout
+        assert self._log
         self.gate.shut()
         self._process.kill()
         self._process.wait()
+        self._log.join()
+        self._process.stdout.close()
 
     def close(self) -> None:
         """Stop the server and the gate."""

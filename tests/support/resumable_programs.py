@@ -60,6 +60,8 @@ class Sender:
     folder: Path
     name: str = "notes.txt"
     chunk_bytes: int = SMALL_CHUNK_BYTES
+    retries: int = 5
+    """For tuspy. tus-js-client does not try again after a refusal."""
 
     def start(self, content: bytes | None = None) -> subprocess.Popen[str]:
         """Start the client.
@@ -71,7 +73,7 @@ class Sender:
             path.write_bytes(content)
         command = self.program.command(
             endpoint=self.endpoint, path=str(path), name=self.name, urls=str(self.folder / "urls.json"),
-            chunkSize=self.chunk_bytes,
+            chunkSize=self.chunk_bytes, retries=self.retries,
         )  # fmt: skip
         return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True)
 
