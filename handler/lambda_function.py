@@ -17,7 +17,7 @@ from .bucket_events import unwrap
 from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
-from .storage.direct import Deleted, Refused, Stored, Verdict
+from .storage.direct import Deleted, InPieces, Refused, Stored, Verdict
 from .web.services import services_of
 
 _app = create_app()
@@ -59,7 +59,7 @@ def _promote(created: Any, context: object) -> None:
     began = time.monotonic()
     request_id = getattr(context, "aws_request_id", None)
     try:
-        verdict = services_of(_app).promotion.promote(key[1], version=version or None)
+        verdict = _verdict(key[1], version or None)
     except Exception as error:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
         logger.error("promotion failed", extra={"request_id": request_id, "id": key[2], "reason": reason})
@@ -73,6 +73,17 @@ def _promote(created: Any, context: object) -> None:
             **_verdict_fields(verdict),
         },
     )
+
+
+def _verdict(path: str, version: str | None) -> Verdict | None:
+    """Promote a file that came straight to S3, or a resumable upload that was too large for its last request."""
+    services = services_of(_app)
+    try:
+        return services.promotion.promote(path, version=version)
+    except InPieces:
+        if services.resumable is None:
+            raise
+        return services.resumable().promote(path, version=version)
 
 
 def _verdict_fields(verdict: Verdict | None) -> dict[str, Any]:

@@ -179,9 +179,9 @@ def headers(**values: str) -> Headers:
     return Headers([(name.replace("_", "-"), value) for name, value in values.items()])
 
 
-def transfer_coded(codings: str) -> Message:
+def header(name: str, value: str) -> Message:
     fields = Message()
-    fields["Transfer-Encoding"] = codings
+    fields[name] = value
     return fields
 
 
@@ -434,6 +434,10 @@ TABLE: dict[str, Row | Trusted] = {
     "direct.upload_ids.verify": on(
         *map(repeated, (".", "a", "a.", "=", ".A")), run=lambda text: upload_ids.verify(text, secret=SECRET.encode())
     ),
+    "local.http1.closes": on(
+        *map(repeated, (",", "close,", " ", "a")), run=lambda text: http1.closes(header("Connection", text))
+    ),
+    "local.http1.SizedBody": Trusted("counts the bytes, and looks at none of them"),
     "local.http1.interim_response": on(
         repeated("a"),
         repeated(" "),
@@ -441,7 +445,7 @@ TABLE: dict[str, Row | Trusted] = {
     ),
     "local.http1.is_chunked": on(
         *map(repeated, (",", "chunked,", " ", "a ", "1")),
-        run=lambda text: http1.is_chunked(transfer_coded(text), version="HTTP/1.1"),
+        run=lambda text: http1.is_chunked(header("Transfer-Encoding", text), version="HTTP/1.1"),
     ),
     "local.http1.read_header": on(
         *map(repeated, (b"a:\r\n", b"Host:a\r\n", b"a", b":", b"a: \r\n", b"\r")),

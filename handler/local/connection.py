@@ -59,6 +59,15 @@ class Reader:
     def close(self) -> None:
         """Do nothing: the server closes the connection."""
 
+    def next_request(self, seconds: float) -> bool:
+        """Wait for another request.
+
+        :param seconds: the maximum time.
+        :returns: whether something came: a request, or the end of the connection.
+        """
+        self._has_begun = bool(self._ahead)
+        return self._has_begun or (self.wait(seconds) and not self._server.stopping)
+
     def readline(self, limit: int, /) -> bytes:
         """Return the bytes up to the next LF, or fewer at the limit and at the end of the connection.
 
@@ -96,10 +105,13 @@ class Reader:
             self._news.register(self._connection, selectors.EVENT_READ)
             if self._stop_signal is not None:
                 self._news.register(self._stop_signal, selectors.EVENT_READ)
-        if self._server.stopping and self._stop_signal is not None:
-            self._news.unregister(self._stop_signal)  # it stays readable from now on
-            self._stop_signal = None
         return bool(self._news.select(seconds))
+
+    def ignore_stop(self) -> None:
+        """Let :meth:`wait` wait on although the server stops."""
+        if self._news is not None and self._stop_signal is not None:
+            self._news.unregister(self._stop_signal)
+        self._stop_signal = None
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._ahead[:count])

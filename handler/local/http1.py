@@ -53,6 +53,17 @@ class Source(Protocol):
         """Fill the buffer with bytes that have arrived, and wait only for the first byte. Return 0 at the end."""
 
 
+class Body(Protocol):
+    """The body of a request."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole body was read, so that the next byte of the connection begins the next request."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer with content that has arrived, and wait only for the first byte. Return 0 at the end."""
+
+
 class RequestLine(NamedTuple):
     """The first line of a request.
 
@@ -157,6 +168,12 @@ def _check_transfer_codings(value: str) -> None:
         raise TransferCodingNotSupported("The body has a transfer coding that is not supported. Use only 'chunked'.")
 
 
+def closes(fields: Message) -> bool:
+    """Return whether the client wants the connection closed after the response (section 9.6)."""
+    options = ",".join(fields.get_all("Connection", [])).split(",")
+    return any(option.strip(" \t").lower() == "close" for option in options)
+
+
 def interim_response(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     """Return an interim response (RFC 9110, section 15.2).
 
@@ -174,6 +191,29 @@ def interim_response(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
+class SizedBody:
+    """A body with a ``Content-Length``.
+
+    :param source: the connection, at the beginning of the body.
+    :param length: the length, in bytes.
+    """
+
+    def __init__(self, source: Source, length: int) -> None:
+        self._source = source
+        self._left = length
+
+    @property
+    def ended(self) -> bool:
+        return not self._left
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        if not self._left:
+            return 0
+        count = self._source.readinto1(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
+
+
 class ChunkedBody(io.RawIOBase):
     """The content of all chunks, one after the other. Extensions and trailers are ignored, as section 7.1 allows.
 
@@ -184,7 +224,7 @@ class ChunkedBody(io.RawIOBase):
         self._source = source
         self._left = 0
         self._begun = False
-        self._ended = False
+        self.ended = False
 
     def readable(self) -> bool:
         return True
@@ -206,8 +246,8 @@ class ChunkedBody(io.RawIOBase):
 
     def _has_more(self) -> bool:
         """Return whether there are more bytes. The source is then in the middle of a chunk."""
-        if self._left or self._ended:
-            return not self._ended
+        if self._left or self.ended:
+            return not self.ended
         if self._begun and self._line(2) != b"\r\n":
             raise MalformedRequest(
                 "A chunk of the body is longer than its size, or does not end in CRLF. Use an HTTP client."
@@ -221,8 +261,8 @@ class ChunkedBody(io.RawIOBase):
         self._left = int(size[1], 16)
         if not self._left:
             self._read_trailers()
-            self._ended = True
-        return not self._ended
+            self.ended = True
+        return not self.ended
 
     def _read_trailers(self) -> None:
         allowed = MAX_TRAILER_BYTES

@@ -28,6 +28,7 @@ from ..web import hooks
 from . import http1
 from .connection import Reader, receive, send
 from .problems import ServerUnavailable
+from .response import Response
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -52,6 +53,8 @@ ACCEPT_PAUSE_SECONDS = 0.1
 """The pause after the system refused another open file."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """The connection of a client that vanished ends after two minutes: 60 s of silence and four unanswered probes."""
+IDLE_SECONDS = 5
+"""The time for which a connection stays open without a request. The response says so, in ``Keep-Alive``."""
 STOP_SECONDS = 5
 """The time for requests to end when the server stops and they no longer wait for their client."""
 MAX_DRAIN_BYTES = 6 * GIB
@@ -112,7 +115,8 @@ class Server(ThreadedWSGIServer):
 
     def __init__(self, host: str, port: int, app: WSGIApplication) -> None:
         self._requests: set[threading.Thread] = set()
-        self._room = threading.Semaphore(max_connections())
+        self._max_connections = max_connections()
+        self._room = threading.Semaphore(self._max_connections)
         self._room_seconds: float = ROOM_SECONDS
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
         self._stop_by: float | None = None
@@ -180,6 +184,14 @@ class Server(ThreadedWSGIServer):
         finally:
             self._forget(threading.current_thread())
 
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether connections may stay open after a response: not if the server stops, or half of the places are taken.
+
+        A client without a request would otherwise keep the place of a client that has one.
+        """
+        return not self.stopping and 2 * len(self._requests) <= self._max_connections
+
     def handle_error(self, *_: Any) -> None:
         logger.exception("fault")
 
@@ -235,31 +247,35 @@ class Server(ThreadedWSGIServer):
 
 
 class RequestHandler(WSGIRequestHandler):
-    """Reads one request and lets the app respond, even if the request cannot be read.
+    """Reads requests, one after the other, and lets the app respond, even to a request that cannot be read.
 
     So all responses look alike, and the app logs every request, without its path.
     """
 
     server: Server
     rfile: Reader  # type: ignore[assignment]
-    _refusal: Problem | None = None
-    _is_chunked = False
-    _responds = False
-    """Whether the final response has begun."""
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
         self.rfile = Reader(self.connection, self.server)
         self._unsent = b""
-        # The values for a request that cannot be read: no route matches them.
+        self._forget_request()
+
+    def _forget_request(self) -> None:
+        """Take the values for a request that cannot be read: no route matches them."""
         self.command, self.path, self.request_version = "", "*", "HTTP/1.1"
         self.headers = Message()
+        self._refusal: Problem | None = None
+        self._is_chunked = False
+        self._responds = False
+        self._keeps_open = False
 
     def handle_one_request(self) -> None:
         try:
             line = http1.read_line(self.rfile)
             if line is None:
+                self.close_connection = True
                 return
             self.command, self.path, self.request_version = line
             header = http1.read_header(self.rfile, version=line.version)
@@ -268,31 +284,27 @@ class RequestHandler(WSGIRequestHandler):
         except Problem as problem:
             self._refusal = problem
         self.run_wsgi()
-        self._drain()
+        if self.close_connection:
+            self._drain()
+        else:
+            self._forget_request()
+            self.close_connection = not self.rfile.next_request(IDLE_SECONDS)
 
     def run_wsgi(self) -> None:
-        """Let the app respond (PEP 3333). Flask calls ``start_response`` once, before it returns the content.
+        """Let the app respond (PEP 3333).
 
         Werkzeug's own method sends ``100 Continue`` before the app has seen the request. It also keeps the client until
         it has read 10 MB, or the end of the client's bytes.
         """
-        head = b""
-
-        def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
-            nonlocal head
-            head = self._head(status, headers)
-            return self._write
-
-        content = self.server.app(self.make_environ(), start_response)
+        environ = self.make_environ()
+        response = Response(method=self.command, write=self._write, begin=self._begin_response)
+        content = self.server.app(environ, response.start)
         try:
-            for data in content:
-                self._write(head + data)
-                head = b""
-            if head:
-                self._write(head)
+            response.send(content)
         finally:
             if hasattr(content, "close"):
                 content.close()
+        self.close_connection = not (self._keeps_open and response.is_complete)
 
     def make_environ(self) -> WSGIEnvironment:
         environ = super().make_environ()
@@ -301,8 +313,13 @@ class RequestHandler(WSGIRequestHandler):
         elif self.request_version != "HTTP/1.0":  # RFC 9110, section 15.2
             environ[hooks.SEND_INTERIM] = self._send_interim
         # On Python 3.11 Werkzeug's own reader returns unwritten memory if the client leaves in the middle of a chunk.
-        fill = http1.ChunkedBody(self.rfile).readinto if self._is_chunked else self.rfile.readinto1
-        environ["wsgi.input"] = _Body(fill, go_ahead=self._go_ahead if self._client_waits() else None)
+        source: http1.Body = (
+            http1.ChunkedBody(self.rfile)
+            if self._is_chunked
+            else http1.SizedBody(self.rfile, int(self.headers.get("Content-Length", "0")))
+        )
+        self._body = _Body(source, go_ahead=self._go_ahead if self._client_waits() else None)
+        environ["wsgi.input"] = self._body
         return environ
 
     def _client_waits(self) -> bool:
@@ -335,14 +352,28 @@ class RequestHandler(WSGIRequestHandler):
         data, self._unsent = self._unsent + data, b""
         self.wfile.write(data)
 
-    def _head(self, status: str, headers: list[tuple[str, str]]) -> bytes:
-        """Begin the response, and return its status line and header fields."""
+    def _begin_response(self, has_end: bool) -> list[tuple[str, str]]:
+        """Decide whether the connection stays open (RFC 9112, section 9.3). From now on there is no interim response.
+
+        Both sides must know where the request and the response end.
+
+        :param has_end: whether the client will find the end of the response.
+        :returns: the header fields of this server.
+        """
         self._responds = True
-        fields = [("Server", self.version_string()), *headers, ("Connection", "close")]
-        if not any(name.lower() == "date" for name, _ in headers):
-            fields.append(("Date", self.date_time_string()))
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields)]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+        self._keeps_open = (
+            has_end
+            and self._refusal is None
+            and self._body.ended
+            and self.request_version != "HTTP/1.0"
+            and not http1.closes(self.headers)
+            and self.server.keeps_connections
+        )
+        if self._keeps_open:
+            connection = [("Connection", "keep-alive"), ("Keep-Alive", f"timeout={IDLE_SECONDS}")]
+        else:
+            connection = [("Connection", "close")]
+        return [("Server", self.version_string()), ("Date", self.date_time_string()), *connection]
 
     def _drain(self) -> None:
         """End the response, then read on until the client closes the connection.
@@ -356,7 +387,10 @@ class RequestHandler(WSGIRequestHandler):
             began = time.monotonic()
             bytes_left = MAX_DRAIN_BYTES
             while bytes_left > 0:
-                seconds = DRAIN_STOPPING_SECONDS if self.server.stopping else DRAIN_SECONDS
+                seconds = DRAIN_SECONDS
+                if self.server.stopping:
+                    seconds = DRAIN_STOPPING_SECONDS
+                    self.rfile.ignore_stop()
                 seconds_left = min(began + seconds - time.monotonic(), DRAIN_SILENT_SECONDS)
                 if seconds_left <= 0 or not self.rfile.wait(seconds_left):
                     break
@@ -380,13 +414,18 @@ class _Body(io.RawIOBase):
 
     A read returns the bytes that have arrived, and waits only for the first of them.
 
-    :param fill: fills a buffer with bytes of the body, and returns their number.
+    :param source: the body, at its beginning.
     :param go_ahead: sends ``100 Continue``; ``None`` if the client does not wait.
     """
 
-    def __init__(self, fill: Callable[[WriteableBuffer], int], *, go_ahead: Callable[[], None] | None) -> None:
-        self._fill = fill
+    def __init__(self, source: http1.Body, *, go_ahead: Callable[[], None] | None) -> None:
+        self._source = source
         self._go_ahead = go_ahead
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole body was read, so that the next byte of the connection begins the next request."""
+        return self._source.ended
 
     def readable(self) -> bool:
         return True
@@ -395,7 +434,7 @@ class _Body(io.RawIOBase):
         if self._go_ahead:
             self._go_ahead()
             self._go_ahead = None
-        return self._fill(buffer)
+        return self._source.readinto(buffer)
 
 
 def _has_closed(connection: socket.socket) -> bool:

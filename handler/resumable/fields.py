@@ -52,10 +52,10 @@ def metadata(value: str) -> dict[str, str]:
             f"Upload-Metadata may have {MAX_METADATA_PAIRS} pairs and {MAX_METADATA_CHARS:,} characters. Send fewer."
         )
     members: dict[str, str] = {}
-    for pair in filter(None, (pair.strip(" \t") for pair in pairs)):
-        key, _, encoded = pair.partition(" ")
-        if key in members:
-            raise MalformedRequest("Upload-Metadata has a key twice. Send each key once.")
+    for pair in pairs:
+        key, _, encoded = pair.strip(" \t").partition(" ")
+        if not key or key in members:
+            raise MalformedRequest("Upload-Metadata has an empty key, or a key twice. Send each key once.")
         members[key] = _decode(encoded.strip(" "))
     return members
 

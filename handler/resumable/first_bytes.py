@@ -23,10 +23,6 @@ class RefusedEarly(Exception):
         self.problem = problem
 
 
-class _NotArrived(Exception):
-    """The check needs bytes that have not arrived."""
-
-
 class FirstBytes:
     """The content of a piece, counted, and checked if it is the beginning of the file.
 
@@ -74,19 +70,12 @@ class FirstBytes:
 
         :raises RefusedEarly: the file is refused.
         """
-        if self._checks is None or not self._arrived:
+        if self._checks is None:
             return
         (policy, name, size), self._checks = self._checks, None
         try:
-            policy.inspect_content(name, size=size, read=self._read)
-        except _NotArrived:
-            pass
+            policy.inspect_beginning(name, size=size, beginning=self._arrived)
         except Problem as refusal:
             raise RefusedEarly(refusal) from None
         finally:
             self._arrived = b""
-
-    def _read(self, offset: int, length: int) -> bytes:
-        if offset + length > len(self._arrived):
-            raise _NotArrived
-        return self._arrived[offset : offset + length]

@@ -32,6 +32,8 @@ from .first_bytes import FIRST_BYTES, FirstBytes, RefusedEarly
 from .requests import Append, Piece
 from .upload_ids import Flags, ResumableId
 
+MAX_READS_IN_TIME = 1000
+"""The largest number of pieces that are read while a gateway waits. S3 sends about 300 a second over ten connections."""
 NAMELESS = "The upload has no name, so its file was taken for a text. Send the name of the file."
 
 
@@ -213,6 +215,10 @@ class ResumableService:
         beginning = self._uploads.beginning(upload.path)
         return None if beginning is None else beginning.metadata
 
+    def promote(self, path: str, *, version: str | None) -> Verdict | None:
+        """Promote a complete upload whose event arrives: see :meth:`~handler.direct.promotion.Promotion.promote`."""
+        return self._promotion.promote(path, version=version)
+
     def cancel(self, upload: ResumableId) -> None:
         """End an upload, and delete its bytes.
 
@@ -340,19 +346,25 @@ class ResumableService:
     def _promote(self, upload: ResumableId, size: int, *, undecided: bool = False) -> Stored | Refused | Pending:
         """Return the verdict on a complete upload, after a promotion if necessary.
 
-        A file above :data:`READ_IN_TIME_BYTES` is promoted by its event, if a gateway waits for this request.
+        If a gateway waits for this request, the event of a manifest promotes a file above :data:`READ_IN_TIME_BYTES`,
+        or one of very many pieces.
 
         :raises NotFound: the file was stored, and then deleted.
         :raises UploadNotFound: the bytes are gone.
         """
-        verdict = None if undecided else self._verdicts.find_verdict(upload.path)
-        if verdict is None and deadline.is_set() and size > READ_IN_TIME_BYTES:
-            self._uploads.hand_over(upload.path)
-            return Pending(f"incoming/{upload.path}")
-        if verdict is None:
-            verdict = self._promotion.promote(upload.path, undecided=True)
-            if deadline.is_set():  # pieces cause no event, which would discard them
-                self._uploads.discard(upload.path)
+        path = upload.path
+        verdict = None if undecided else self._verdicts.find_verdict(path)
+        if verdict is not None:
+            return _shown(verdict)
+        if not deadline.is_set():
+            return _shown(self._promotion.promote(path, undecided=True))
+        incoming = self._uploads.open_incoming(path) if size <= READ_IN_TIME_BYTES else None
+        # Pieces on S3 have the number of requests that read them.
+        if size > READ_IN_TIME_BYTES or getattr(incoming, "reads", 0) > MAX_READS_IN_TIME:
+            self._uploads.hand_over(path)
+            return Pending(f"incoming/{path}")
+        verdict = self._promotion.promote_incoming(path, incoming)
+        self._uploads.discard(path)  # pieces cause no event, which would discard them
         return _shown(verdict)
 
     def _verdict(self, upload: ResumableId) -> Stored | Refused | Pending:

@@ -47,10 +47,10 @@ def status(name: str) -> Response:
 
     :param name: the upload id, or the file's id.
     """
-    if name.startswith(RESUMABLE_PREFIX):
+    if name.startswith(RESUMABLE_PREFIX) or "Tus-Resumable" in request.headers:
         from ..web import resumable
 
-        return resumable.show(name, None, is_head=request.method == "HEAD")
+        return resumable.dispatch(name, None)
     grant = token_grant()
     if is_id(name):
         may_upload = grant is not None and UPLOAD in grant.scopes

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, request
+from flask import Blueprint
 
-from ..direct.upload_ids import RESUMABLE_PREFIX
-from ..problems import UploadNotFound
 from ..web.client_dialect import RESUMABLE_ROUTES
 
 if TYPE_CHECKING:
@@ -32,41 +30,14 @@ def options(**_variables: str) -> Response:
     return resumable.options()
 
 
-@blueprint.patch("/<name>")
-@blueprint.patch("/t/<token>/<name>")
-def append(name: str, token: str | None = None) -> Response:
-    """Append a piece to an upload.
+@blueprint.route("/<name>", methods=["PATCH", "DELETE"])
+@blueprint.route("/t/<token>/<name>", methods=["GET", "PATCH", "DELETE"])
+def upload(name: str, token: str | None = None) -> Response:
+    """Append a piece to an upload, end it, or return its state.
 
     :param name: the upload id.
     :param token: the token from the path, if it is there.
     """
     from ..web import resumable
 
-    return resumable.append(name, token)
-
-
-@blueprint.delete("/<name>")
-@blueprint.delete("/t/<token>/<name>")
-def cancel(name: str, token: str | None = None) -> Response:
-    """End an upload, and delete its bytes.
-
-    :param name: the upload id.
-    :param token: the token from the path, if it is there.
-    """
-    from ..web import resumable
-
-    return resumable.cancel(name, token)
-
-
-@blueprint.get("/t/<token>/<name>")
-def show(token: str, name: str) -> Response:
-    """Return the state of an upload.
-
-    :param token: the token from the path.
-    :param name: the upload id.
-    """
-    if not name.startswith(RESUMABLE_PREFIX):
-        raise UploadNotFound()
-    from ..web import resumable
-
-    return resumable.show(name, token, is_head=request.method == "HEAD")
+    return resumable.dispatch(name, token)

@@ -58,8 +58,8 @@ MAX_ID_METADATA_CHARS = 1024
 CHUNK_BYTES = 4 * MIB
 NO_LIMIT = 1 << 62
 """The size at which Werkzeug stops a body that has no ``Content-Length``. The content is counted here."""
-METHODS = ("PATCH", "HEAD", "DELETE")
-"""The methods for ``X-HTTP-Method-Override``."""
+INTERIM_VERSIONS = range(5, 9)
+"""The interop versions of the draft whose interim responses are like those of version 8, which is that of draft 12."""
 
 
 def respond(name: str | None, token: str | None) -> Response | None:
@@ -70,9 +70,8 @@ def respond(name: str | None, token: str | None) -> Response | None:
     :returns: ``None`` for any other request: a form, or the body of a file.
     """
     headers = request.headers
-    method = headers.get("X-HTTP-Method-Override", "").strip().upper()
-    if method and name is not None and (tus.is_used(headers) or name.startswith(RESUMABLE_PREFIX)):
-        return _overridden(method, name, token)
+    if name is not None and name.startswith(RESUMABLE_PREFIX):
+        return dispatch(name, token)
     is_tus = tus.is_used(headers)
     if not is_tus and not ietf.is_used(headers):
         return None
@@ -89,16 +88,22 @@ def respond(name: str | None, token: str | None) -> Response | None:
     return _create(name, token)
 
 
-def _overridden(method: str, name: str, token: str | None) -> Response:
+def dispatch(name: str, token: str | None) -> Response:
+    """Return the response to a request for an upload. In tus, a header field can name its method.
+
+    :param name: the upload id.
+    :param token: the token from the path, if the route has one.
+    """
+    method = request.headers.get("X-HTTP-Method-Override", request.method).strip().upper()
     match method:
         case "PATCH":
-            return append(name, token)
+            return _append_piece(name, token)
         case "DELETE":
-            return cancel(name, token)
-        case "HEAD":
-            return show(name, token, is_head=True)
+            return _cancel(name, token)
+        case "HEAD" | "GET":
+            return _show(name, token, is_head=method == "HEAD")
         case _:
-            raise MethodNotAllowed(f"X-HTTP-Method-Override may be one of {', '.join(METHODS)}.")
+            raise MethodNotAllowed("An upload takes the methods GET, HEAD, PATCH and DELETE.")
 
 
 def options() -> Response:
@@ -316,7 +321,7 @@ def _store_whole(new: _NewUpload) -> Response:
     return _respond_with(upload, state, status=201, url=_url(_service().sign(upload)), ignored=new.ignored)
 
 
-def append(name: str, token: str | None) -> Response:
+def _append_piece(name: str, token: str | None) -> Response:
     """Append a piece to an upload.
 
     :param name: the upload id.
@@ -331,7 +336,7 @@ def append(name: str, token: str | None) -> Response:
     return _respond_with(upload, _append(upload, piece, _content(is_whole=False)), status=204)
 
 
-def show(name: str, token: str | None, *, is_head: bool) -> Response:
+def _show(name: str, token: str | None, *, is_head: bool) -> Response:
     """Return the state of an upload: as header fields, and for a GET as JSON too.
 
     :param name: the upload id. For a GET, it is enough: no token is needed.
@@ -352,7 +357,7 @@ def show(name: str, token: str | None, *, is_head: bool) -> Response:
     return responses.success({"id": upload.id, **_status(state)}, headers=headers)
 
 
-def cancel(name: str, token: str | None) -> Response:
+def _cancel(name: str, token: str | None) -> Response:
     """End an upload, and delete its bytes.
 
     :param name: the upload id.
@@ -530,7 +535,7 @@ def _can_send_interim() -> bool:
     Some clients take 104 for the last response (Python's ``http.client``), so only those that name a version of the
     draft get one. URLSession does.
     """
-    return SEND_INTERIM in request.environ and ietf.interop_version(request.headers) is not None
+    return SEND_INTERIM in request.environ and ietf.interop_version(request.headers) in INTERIM_VERSIONS
 
 
 def _send_interim(url: str) -> None:
@@ -558,7 +563,7 @@ def _limit(upload: ResumableId) -> str:
 
 
 def _url(signed: str) -> str:
-    return url_for("resumable.append", name=signed, _external=True)
+    return url_for("resumable.upload", name=signed, _external=True)
 
 
 def _service() -> ResumableService:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from handler.storage.s3 import direct as s3_direct
 from handler.storage.s3 import files as s3
+from handler.storage.s3 import pieces as s3_pieces
 from handler.storage.s3.client import make_client
 
 from .template import RESOURCES
@@ -26,7 +27,9 @@ Permission = tuple[str, str]
 
 def documented(role: str) -> set[Permission]:
     """Return the permissions of a role in the tables of the storage's docstrings."""
-    rows = re.findall(rf"^    {role} +(\S+)  (.+)$", f"{s3.__doc__}{s3_direct.__doc__}", re.MULTILINE)
+    rows = re.findall(
+        rf"^    {role} +(\S+)  (.+)$", f"{s3.__doc__}{s3_direct.__doc__}{s3_pieces.__doc__}", re.MULTILINE
+    )
     return {(action, keys) for keys, actions in rows for action in actions.split()}
 
 

@@ -51,6 +51,7 @@ def expiry_days(key: str, *, tag: str | None = None, overwritten: bool = False) 
     ("key", "days", "days_when_overwritten"),
     [
         (f"incoming/{ID}", 1, 1),
+        (f"chunks/{ID}/p-begin", 1, 1),
         (f"refused/{ID}.json", 7, 7),
         (f"files/{ID}/a.txt", None, 7),
         ("secrets/upload-ids", None, 7),
@@ -225,7 +226,8 @@ def test_s3_accepts_the_configuration_of_the_bucket(strict_s3: S3Client, strict_
     (owner,) = strict_s3.get_bucket_ownership_controls(Bucket=strict_bucket)["OwnershipControls"]["Rules"]
     assert owner["ObjectOwnership"] == "BucketOwnerEnforced"
     policy = json.loads(strict_s3.get_bucket_policy(Bucket=strict_bucket)["Policy"])
-    assert policy["Statement"][1]["Resource"] == f"arn:aws:s3:::{strict_bucket}/files/*"
+    resources = [f"arn:aws:s3:::{strict_bucket}/{prefix}/*" for prefix in ("files", "chunks")]
+    assert policy["Statement"][1]["Resource"] == resources
     assert "EventBridgeConfiguration" in strict_s3.get_bucket_notification_configuration(Bucket=strict_bucket)
 
 

@@ -106,7 +106,9 @@ def test_origin_is_compared_as_a_whole(client: FlaskClient, origin: str) -> None
         client.get("/upload", headers={"Origin": origin}),
         client.options("/upload/a.txt", headers={"Origin": origin, **PREFLIGHT}),
     ):
-        assert response.status_code in (200, 204), "a browser keeps the answer from the script; others never asked for that"
+        assert response.status_code in (200, 204), (
+            "a browser keeps the answer from the script; others never asked for that"
+        )
         assert cors_fields(response) == {}
         assert response.headers["Vary"] == "Origin", "else a cache gives this answer to a site that is listed"
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, NamedTuple, TypedDict
@@ -39,13 +39,13 @@ from typing import IO, TYPE_CHECKING, NamedTuple, TypedDict
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB, ceil_div
 from .. import StoredFile
-from ..direct import MAX_PARTS, Declaration, check_sha256
+from ..direct import Declaration, check_sha256, part_bytes
 from ..parallel import run_ahead
 from ..resumable import Beginning, Ending, Extent, OffsetMismatch, Progress
 from .client import S3Refused, require_s3, s3_errors
 from .copy import _already_exists, _gone_if_missing, abort_multipart_upload, file_history
 from .direct import PIECES
-from .files import S3Storage, object_headers
+from .files import S3Storage, S3Writer, object_headers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -62,10 +62,8 @@ PIECE_BYTES = 8 * MIB
 """The size of a piece, where the bytes of one request arrive as a stream. It is also the size of a read."""
 WHOLE_BYTES = 256 * MIB
 """The largest file that is written with one PutObject. Lambda's disk has 512 MB."""
-PART_BYTES = 16 * MIB
-"""The size of a part of a larger file."""
 READS_AT_ONCE, PARTS_AT_ONCE = 8, 2
-"""Together these are as many connections as botocore keeps open by default. They hold at most 112 MiB of memory."""
+"""Together these are as many connections as botocore keeps open by default."""
 MAX_DELETED = 1000
 """The maximum number of objects in one call (AWS: "DeleteObjects")."""
 ENDING_ATTEMPTS = 10
@@ -242,6 +240,8 @@ class S3ResumableUploads:
             for data in content:
                 piece.write(data)
             is_kept = not piece.size or self._put(_key(path, offset), piece.rewind(), mark=piece.sha256)
+        # The list comes after the write: of several last pieces at the same moment, the last one sees all. So a piece
+        # is also kept if the upload never began. It counts when the upload begins, or expires.
         entries = self._list(path)
         if all(entry.name != "begin" for entry in entries):
             raise UploadNotFound
@@ -276,7 +276,7 @@ class S3ResumableUploads:
         if self._put_ending(path, ending, offset):
             return ending
         progress = self._present_progress(path)
-        if progress.ending is None or progress.offset != offset:
+        if progress.ending is None:
             raise OffsetMismatch(progress)
         return progress.ending
 
@@ -285,7 +285,11 @@ class S3ResumableUploads:
 
     def hand_over(self, path: str, /) -> None:
         # Responses of S3 are recognised by the metadata 'max-bytes', which direct uploads have.
-        self._put(f"incoming/{path}", b"", mark=PIECES, **{PIECES: "all", "max-bytes": "0"})
+        try:
+            self._put_once(f"incoming/{path}", b"", {PIECES: "all", "max-bytes": "0"})
+        except S3Refused as refused:
+            if refused.s3_status not in (409, 412):
+                raise
 
     def open_incoming(self, path: str, version: str | None = None, /) -> PiecesIncoming | None:
         entries = self._versions(path)
@@ -353,11 +357,7 @@ class S3ResumableUploads:
     def _put(self, key: str, body: bytes | IO[bytes], *, mark: str, **metadata: str) -> bool:
         """Write an object, if there is none under this key. Return whether the object there has this mark."""
         try:
-            with s3_errors():
-                response = self._client.put_object(
-                    Bucket=self._bucket, Key=key, Body=body, Metadata={"mark": mark, **metadata}, IfNoneMatch="*"
-                )
-                require_s3(response, "ETag")
+            self._put_once(key, body, {"mark": mark, **metadata})
         except S3Refused as refused:
             if refused.s3_status not in (409, 412):
                 raise
@@ -367,6 +367,13 @@ class S3ResumableUploads:
                 raise  # 409: another object was being written or deleted
             return found == mark
         return True
+
+    def _put_once(self, key: str, body: bytes | IO[bytes], metadata: dict[str, str]) -> None:
+        with s3_errors():
+            response = self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, Metadata=metadata, IfNoneMatch="*"
+            )
+            require_s3(response, "ETag")
 
     def _mark(self, key: str) -> str | None:
         try:
@@ -501,30 +508,33 @@ class PiecesIncoming:
         return actual.hexdigest()
 
     def _upload_parts(self, key: str, multipart_id: str, hashed: Callable[[bytes], None]) -> list[CompletedPartTypeDef]:
-        calls = (
-            partial(self._upload_part, key, multipart_id, number, part)
-            for number, part in enumerate(self._parts(hashed), 1)
-        )
-        return list(run_ahead(calls, at_once=PARTS_AT_ONCE))
+        with ExitStack() as opened:
+            calls = (
+                partial(self._upload_part, key, multipart_id, number, part)
+                for number, part in enumerate(self._parts(hashed, opened), 1)
+            )
+            return list(run_ahead(calls, at_once=PARTS_AT_ONCE))
 
-    def _parts(self, hashed: Callable[[bytes], None]) -> Iterator[bytes]:
+    def _parts(self, hashed: Callable[[bytes], None], opened: ExitStack) -> Iterator[S3Writer]:
         """Yield the bytes of each part, after ``hashed`` was called with them."""
-        length = max(PART_BYTES, ceil_div(self.size, MAX_PARTS))
-        part = bytearray()
-        for chunk in self.chunks():
-            hashed(chunk)
-            part += chunk
-            if len(part) >= length:
-                yield bytes(part)
-                part.clear()
-        if part:
-            yield bytes(part)
+        chunks, left = self.chunks(), self.size
+        while left:
+            part = self.storage.open_writer()
+            opened.callback(part.abort)
+            end = max(0, left - part_bytes(self.size))
+            while left > end:
+                chunk = next(chunks)
+                hashed(chunk)
+                part.write(chunk)
+                left -= len(chunk)
+            yield part
 
-    def _upload_part(self, key: str, multipart_id: str, number: int, part: bytes) -> CompletedPartTypeDef:
+    def _upload_part(self, key: str, multipart_id: str, number: int, part: S3Writer) -> CompletedPartTypeDef:
         with _gone_if_missing(), s3_errors():
             uploaded = self.storage.client.upload_part(
-                Bucket=self.storage.bucket, Key=key, UploadId=multipart_id, PartNumber=number, Body=part
+                Bucket=self.storage.bucket, Key=key, UploadId=multipart_id, PartNumber=number, Body=part.rewind()
             )
+            part.abort()
             return {"PartNumber": number, "ETag": require_s3(uploaded, "ETag")["ETag"]}
 
 
