@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from ..support.gated_server import DESTINATIONS, GatedServer, settings_of
+from ..support import gated_server
+from ..support.gated_server import DESTINATIONS, GatedServer
 from ..support.resumable_files import KIB, MIB, creations, text
 from ..support.resumable_programs import CHUNK_BYTES, SMALL_CHUNK_BYTES, Program, Sender, check_stored, make_ready
 from .samples import PAGE
@@ -46,10 +47,8 @@ VARIANTS = [
 
 @pytest.fixture(scope="module", params=DESTINATIONS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatedServer]:
-    server = GatedServer(settings_of(request.param, tmp_path_factory.mktemp("uploads")))
-    server.start()
-    yield server
-    server.close()
+    with gated_server.serve(request.param, tmp_path_factory.mktemp("uploads")) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
