@@ -96,7 +96,7 @@ class GatedServer:
         )  # fmt: skip
         assert self._process.stdout
         lines = iter(self._process.stdout.readline, "")
-        port = next((port for line in lines if (port := re.search(r"http://[^ ]+:(\d+)", line))), None)
+        port = next((port for line in lines if (port := re.match(r"Serving http://[^ ]+:(\d+)", line))), None)
         assert port, "the server did not start"
         # pytest shows the log where a test fails. A full pipe would stop the server.
         self._log = threading.Thread(target=lambda: print(*lines, sep="", end=""))
