@@ -316,7 +316,8 @@ class ResumableService:
         """Return the state after a piece, and complete the upload after the last one."""
         if append.is_complete and length is not None and offset < length:
             raise InconsistentLength(f"{offset:,} of {length:,} bytes have arrived, so the upload is not complete.")
-        if append.is_complete or (append.is_complete is None and offset == length):
+        ends_at_length = append.is_complete is None or Flags.ENDS_AT_LENGTH in upload.flags
+        if append.is_complete or (ends_at_length and offset == length):
             return self._complete(upload, offset)
         return UploadState(offset, length)
 

@@ -202,7 +202,8 @@ def _read_creation(name: str | None, token: str | None, *, is_tus: bool) -> _New
     if length is not None:
         policy.inspect_size(file_name, length)
     fields = _metadata_fields(creation)
-    if is_tus:
+    # With the draft too, tus-js-client 4 in Node takes an upload for complete at its length, and never says so.
+    if is_tus or creation.written_metadata:
         flags |= Flags.ENDS_AT_LENGTH
     if creation.written_metadata:
         flags |= Flags.HAS_METADATA

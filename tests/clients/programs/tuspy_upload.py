@@ -15,7 +15,7 @@ try:
         options["path"],
         chunk_size=options["chunkSize"],
         metadata={"filename": options["name"]},
-        retries=5,
+        retries=options["retries"],
         retry_delay=0.2,
         store_url=True,
         url_storage=FileStorage(options["urls"]),
