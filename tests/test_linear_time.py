@@ -377,6 +377,8 @@ TABLE: dict[str, Row | Trusted] = {
         repeated(b"a"), repeated(b"a", start=b"a:"), repeated(b" ", start=b"a:"), repeated(b":")
     ),
     "local.http1._LENGTH.fullmatch": on(repeated("1")),
+    "local.http1._NAME.fullmatch": on(repeated("a")),
+    "local.http1._VALUE.fullmatch": on(repeated("a"), repeated(" ")),
     "local.http1._REQUEST_LINE.fullmatch": on(
         repeated(b"a"), repeated(b"/", start=b"GET "), repeated(b"a", start=b"GET a:"), repeated(b" ")
     ),
@@ -431,6 +433,11 @@ TABLE: dict[str, Row | Trusted] = {
     "direct.upload_ids.sign": OURS,
     "direct.upload_ids.verify": on(
         *map(repeated, (".", "a", "a.", "=", ".A")), run=lambda text: upload_ids.verify(text, secret=SECRET.encode())
+    ),
+    "local.http1.interim_response": on(
+        repeated("a"),
+        repeated(" "),
+        run=lambda text: http1.interim_response(104, [("Upload-Draft-Interop-Version", text)]),
     ),
     "local.http1.is_chunked": on(
         *map(repeated, (",", "chunked,", " ", "a ", "1")),

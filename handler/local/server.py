@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import errno
 import io
-import select
-import selectors
 import socket
 import threading
 import time
@@ -28,6 +26,7 @@ from ..problems import Problem
 from ..units import GIB, KIB
 from ..web import hooks
 from . import http1
+from .connection import Reader, receive, send
 from .problems import ServerUnavailable
 
 if TYPE_CHECKING:
@@ -70,10 +69,6 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
-"""``poll`` needs no open file of its own, unlike epoll and kqueue. Windows has only ``select``."""
-_DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
-"""The flag of a read that does not wait. Windows has none."""
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -101,9 +96,6 @@ def max_connections() -> int:
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(1, min(MAX_CONNECTIONS, (soft - SPARE_FILES) // FILES_PER_CONNECTION))
-
-
-Source = io.BufferedReader | http1.ChunkedBody
 
 
 class Server(ThreadedWSGIServer):
@@ -249,15 +241,17 @@ class RequestHandler(WSGIRequestHandler):
     """
 
     server: Server
-    rfile: io.BufferedReader
+    rfile: Reader  # type: ignore[assignment]
     _refusal: Problem | None = None
     _is_chunked = False
+    _responds = False
+    """Whether the final response has begun."""
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self._incoming = _Incoming(self.connection, self.server)
-        self.rfile = io.BufferedReader(self._incoming)
+        self.rfile = Reader(self.connection, self.server)
+        self._unsent = b""
         # The values for a request that cannot be read: no route matches them.
         self.command, self.path, self.request_version = "", "*", "HTTP/1.1"
         self.headers = Message()
@@ -287,15 +281,15 @@ class RequestHandler(WSGIRequestHandler):
         def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
             nonlocal head
             head = self._head(status, headers)
-            return self.wfile.write
+            return self._write
 
         content = self.server.app(self.make_environ(), start_response)
         try:
             for data in content:
-                self.wfile.write(head + data)
+                self._write(head + data)
                 head = b""
             if head:
-                self.wfile.write(head)
+                self._write(head)
         finally:
             if hasattr(content, "close"):
                 content.close()
@@ -304,9 +298,11 @@ class RequestHandler(WSGIRequestHandler):
         environ = super().make_environ()
         if self._refusal:
             environ[hooks.REFUSAL] = self._refusal
+        elif self.request_version != "HTTP/1.0":  # RFC 9110, section 15.2
+            environ[hooks.SEND_INTERIM] = self._send_interim
         # On Python 3.11 Werkzeug's own reader returns unwritten memory if the client leaves in the middle of a chunk.
-        body: Source = http1.ChunkedBody(self.rfile) if self._is_chunked else self.rfile
-        environ["wsgi.input"] = _Body(body, go_ahead=self._go_ahead if self._client_waits() else None)
+        fill = http1.ChunkedBody(self.rfile).readinto if self._is_chunked else self.rfile.readinto1
+        environ["wsgi.input"] = _Body(fill, go_ahead=self._go_ahead if self._client_waits() else None)
         return environ
 
     def _client_waits(self) -> bool:
@@ -315,10 +311,33 @@ class RequestHandler(WSGIRequestHandler):
         return expectation == "100-continue" and self.request_version != "HTTP/1.0"
 
     def _go_ahead(self) -> None:
-        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        with suppress(OSError):  # the client has left, which the next read reports
+            self._write(http1.interim_response(100, ()))
+
+    def _send_interim(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Send an interim response, unless the final response has begun or the client has left.
+
+        A client that does not read would keep the request waiting, so the response is dropped when no byte of it can be
+        sent at once.
+
+        :raises ValueError: see :func:`.http1.interim_response`.
+        """
+        data = http1.interim_response(status, headers)
+        if not (self._responds or self._unsent):
+            with suppress(OSError):
+                self._unsent = data[send(self.connection, data) :]
+
+    def _write(self, data: bytes) -> None:
+        """Send all of the data, after the rest of an interim response.
+
+        :raises OSError: the client has left.
+        """
+        data, self._unsent = self._unsent + data, b""
+        self.wfile.write(data)
 
     def _head(self, status: str, headers: list[tuple[str, str]]) -> bytes:
-        """Return the status line and the header fields of the response."""
+        """Begin the response, and return its status line and header fields."""
+        self._responds = True
         fields = [("Server", self.version_string()), *headers, ("Connection", "close")]
         if not any(name.lower() == "date" for name, _ in headers):
             fields.append(("Date", self.date_time_string()))
@@ -339,10 +358,10 @@ class RequestHandler(WSGIRequestHandler):
             while bytes_left > 0:
                 seconds = DRAIN_STOPPING_SECONDS if self.server.stopping else DRAIN_SECONDS
                 seconds_left = min(began + seconds - time.monotonic(), DRAIN_SILENT_SECONDS)
-                if seconds_left <= 0 or not self._incoming.wait(seconds_left):
+                if seconds_left <= 0 or not self.rfile.wait(seconds_left):
                     break
                 with suppress(BlockingIOError):  # the server's end, and not the client, ended the wait
-                    count = _receive(self.connection, buffer)
+                    count = receive(self.connection, buffer)
                     if not count:
                         break
                     bytes_left -= count
@@ -356,86 +375,27 @@ class TurnAwayHandler(RequestHandler):
         self.run_wsgi()
 
 
-class _Incoming(io.RawIOBase):
-    """The bytes that come in on a connection. They end when the server stops.
-
-    Shutting down the socket would not be enough: a thread may just have begun, and a client may send faster than the
-    server reads.
-    """
-
-    def __init__(self, connection: socket.socket, server: Server) -> None:
-        self._connection = connection
-        self._server = server
-        self._has_begun = False
-        self._stop_signal: int | None = server.wakes_at_stop.fileno()
-        self._news = _Selector()
-        self._news.register(connection, selectors.EVENT_READ)
-        self._news.register(self._stop_signal, selectors.EVENT_READ)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer with the bytes that have arrived, and wait for the first byte.
-
-        :raises ServerUnavailable: the server stops while a request comes in.
-        """
-        while not self._server.stopping:
-            try:
-                count = _receive(self._connection, buffer)
-            except BlockingIOError:
-                self.wait()
-            else:
-                self._has_begun = True
-                return count
-        if self._has_begun:
-            raise ServerUnavailable(
-                "The server is stopping, so nothing was stored. Send the request again in a moment."
-            )
-        return 0
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until bytes arrive, the client closes the connection, or the server stops.
-
-        :param seconds: the maximum time, or ``None`` for no limit.
-        :returns: whether one of these happened.
-        """
-        if self._server.stopping and self._stop_signal is not None:
-            self._news.unregister(self._stop_signal)  # it stays readable from now on
-            self._stop_signal = None
-        return bool(self._news.select(seconds))
-
-
 class _Body(io.RawIOBase):
     """The body of a request. The first read sends ``100 Continue``, if the client waits for it.
 
-    :param source: the connection, at the beginning of the body.
+    A read returns the bytes that have arrived, and waits only for the first of them.
+
+    :param fill: fills a buffer with bytes of the body, and returns their number.
     :param go_ahead: sends ``100 Continue``; ``None`` if the client does not wait.
     """
 
-    def __init__(self, source: Source, *, go_ahead: Callable[[], None] | None) -> None:
-        self._source = source
+    def __init__(self, fill: Callable[[WriteableBuffer], int], *, go_ahead: Callable[[], None] | None) -> None:
+        self._fill = fill
         self._go_ahead = go_ahead
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         if self._go_ahead:
             self._go_ahead()
             self._go_ahead = None
-        return self._source.readinto(buffer)
-
-
-def _receive(connection: socket.socket, buffer: WriteableBuffer) -> int:
-    """Fill the buffer with the bytes that have arrived, without waiting.
-
-    :returns: the number of bytes; 0 if the client has closed the connection.
-    :raises BlockingIOError: nothing has arrived.
-    """
-    if not _DO_NOT_WAIT and not select.select([connection], [], [], 0)[0]:
-        raise BlockingIOError
-    return connection.recv_into(buffer, 0, _DO_NOT_WAIT)
+        return self._fill(buffer)
 
 
 def _has_closed(connection: socket.socket) -> bool:

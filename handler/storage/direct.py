@@ -26,6 +26,8 @@ MAX_FORM_BYTES = 5 * GIB
 """The largest file that one presigned POST may send (AWS: "Uploading objects")."""
 PART_BYTES = 64 * MIB
 """The recommended size of a part: small enough to send again, large enough for few requests."""
+WHOLE_BYTES = 8 * MIB
+"""The largest file that is read once, hashed, and written as a whole. Larger files are copied inside the storage."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,9 +185,43 @@ class InPieces(Exception):
     """The bytes are the pieces of a resumable upload (:mod:`.resumable`), which its own storage must open."""
 
 
-class DirectUploads(Protocol):
-    """A storage that takes bytes directly from clients. Every method may raise
-    :class:`~handler.problems.StorageUnavailable`.
+class Arrivals(Protocol):
+    """A storage in which whole files arrive that nobody has checked yet. A promotion needs no more than this.
+
+    Every method may raise :class:`~handler.problems.StorageUnavailable`.
+    """
+
+    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
+        """Pin the bytes that arrived first under this path.
+
+        :param version: the version that the storage's event names, if the event names a version.
+        :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
+            between two calls, so the caller then looks for a verdict again.
+        :raises SentAgain: the version exists, and is not the first that arrived.
+        :raises InPieces: the path is that of a complete resumable upload, whose event is being handled.
+        """
+
+    def discard(self, path: str, version: str | None = None, /) -> None:
+        """Delete the bytes that arrived under this path. They have a verdict, or will never get one.
+
+        :param version: delete only this version. ``None`` deletes all versions, on S3 up to a thousand.
+        """
+
+    def end_copies(self, path: str, /) -> None:
+        """Abort the copies that other processes have begun of a file with a verdict. A copy stops at its next part.
+
+        Files of up to :data:`WHOLE_BYTES` have no such copies.
+        """
+
+    def find_verdict(self, path: str, /) -> Verdict | None:
+        """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
+
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
+        """Write the reason of a refusal. A reason that is already written stays."""
+
+
+class DirectUploads(Arrivals, Protocol):
+    """A storage that takes bytes directly from clients.
 
     ``multipart_id`` is the id that the storage itself gave to an upload in parts.
     """
@@ -223,9 +259,10 @@ class DirectUploads(Protocol):
         :raises UploadNotFound: the upload was completed or aborted, or never begun.
         """
 
-    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
+    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> str | None:
         """Join the parts to one file. Afterwards nothing can be added.
 
+        :returns: the version of the file, for :meth:`open_joined`; ``None`` if the storage names no version.
         :raises UploadNotFound: the upload was completed or aborted, or never begun.
         :raises UploadIncomplete: other parts have arrived, or a part is too small.
         """
@@ -236,33 +273,14 @@ class DirectUploads(Protocol):
     def presigned_post(self, path: str, declaration: Declaration, /) -> PresignedPost:
         """Return a form that can send the whole file for an hour."""
 
-    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
-        """Pin the bytes that arrived first under this path.
+    def open_joined(self, path: str, version: str, /) -> Incoming | None:
+        """Pin the bytes that :meth:`complete` joined. No other bytes can arrive under their path.
 
-        :param version: the version that the storage's event names, if the event names a version.
-        :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
-            between two calls, so the caller then looks for a verdict again.
-        :raises SentAgain: the version exists, and is not the first that arrived.
-        :raises InPieces: the path is that of a complete resumable upload, whose event is being handled.
+        :returns: ``None`` if the bytes were discarded after a verdict.
         """
-
-    def discard(self, path: str, version: str | None = None, /) -> None:
-        """Delete the bytes that arrived under this path. They have a verdict, or will never get one.
-
-        :param version: delete only this version. ``None`` deletes all versions, on S3 up to a thousand.
-        """
-
-    def end_copies(self, path: str, /) -> None:
-        """Abort the copies that other processes have begun of a file with a verdict. A copy stops at its next part."""
-
-    def find_verdict(self, path: str, /) -> Verdict | None:
-        """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
 
     def refusal(self, path: str, /) -> Mapping[str, Any] | None:
         """Return the problem object that :meth:`refuse` wrote for this path; ``None`` if there is no such object."""
-
-    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
-        """Write the reason of a refusal. A reason that is already written stays."""
 
 
 def verify_sha256(file: StoredFile, chunks: Iterable[bytes], *, sha256: str) -> None:
@@ -290,12 +308,13 @@ def check_sha256(file: StoredFile, actual: str, *, sha256: str) -> None:
         )
 
 
-def part_bytes(size: int) -> int:
-    """Return the recommended size of a part, in bytes, so that :data:`MAX_PARTS` parts are enough.
+def part_bytes(size: int, *, minimum: int | None = None) -> int:
+    """Return the size of a part, in bytes, so that :data:`MAX_PARTS` parts are enough.
 
     :param size: of the whole file, in bytes.
+    :param minimum: the size if fewer parts are enough, in bytes; by default :data:`PART_BYTES`.
     """
-    return max(PART_BYTES, ceil_div(ceil_div(size, MAX_PARTS), MIB) * MIB)
+    return max(PART_BYTES if minimum is None else minimum, ceil_div(ceil_div(size, MAX_PARTS), MIB) * MIB)
 
 
 def dump_refusal(problem: Mapping[str, Any]) -> bytes:

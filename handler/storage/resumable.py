@@ -129,8 +129,8 @@ class ResumableUploads(Protocol):
         :param content: the bytes, in pieces of any size. It may be empty.
         :param verify: is called after the last byte and before anything is kept. If it raises, nothing is kept.
         :returns: the new offset.
-        :raises OffsetMismatch: the piece begins elsewhere, or the upload has ended. Or, in a storage that streams, a newer
-            request for the upload ended this one. Then the bytes that were written before stay.
+        :raises OffsetMismatch: the piece begins elsewhere, or the upload has ended. Or, in a storage that streams, a
+            newer request for the upload ended this one. Then the bytes that were written before stay.
         :raises UploadNotFound: the upload never began, or is too old.
         """
 

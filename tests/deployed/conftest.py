@@ -59,10 +59,12 @@ class Deployed:
     def aws(self, service: str) -> Any:
         return boto3.client(service)  # type: ignore[call-overload]
 
-    def send(self, method: str, url: str, **more: Any) -> requests.Response:
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> requests.Response:
         """Send a request to a host of AWS. A request to the API has the token."""
         parts = urlsplit(url)
-        headers = {"Host": parts.netloc}
+        headers = {**(headers or {}), "Host": parts.netloc}
         if url.startswith(self.root):
             headers["Authorization"] = f"Bearer {self.token}"
         address = parts._replace(netloc=f"127.0.0.1:{self.port}").geturl()

@@ -77,7 +77,10 @@ def test_response_of_the_gateway_looks_like_ours(name: str) -> None:
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers["Content-Type"] == "'application/problem+json'"
     assert headers["Access-Control-Allow-Origin"] == "'*'"
-    assert headers["Access-Control-Expose-Headers"] == "'Retry-After, X-Request-Id'"
+    limit = "Upload-Limit, " if body["status"] == 413 else ""
+    assert headers["Access-Control-Expose-Headers"] == f"'Retry-After, {limit}X-Request-Id'"
+    assert headers.get("Upload-Limit") == ("'max-append-size=4194304'" if limit else None)
+    assert ("chunkSize: 4 * 2**20" in body["detail"]) == bool(limit)
     assert {"Cache-Control", "Strict-Transport-Security", "X-Content-Type-Options"} < set(headers)
     assert ("Retry-After" in headers) == (body["status"] in (429, 502, 504))
     assert all(re.fullmatch(r"'[^']+'|context\.requestId", value) for value in headers.values())

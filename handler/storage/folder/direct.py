@@ -247,6 +247,9 @@ class LocalDirectUploads:
             judged=self._judged(path),
         )
 
+    def open_joined(self, path: str, _version: str, /) -> LocalIncoming | None:
+        return self.open_incoming(path)
+
     def discard(self, path: str, _version: str | None = None, /) -> None:
         with disk_errors():
             if self._closed(path).exists():

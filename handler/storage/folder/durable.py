@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import IO, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ...logs import logger
 from ...units import MIB
@@ -114,7 +114,7 @@ def read_record(path: Path, record: type[Record]) -> Record | None:
     values = read_object(path)
     if values is None:
         return None
-    classes = _member_classes(record)
+    classes = _member_classes(cast("Any", record))
     try:
         value = record(**{name: _decoded(member, classes.get(name, ())) for name, member in values.items()})
         if all(isinstance(getattr(value, name), classes[name]) for name in classes):

@@ -25,7 +25,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -33,7 +33,7 @@ from typing import IO
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB
 from .. import StoredFile
-from ..direct import MAX_PART_BYTES, UploadedPart, check_sha256
+from ..direct import UploadedPart, check_sha256
 from ..resumable import Beginning, Ending, Extent, OffsetMismatch, Progress
 from .durable import (
     dump_record,
@@ -55,7 +55,6 @@ from .incoming import (
     mark_judged,
     part_name,
     remove_upload,
-    write_chunks,
 )
 from .locks import locked
 
@@ -94,11 +93,11 @@ class _State:
     :param cuts: how often bytes were removed that did not count.
     """
 
-    synced: int = 0
-    length: int | None = None
-    turn: str = ""
-    system: str = ""
-    cuts: int = 0
+    synced: int
+    length: int | None
+    turn: str
+    system: str
+    cuts: int
 
     def offset(self, size: int) -> int:
         """Return the number of bytes that count.
@@ -106,6 +105,9 @@ class _State:
         :param size: of the data, in bytes.
         """
         return size if self.system == SYSTEM else min(size, self.synced)
+
+
+NEW = _State(synced=0, length=None, turn="", system="", cuts=0)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -150,13 +152,14 @@ class LocalResumableUploads:
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
         self._folder = storage.folder
+        make_directory(self._folder / "judged")  # the same as that of direct uploads
         self._finish_interrupted_removals()
 
     def begin(self, path: str, beginning: Beginning, /) -> None:
         with disk_errors(), temporary_directory(self._folder / "tmp") as directory:
             write_new(directory / DECLARATION, beginning.to_json())
             write_new(directory / DATA, b"")
-            write_new(directory / STATE, _dump_state(_State()))
+            write_new(directory / STATE, _dump_state(NEW))
             sync_directory(directory)
             make_directory(self._folder / CHUNKS)
             rename_unless_taken(directory, self._directory(path))
@@ -201,26 +204,27 @@ class LocalResumableUploads:
         return self._finish(path, turn)
 
     def place(self, path: str, offset: int, content: Iterator[bytes], /) -> list[Extent]:
-        with disk_errors(), temporary_directory(self._folder / "tmp") as written:
-            etag, size = write_chunks(written / DATA, content, maximum=MAX_PART_BYTES)
+        with ExitStack() as stack:
+            with disk_errors():
+                written = stack.enter_context(temporary_directory(self._folder / "tmp")) / DATA
+            etag, size = _write_content(written, content)
             piece = UploadedPart(number=offset, etag=etag, size=size)
             with self._locked(path) as (directory, state):
                 if ending := _ending(directory):
                     raise OffsetMismatch(Progress(offset=state.synced, ending=ending))
-                pieces = arrived_parts(directory).whole
-                earlier = next((other for other in pieces if other.number == offset), piece)
-                if size and earlier != piece:
+                with os.scandir(directory) as files:
+                    names = {file.name.partition(".")[0]: file.name for file in files}
+                if size and names.setdefault(str(offset), part_name(piece)) != part_name(piece):
                     raise AlreadyExists("Other bytes have arrived at this offset. Begin a new upload.")
-                if size and piece not in pieces:
-                    (written / DATA).rename(directory / part_name(piece))
+                if size:
+                    written.replace(directory / part_name(piece))  # the same bytes, or a damaged piece
                     sync_directory(directory)
-                    pieces.append(piece)
-        return _joined(pieces)
+        return _joined(names.values())
 
     def read(self, path: str, offset: int, length: int, /) -> bytes:
         read = b""
         with suppress(UploadNotFound), self._locked(path) as (directory, state):
-            for part in _parts(directory, state):
+            for part in _arrived(directory, state):
                 start = offset + len(read) - part.number
                 if 0 <= start < part.size:
                     with _path_of(directory, part).open("rb") as file:
@@ -302,7 +306,7 @@ class LocalResumableUploads:
         """
         with self._locked(path) as (directory, state):
             if state.turn != turn.name:
-                raise OffsetMismatch(_take_over(directory, state)[0])
+                raise _taken_over(directory, state)
             with (directory / DATA).open("r+b", buffering=0) as data:
                 data.seek(turn.offset)
                 _write_all(data, chunk)
@@ -326,7 +330,7 @@ class LocalResumableUploads:
             if state.turn == turn.name:
                 _settle(directory, replace(state, system=SYSTEM))
             elif not turn.counts_at_once or state.cuts != turn.cuts:
-                raise OffsetMismatch(_take_over(directory, state)[0])
+                raise _taken_over(directory, state)
         return turn.offset
 
     @contextmanager
@@ -374,6 +378,11 @@ def _take_over(directory: Path, state: _State) -> tuple[Progress, _State]:
     return Progress(offset=state.synced, ending=ending), state
 
 
+def _taken_over(directory: Path, state: _State) -> OffsetMismatch:
+    """Return the error of a request that a newer request took over. The newer request goes on."""
+    return OffsetMismatch(Progress(offset=state.synced, ending=_ending(directory)))
+
+
 def _settle(directory: Path, state: _State, *, turn: str = "") -> _State:
     """Sync the bytes that count, and remove the others. The caller holds the lock.
 
@@ -403,14 +412,20 @@ def _settle(directory: Path, state: _State, *, turn: str = "") -> _State:
     return settled
 
 
-def _parts(directory: Path, state: _State) -> list[UploadedPart]:
-    """Return the files that hold the bytes that count, without a gap. The number of a part is the offset of its first
-    byte. Empty if the bytes were discarded."""
-    if not (placed := arrived_parts(directory).whole):
+def _arrived(directory: Path, state: _State) -> list[UploadedPart]:
+    """Return the files that hold the bytes that count, in order. The number of a part is the offset of its first byte.
+    Empty if the bytes were discarded."""
+    placed = arrived_parts(directory).whole
+    if not placed:
         with suppress(FileNotFoundError):
             return [UploadedPart(number=0, etag="", size=state.offset((directory / DATA).stat().st_size))]
+    return placed
+
+
+def _parts(directory: Path, state: _State) -> list[UploadedPart]:
+    """Return the parts that follow each other from the first byte on, without a gap."""
     parts, end = [], 0
-    for part in placed:
+    for part in _arrived(directory, state):
         if part.number == end:
             parts.append(part)
             end += part.size
@@ -425,15 +440,20 @@ def _size(parts: Iterable[UploadedPart]) -> int:
     return sum(part.size for part in parts)
 
 
-def _joined(pieces: Iterable[UploadedPart]) -> list[Extent]:
-    """Return the extents of pieces, joined where they meet."""
+def _joined(names: Iterable[str]) -> list[Extent]:
+    """Return the extents of placed pieces, joined where they meet. Only their names are looked at: there can be many.
+
+    :param names: of the files in a directory. Those of pieces are as :func:`part_name` makes them.
+    """
+    pieces = [(int(name.partition(".")[0]), int(name.rpartition(".")[2])) for name in names if name[0].isdecimal()]
     extents: list[Extent] = []
-    for piece in sorted(pieces, key=lambda piece: piece.number):
-        if extents and sum(extents[-1]) == piece.number:
-            extents[-1] = extents[-1]._replace(size=extents[-1].size + piece.size)
-        else:
-            extents.append(Extent(piece.number, piece.size))
-    return extents
+    start = end = 0
+    for offset, size in sorted(pieces):
+        if offset != end:
+            extents.append(Extent(start, end - start))
+            start = end = offset
+        end += size
+    return [extent for extent in (*extents, Extent(start, end - start)) if extent.size]
 
 
 def _read_beginning(directory: Path) -> Beginning | None:
@@ -461,6 +481,25 @@ def _write_state(directory: Path, state: _State, *, sync: bool = False) -> None:
         _write_all(file, _dump_state(state))
         if sync:
             sync_file(file)
+
+
+def _write_content(path: Path, content: Iterator[bytes]) -> tuple[str, int]:
+    """Write the content of a request to a new file, and sync its bytes. An error of ``content`` passes as it is.
+
+    :returns: the ETag and the size, as :func:`~handler.storage.folder.incoming.write_chunks` returns them.
+    """
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with disk_errors():
+        file = path.open("xb", buffering=0)
+    with file:
+        for chunk in content:
+            with disk_errors():
+                _write_all(file, chunk)
+            digest.update(chunk)
+            size += len(chunk)
+        with disk_errors():
+            sync_file(file)
+    return digest.hexdigest(), size
 
 
 def _write_all(file: IO[bytes], data: bytes) -> None:

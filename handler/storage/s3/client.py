@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import botocore
 from botocore.config import Config
@@ -126,11 +126,28 @@ def multipart_errors() -> Iterator[None]:
                 raise UploadIncomplete(
                     f"A part is smaller than {MIN_PART_BYTES:,} bytes. Only the last part may be smaller."
                 ) from None
-            case "InvalidPart":
+            case "InvalidPart" | "InvalidRequest":  # InvalidRequest: the size differs from MpuObjectSize
                 raise UploadIncomplete(
                     "A part was sent again while the upload was being completed. Complete the upload again."
                 ) from None
         raise
+
+
+class ObjectSize(TypedDict, total=False):
+    """The parameter of CompleteMultipartUpload that names the size of the object."""
+
+    MpuObjectSize: int
+
+
+def object_size(client: S3Client, size: int) -> ObjectSize:
+    """Return the parameter that makes S3 compare the size of all parts; nothing if botocore does not know it.
+
+    botocore knows this parameter since 1.36.0. Without the parameter, S3 compares only the ETags of the parts.
+
+    :param size: in bytes.
+    """
+    shape = client.meta.service_model.operation_model("CompleteMultipartUpload").input_shape
+    return {"MpuObjectSize": size} if shape is not None and "MpuObjectSize" in shape.members else {}
 
 
 def require_s3(response: _Response, *member: str) -> _Response:

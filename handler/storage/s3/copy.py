@@ -1,28 +1,36 @@
 """A pinned version of an object under ``incoming/``, and its copy to ``files/``.
 
+A small file (:data:`~..direct.WHOLE_BYTES`) is read once, with its metadata, and is written again with its SHA-256. S3
+copies a larger file, and hashes each part of the copy. So the SHA-256 of a file of one part is known, although none of
+its bytes came through the function. Some stores hash no copy. There, a declared SHA-256 is verified by reading.
+
 A deleted file stays deleted. ``If-None-Match: *`` succeeds over a delete marker, so after each copy the versions of the
 file are listed. If there is a delete marker, the copy came too late and is deleted again.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB, ceil_div
 from .. import StoredFile
-from ..direct import Declaration, Gone, part_bytes, verify_sha256
+from ..direct import Declaration, Gone, check_sha256, part_bytes, verify_sha256
 from ..parallel import run_side_by_side
-from .client import S3Refused, multipart_errors, require_s3, s3_errors
-from .files import S3Storage, is_name_of, object_headers
+from .client import S3Refused, multipart_errors, object_size, require_s3, s3_errors
+from .files import S3Storage, is_name_of, object_headers, sha256_of_checksum
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
+COPIED_PART_BYTES = 256 * MIB
+"""The size of a part that S3 copies. S3 copies about 100 MB/s, and parts side by side, so a part takes 2.5 s. Larger
+parts would cost less, and take longer than a client should wait."""
 COPIES_AT_ONCE = 10
 """The number of connections that botocore keeps open by default."""
 CHUNK_BYTES = 8 * MIB
@@ -46,12 +54,16 @@ class _Range(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Incoming:
-    """One version of an object. Only a version id pins bytes: an ETag is an MD5, and two files can share an MD5."""
+    """One version of an object. Only a version id pins bytes: an ETag is an MD5, and two files can share an MD5.
+
+    :param head: the first bytes, or all bytes of a small file. The request for the metadata has brought them.
+    """
 
     size: int
     declaration: Declaration
     storage: S3Storage
     source: _Version
+    head: bytes = b""
 
     @property
     def version(self) -> str:
@@ -60,6 +72,8 @@ class S3Incoming:
     def read(self, offset: int, length: int, /) -> bytes:
         if offset >= self.size:
             return b""
+        if min(offset + length, self.size) <= len(self.head):
+            return self.head[offset : offset + length]
         with _gone_if_missing(), s3_errors():
             response = self.storage.client.get_object(**self.source, Range=f"bytes={offset}-{offset + length - 1}")
             data = require_s3(response, "Metadata", "max-bytes")["Body"].read()
@@ -77,36 +91,57 @@ class S3Incoming:
                 raise Gone
 
     def copy_to_files(self, file: StoredFile, /) -> StoredFile:
-        """Copy this version in the same way for every size: with a multipart copy.
+        stored = self._write(file) if len(self.head) == self.size else self._copy(file)
+        if file_history(self.storage, file.path).deleted:
+            raise AlreadyExists(f"There was a file with the id {file.id}, and it was deleted.")
+        return stored
+
+    def _write(self, file: StoredFile) -> StoredFile:
+        """Write the bytes that are here."""
+        file = self._with_sha256(file, hashlib.sha256(self.head).hexdigest())
+        with _already_exists(file):
+            self.storage.put_once(file, self.head)
+        return file
+
+    def _with_sha256(self, file: StoredFile, actual: str | None) -> StoredFile:
+        """Return the file with its SHA-256.
+
+        :param actual: in hexadecimal; ``None`` if the store did not report it.
+        :raises DigestMismatch: the content has another digest than the declaration.
+        """
+        declared = self.declaration.sha256
+        if actual is None:
+            if declared is not None:
+                verify_sha256(file, self.chunks(), sha256=declared)
+            return file
+        if declared is not None:
+            check_sha256(file, actual, sha256=declared)
+        return replace(file, sha256=actual)
+
+    def _copy(self, file: StoredFile) -> StoredFile:
+        """Let S3 copy this version, with a multipart copy for every size.
 
         A bucket policy that requires If-None-Match allows this copy, and no CopyObject (AWS: "Enforce conditional
         writes on Amazon S3 buckets").
         """
-        if self.declaration.sha256 is not None:
-            verify_sha256(file, self.chunks(), sha256=self.declaration.sha256)
-        target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
-        if self.size == 0:  # an empty file has no parts
-            with _already_exists(file), s3_errors():
-                require_s3(self.storage.client.put_object(**target, **object_headers(file), IfNoneMatch="*"), "ETag")
-        else:
-            self._copy(target, file)
-        if file_history(self.storage, file.path).deleted:
-            raise AlreadyExists(f"There was a file with the id {file.id}, and it was deleted.")
-        return file
-
-    def _copy(self, target: _Object, file: StoredFile) -> None:
         client = self.storage.client
+        target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
+        count = ceil_div(self.size, _copied_part_bytes(self.size))
+        if count > 1:  # S3 does not report the digest of several parts
+            file = self._with_sha256(file, None)
         with s3_errors():
-            created = client.create_multipart_upload(**target, **object_headers(file))
+            created = client.create_multipart_upload(**target, **object_headers(file), ChecksumAlgorithm="SHA256")
             multipart_id = require_s3(created, "UploadId")["UploadId"]
         try:
-            parts = self._copy_parts(target, multipart_id)
+            parts = self._copy_parts(target, multipart_id, count=count)
+            if count == 1:
+                file = self._with_sha256(file, sha256_of_checksum(parts[0].get("ChecksumSHA256")))
             with _already_exists(file), s3_errors():
                 completed = client.complete_multipart_upload(
                     **target,
                     UploadId=multipart_id,
                     MultipartUpload={"Parts": parts},
-                    MpuObjectSize=self.size,
+                    **object_size(client, self.size),
                     IfNoneMatch="*",
                 )
                 require_s3(completed, "ETag")
@@ -114,9 +149,9 @@ class S3Incoming:
             with suppress(StorageUnavailable):  # the bucket's lifecycle rules delete the parts otherwise
                 abort_multipart_upload(self.storage, target["Key"], multipart_id)
             raise
+        return file
 
-    def _copy_parts(self, target: _Object, multipart_id: str) -> list[CompletedPartTypeDef]:
-        count = ceil_div(self.size, part_bytes(self.size))
+    def _copy_parts(self, target: _Object, multipart_id: str, *, count: int) -> list[CompletedPartTypeDef]:
         # After a failure no further part is copied: up to thousands would be useless.
         return run_side_by_side(
             [partial(self._copy_part, target, multipart_id, number, count=count) for number in range(1, count + 1)],
@@ -124,7 +159,7 @@ class S3Incoming:
         )
 
     def _copy_part(self, target: _Object, multipart_id: str, number: int, *, count: int) -> CompletedPartTypeDef:
-        length = part_bytes(self.size)
+        length = _copied_part_bytes(self.size)
         first, last = (number - 1) * length, min(number * length, self.size) - 1
         # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
         # UploadPartCopy).
@@ -134,7 +169,18 @@ class S3Incoming:
                 **target, **part, UploadId=multipart_id, PartNumber=number, CopySource={**self.source}
             )
             result = require_s3(copied, "CopyPartResult", "ETag")["CopyPartResult"]
-            return {"PartNumber": number, "ETag": result["ETag"]}
+            listed: CompletedPartTypeDef = {"PartNumber": number, "ETag": result["ETag"]}
+            if checksum := result.get("ChecksumSHA256"):
+                listed["ChecksumSHA256"] = checksum  # S3 hashed this part, and now requires its checksum
+            return listed
+
+
+def _copied_part_bytes(size: int) -> int:
+    """Return the size of each part of a copy except the last, in bytes.
+
+    :param size: of the whole file, in bytes.
+    """
+    return part_bytes(size, minimum=COPIED_PART_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
