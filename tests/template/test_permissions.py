@@ -70,6 +70,8 @@ def promote_pieces(storage: S3Storage, path: str) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(s3_pieces, "WHOLE_BYTES", 0)
         incoming.copy_to_files(file(id=path))
+        with pytest.raises(AlreadyExists):
+            incoming.copy_to_files(file(id=path))
     with pytest.raises(AlreadyExists):
         incoming.copy_to_files(file(id=path))
     uploads.discard(path, make_client().head_object(Bucket=BUCKET, Key=f"incoming/{path}")["VersionId"])
