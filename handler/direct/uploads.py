@@ -36,6 +36,8 @@ from .upload_ids import UploadId
 PARTS_AHEAD = 100
 """The maximum number of missing parts before a part whose length is not signed. Each such part could hold 5 GiB, and
 its size is known only after it has arrived."""
+MAX_ETAG_CHARS = 128
+"""The longest ETag that the storage is asked to compare. S3's have 32 characters."""
 MAX_SHOWN_PARTS = 10
 """The maximum number of part numbers in an error."""
 DELETED = "The file was stored, and then deleted."
@@ -404,7 +406,7 @@ def _announced_parts(upload: UploadId, listed_parts: object) -> list[UploadedPar
     part_bytes = upload.part_bytes or max(upload.size, 1)
     if sorted(etags) != list(range(1, ceil_div(upload.size, part_bytes) + 1)):
         return []
-    if not all(etag.isascii() and etag.isalnum() for etag in etags.values()):
+    if not all(len(etag) <= MAX_ETAG_CHARS and etag.isascii() and etag.isalnum() for etag in etags.values()):
         return []
     return [
         UploadedPart(number=number, etag=etag, size=_part_size(number, size=upload.size, part_bytes=part_bytes))

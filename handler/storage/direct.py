@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..problems import DigestMismatch
@@ -28,6 +28,9 @@ PART_BYTES = 64 * MIB
 """The recommended size of a part: small enough to send again, large enough for few requests."""
 WHOLE_BYTES = 8 * MIB
 """The largest file that is read once, hashed, and written as a whole. Larger files are copied inside the storage."""
+HASHED_BYTES = 256 * MIB
+"""The largest file that arrives directly and has its SHA-256 known although the client did not declare it. S3 copies
+such a file as one part, in about 2.5 s, and hashes the part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -283,29 +286,33 @@ class DirectUploads(Arrivals, Protocol):
         """Return the problem object that :meth:`refuse` wrote for this path; ``None`` if there is no such object."""
 
 
-def verify_sha256(file: StoredFile, chunks: Iterable[bytes], *, sha256: str) -> None:
-    """Compare the SHA-256 of a whole file with the declared one.
+def verify_sha256(file: StoredFile, chunks: Iterable[bytes], *, sha256: str | None) -> StoredFile:
+    """Read a whole file, and compare its SHA-256 with the declared one.
 
     :param chunks: the content.
-    :param sha256: in hexadecimal.
+    :param sha256: in hexadecimal, if the client declared it.
+    :returns: the file, with its SHA-256.
     :raises DigestMismatch: the digests differ.
     """
     actual = hashlib.sha256()
     for chunk in chunks:
         actual.update(chunk)
-    check_sha256(file, actual.hexdigest(), sha256=sha256)
+    return check_sha256(file, actual.hexdigest(), sha256=sha256)
 
 
-def check_sha256(file: StoredFile, actual: str, *, sha256: str) -> None:
+def check_sha256(file: StoredFile, actual: str, *, sha256: str | None) -> StoredFile:
     """Compare the SHA-256 of a file with the declared one. Both are in hexadecimal.
 
+    :param sha256: ``None`` if the client did not declare it.
+    :returns: the file, with its SHA-256.
     :raises DigestMismatch: the digests differ.
     """
-    if actual != sha256:
+    if sha256 not in (None, actual):
         raise DigestMismatch(
             f"'{file.original_name}' does not have the declared SHA-256. It was damaged on the way. Send it again.",
             file_name=file.original_name,
         )
+    return replace(file, sha256=actual)
 
 
 def part_bytes(size: int, *, minimum: int | None = None) -> int:

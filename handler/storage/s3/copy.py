@@ -10,25 +10,26 @@ file are listed. If there is a delete marker, the copy came too late and is dele
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
+from ...logs import logger
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB, ceil_div
 from .. import StoredFile
-from ..direct import Declaration, Gone, check_sha256, part_bytes, verify_sha256
+from ..direct import HASHED_BYTES, Declaration, Gone, check_sha256, part_bytes, verify_sha256
 from ..parallel import run_side_by_side
 from .client import S3Refused, multipart_errors, object_size, require_s3, s3_errors
 from .files import S3Storage, is_name_of, object_headers, sha256_of_checksum
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3.literals import ChecksumAlgorithmType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-COPIED_PART_BYTES = 256 * MIB
+COPIED_PART_BYTES = HASHED_BYTES
 """The size of a part that S3 copies. S3 copies about 100 MB/s, and parts side by side, so a part takes 2.5 s. Larger
 parts would cost less, and take longer than a client should wait."""
 COPIES_AT_ONCE = 10
@@ -46,6 +47,10 @@ class _Object(TypedDict):
 
 class _Version(_Object):
     VersionId: str
+
+
+class _Algorithm(TypedDict, total=False):
+    ChecksumAlgorithm: ChecksumAlgorithmType
 
 
 class _Range(TypedDict, total=False):
@@ -98,25 +103,10 @@ class S3Incoming:
 
     def _write(self, file: StoredFile) -> StoredFile:
         """Write the bytes that are here."""
-        file = self._with_sha256(file, hashlib.sha256(self.head).hexdigest())
+        file = verify_sha256(file, [self.head], sha256=self.declaration.sha256)
         with _already_exists(file):
             self.storage.put_once(file, self.head)
         return file
-
-    def _with_sha256(self, file: StoredFile, actual: str | None) -> StoredFile:
-        """Return the file with its SHA-256.
-
-        :param actual: in hexadecimal; ``None`` if the store did not report it.
-        :raises DigestMismatch: the content has another digest than the declaration.
-        """
-        declared = self.declaration.sha256
-        if actual is None:
-            if declared is not None:
-                verify_sha256(file, self.chunks(), sha256=declared)
-            return file
-        if declared is not None:
-            check_sha256(file, actual, sha256=declared)
-        return replace(file, sha256=actual)
 
     def _copy(self, file: StoredFile) -> StoredFile:
         """Let S3 copy this version, with a multipart copy for every size.
@@ -124,24 +114,37 @@ class S3Incoming:
         A bucket policy that requires If-None-Match allows this copy, and no CopyObject (AWS: "Enforce conditional
         writes on Amazon S3 buckets").
         """
-        client = self.storage.client
+        if self.storage.hashes_copies:
+            try:
+                return self._copy_with(file, hashed=True)
+            except _NotHashed:
+                self.storage.hashes_copies = False
+                logger.warning("the store does not hash copies, so declared digests are verified by reading")
+        return self._copy_with(file, hashed=False)
+
+    def _copy_with(self, file: StoredFile, *, hashed: bool) -> StoredFile:
+        """Copy this version, and let the store hash each part if ``hashed`` is set.
+
+        :raises _NotHashed: the store does not hash parts. Nothing of the copy stays.
+        """
         target: _Object = {"Bucket": self.source["Bucket"], "Key": file.key}
         count = ceil_div(self.size, _copied_part_bytes(self.size))
-        if count > 1:  # S3 does not report the digest of several parts
-            file = self._with_sha256(file, None)
-        with s3_errors():
-            created = client.create_multipart_upload(**target, **object_headers(file), ChecksumAlgorithm="SHA256")
-            multipart_id = require_s3(created, "UploadId")["UploadId"]
+        is_read = not hashed or count > 1  # S3 does not report the digest of several parts
+        declared = self.declaration.sha256
+        if is_read and declared is not None:
+            file = verify_sha256(file, self.chunks(), sha256=declared)
+        multipart_id = self._begin_copy(target, file, hashed=hashed)
         try:
-            parts = self._copy_parts(target, multipart_id, count=count)
-            if count == 1:
-                file = self._with_sha256(file, sha256_of_checksum(parts[0].get("ChecksumSHA256")))
+            parts = self._copy_parts(target, multipart_id, count=count, hashed=hashed)
+            if not is_read:
+                actual = sha256_of_checksum(parts[0]["ChecksumSHA256"]) or ""
+                file = check_sha256(file, actual, sha256=declared)
             with _already_exists(file), s3_errors():
-                completed = client.complete_multipart_upload(
+                completed = self.storage.client.complete_multipart_upload(
                     **target,
                     UploadId=multipart_id,
                     MultipartUpload={"Parts": parts},
-                    **object_size(client, self.size),
+                    **object_size(self.storage.client, self.size),
                     IfNoneMatch="*",
                 )
                 require_s3(completed, "ETag")
@@ -151,14 +154,33 @@ class S3Incoming:
             raise
         return file
 
-    def _copy_parts(self, target: _Object, multipart_id: str, *, count: int) -> list[CompletedPartTypeDef]:
+    def _begin_copy(self, target: _Object, file: StoredFile, *, hashed: bool) -> str:
+        """Return the multipart id of a new copy."""
+        algorithm: _Algorithm = {"ChecksumAlgorithm": "SHA256"} if hashed else {}
+        try:
+            with s3_errors():
+                created = self.storage.client.create_multipart_upload(**target, **object_headers(file), **algorithm)
+                return require_s3(created, "UploadId")["UploadId"]
+        except S3Refused as refused:
+            if hashed and refused.s3_status in (400, 501):  # a store that knows no checksums
+                raise _NotHashed from None
+            raise
+
+    def _copy_parts(
+        self, target: _Object, multipart_id: str, *, count: int, hashed: bool
+    ) -> list[CompletedPartTypeDef]:
         # After a failure no further part is copied: up to thousands would be useless.
         return run_side_by_side(
-            [partial(self._copy_part, target, multipart_id, number, count=count) for number in range(1, count + 1)],
+            [
+                partial(self._copy_part, target, multipart_id, number, count=count, hashed=hashed)
+                for number in range(1, count + 1)
+            ],
             at_once=COPIES_AT_ONCE,
         )
 
-    def _copy_part(self, target: _Object, multipart_id: str, number: int, *, count: int) -> CompletedPartTypeDef:
+    def _copy_part(
+        self, target: _Object, multipart_id: str, number: int, *, count: int, hashed: bool
+    ) -> CompletedPartTypeDef:
         length = _copied_part_bytes(self.size)
         first, last = (number - 1) * length, min(number * length, self.size) - 1
         # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
@@ -170,9 +192,15 @@ class S3Incoming:
             )
             result = require_s3(copied, "CopyPartResult", "ETag")["CopyPartResult"]
             listed: CompletedPartTypeDef = {"PartNumber": number, "ETag": result["ETag"]}
-            if checksum := result.get("ChecksumSHA256"):
-                listed["ChecksumSHA256"] = checksum  # S3 hashed this part, and now requires its checksum
-            return listed
+        if hashed:  # the completion must list the checksum of each part then
+            if sha256_of_checksum(result.get("ChecksumSHA256")) is None:
+                raise _NotHashed
+            listed["ChecksumSHA256"] = result["ChecksumSHA256"]
+        return listed
+
+
+class _NotHashed(Exception):
+    """The store does not hash the parts of a copy."""
 
 
 def _copied_part_bytes(size: int) -> int:

@@ -72,7 +72,7 @@ PIECES = "pieces"
 """The name of the metadata that marks the object of a resumable upload. No form of this endpoint has this name."""
 SIGNING_KEY_OBJECT = "secrets/upload-ids"
 SECRET_BYTES = 32
-HEAD_BYTES = 64 * KIB
+HEAD_BYTES = 512 * KIB
 """The bytes of a large object that come with its metadata. Most checks read no more at its beginning."""
 SECRET_SECONDS = 5 * 60
 """How long a function keeps the secret before it reads the secret again. An owner who deletes a leaked secret should
@@ -348,11 +348,10 @@ def _read_head(body: StreamingBody, *, size: int) -> bytes:
 
     :param size: of the object, in bytes.
     """
-    length = size if size <= WHOLE_BYTES else HEAD_BYTES
     with closing(body):  # S3 stops sending then
-        head = body.read(length)
-    if len(head) != length:
-        raise StorageUnavailable(f"S3 sent {len(head):,} bytes of an object, instead of {length:,}")
+        head = body.read() if size <= WHOLE_BYTES else body.read(HEAD_BYTES)
+    if len(head) != (size if size <= WHOLE_BYTES else HEAD_BYTES):
+        raise StorageUnavailable(f"S3 sent {len(head):,} bytes of an object of {size:,}")
     return head
 
 

@@ -57,6 +57,8 @@ class S3Storage:
     def __init__(self, bucket: str, *, client: S3Client) -> None:
         self.bucket = bucket
         self.client = client
+        self.hashes_copies = True
+        """Whether the store hashes the parts of a copy. The first copy finds out, once for the life of the process."""
         self._memory = _Memory(MEMORY_BYTES)
 
     def open_writer(self) -> S3Writer:
@@ -93,7 +95,10 @@ class S3Storage:
         """
         try:
             with s3_errors():
-                head = self.client.head_object(Bucket=self.bucket, Key=key, PartNumber=1, ChecksumMode="ENABLED")
+                head = require_s3(
+                    self.client.head_object(Bucket=self.bucket, Key=key, PartNumber=1, ChecksumMode="ENABLED"),
+                    "ETag",
+                )
                 sha256 = sha256_of_checksum(head.get("ChecksumSHA256"))
         except S3Refused as refused:
             if refused.s3_status in NO_PART_STATUSES:
