@@ -70,7 +70,7 @@ def respond(name: str | None, token: str | None) -> Response | None:
     :returns: ``None`` for any other request: a form, or the body of a file.
     """
     headers = request.headers
-    if name is not None and name.startswith(RESUMABLE_PREFIX):
+    if name is not None and name.startswith(RESUMABLE_PREFIX) and "X-HTTP-Method-Override" in headers:
         return dispatch(name, token)
     is_tus = tus.is_used(headers)
     if not is_tus and not ietf.is_used(headers):

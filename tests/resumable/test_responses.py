@@ -331,6 +331,14 @@ def test_nameless_file_gets_its_name_by_its_type(
         assert "The file has no name. Send it" in response.json["detail"]
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_file_named_like_an_upload_id_is_stored(client: FlaskClient, method: str) -> None:
+    response = client.open("/upload/r.txt", method=method, data=TEXT, headers={"Upload-Complete": "?1"})
+    expect(response, 201, Upload_Complete="?1")
+    assert response.json
+    assert response.json["files"][0]["name"] == "r.txt"
+
+
 def test_nameless_file_needs_the_permission_for_texts(make_app: Callable[..., Flask]) -> None:
     client = make_app(ALLOWED_EXTENSIONS="png").test_client()
     assert client.post("/upload", data=TEXT, headers={"Upload-Complete": "?1"}).status_code == 400
