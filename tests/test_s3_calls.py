@@ -139,6 +139,14 @@ def to(method: str, path: str, **more: Any) -> Callable[[Case], Ask]:
     return lambda case: lambda: case.holder.open(path, method=method, **more)
 
 
+KEY = {"Idempotency-Key": '"a key"'}
+
+
+def keyed(case: Case, content: bytes = samples.TEXT, *, name: str = "a.txt") -> Ask:
+    """A request with an idempotency key."""
+    return partial(case.holder.put, f"/upload/{name}", data=content, headers=KEY)
+
+
 def of_stored(method: str, **claims: Any) -> Callable[[Case], Ask]:
     """A request for a file that was stored with a token with these claims."""
 
@@ -305,6 +313,20 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
         lambda: case.anyone.put(
             "/upload/a.txt", data=samples.TEXT, headers=bearer(mint(SECRET, expires_seconds=600, keep_days=7))
         )
+    ),
+    "`PUT /upload/<name>`, with an `Idempotency-Key`": keyed,
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, again": lambda case: (keyed(case)(), keyed(case))[1],
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, another file": lambda case: (
+        keyed(case)(),
+        keyed(case, name="b.txt"),
+    )[1],
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, a deleted file": lambda case: (
+        case.holder.delete((keyed(case)().json or {})["url"]),
+        keyed(case),
+    )[1],
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, refused": lambda case: keyed(case, HTML, name="a.png"),
+    "`POST /upload`, with an `Idempotency-Key`, for each file": lambda case: (
+        lambda: case.holder.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")}, headers=KEY)
     ),
     "`GET /files`": lambda case: (case.stored(), partial(case.holder.get, "/files"))[1],
     "`GET /files`, the next page": next_page,
