@@ -77,7 +77,8 @@ def respond(name: str | None, token: str | None) -> Response | None:
         return None
     is_form = request.mimetype == forms.MEDIA_TYPE
     offered = current_services().resumable is not None
-    if (is_form or not offered) and not is_tus and ietf.creation(headers).is_complete:
+    is_keyed = name is not None and "Idempotency-Key" in headers
+    if (is_form or is_keyed or not offered) and not is_tus and ietf.creation(headers).is_complete:
         return None  # the request is whole, and any request may say so
     if not offered:
         raise MalformedRequest("This is a piece of a file, and resumable uploads are not offered here. Send it whole.")

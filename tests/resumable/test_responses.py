@@ -339,6 +339,13 @@ def test_file_named_like_an_upload_id_is_stored(client: FlaskClient, method: str
     assert response.json["files"][0]["name"] == "r.txt"
 
 
+def test_whole_file_with_an_idempotency_key_is_stored_once(client: FlaskClient) -> None:
+    headers = {"Upload-Complete": "?1", "Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+    first, second = (client.put("/upload/a.txt", data=TEXT, headers=headers) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json == second.json
+
+
 def test_nameless_file_needs_the_permission_for_texts(make_app: Callable[..., Flask]) -> None:
     client = make_app(ALLOWED_EXTENSIONS="png").test_client()
     assert client.post("/upload", data=TEXT, headers={"Upload-Complete": "?1"}).status_code == 400
