@@ -17,7 +17,8 @@ REQUEST_HEADERS = (
 )
 """The fields that upload widgets and our own clients send. Cache-Control and X-Requested-With are Dropzone's."""
 RESPONSE_HEADERS = (
-    "Content-Disposition, ETag, Location, Retry-After, WWW-Authenticate, X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
+    "Content-Disposition, Content-Range, ETag, Location, Retry-After, WWW-Authenticate, "
+    "X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
 )
 """A REST API renames ``WWW-Authenticate`` to Amazon's field (AWS: "Amazon API Gateway important notes")."""
 PREFLIGHT_SECONDS = 7200
