@@ -42,6 +42,8 @@ deploy:  ## build with SAM and deploy to AWS: shows a fresh secret to paste, the
 	sam deploy --guided
 
 deployed: $(tests)  ## check a deployment, with TOKEN_SECRET and AWS credentials: make deployed ENDPOINT=https://… BUCKET=…
+	@[ -n "$(ENDPOINT)" ] && [ -n "$(BUCKET)" ] && [ -n "$$TOKEN_SECRET" ] || \
+		{ echo "Name the deployment, with its secret in TOKEN_SECRET: make deployed ENDPOINT=https://… BUCKET=…" >&2; exit 2; }
 	@ENDPOINT="$(ENDPOINT)" BUCKET="$(BUCKET)" .venv/bin/python -m pytest -m deployed tests/deployed
 
 redrive: $(server-s3)  ## send the dead letters of a stack back to their queues: make redrive STACK=upload
