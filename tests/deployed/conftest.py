@@ -101,7 +101,8 @@ class Deployed:
 
 def _stored_files(response: requests.Response) -> Iterator[str]:
     """Yield the URLs of the files in the response to an upload, or in its status."""
-    if response.headers.get("Content-Type", "").startswith("application/json"):
+    # API Gateway gives this media type to a response without a body as well.
+    if response.content and response.headers.get("Content-Type", "").startswith("application/json"):
         body = response.json()
         if isinstance(body, dict):
             yield from (file["url"] for file in [*body.get("files", ()), body.get("file")] if file and "url" in file)
