@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STACK = "upload"
 """The name of the stack in the emulated AWS."""
-SECONDS = 120
+SECONDS = 300
 """The longest time that a test waits for an event. It stops waiting when the event happens."""
 ENVIRONMENT = dict(os.environ)
 """The environment before tests/conftest.py empties it for each test."""
