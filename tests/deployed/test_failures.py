@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from handler.local import cli
 
 from ..support import samples
-from .conftest import STACK, Deployed, Emulated, eventually
+from .conftest import ENVIRONMENT, STACK, Deployed, Emulated, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,6 +97,12 @@ def kept_event(deployed: Deployed, emulated: Emulated, key: str) -> Callable[[],
     return kept
 
 
+def failures_in(lines: list[str], key: str) -> list[Any]:
+    """Return the log lines that report a failed promotion of an object."""
+    found = [json.loads(line) for line in lines if key.removeprefix("incoming/") in line]
+    return [line for line in found if line.get("event") == "promotion failed"]
+
+
 @pytest.mark.usefixtures("no_capacity")
 def test_request_without_capacity_may_be_repeated(deployed: Deployed) -> None:
     response = deployed.send("PUT", f"{deployed.endpoint}/a.txt", data=samples.TEXT)
@@ -136,17 +143,17 @@ def test_event_that_always_fails_is_kept_and_logged(deployed: Deployed, emulated
     assert event["detail"]["object"]["version-id"] == put["VersionId"]
 
     def logged() -> list[Any]:
-        """a log line for each try"""
+        """a log line in the group that the template names"""
         lines = deployed.aws("logs").filter_log_events(logGroupName=emulated.resources["PromoteLog"])["events"]
-        tries = [json.loads(line["message"]) for line in lines if key.removeprefix("incoming/") in line["message"]]
-        failures = [line for line in tries if line.get("event") == "promotion failed"]
-        return failures if len(failures) >= quick_retries else []
+        return failures_in([line["message"] for line in lines], key)
 
-    failures = eventually(logged)
-    assert len(failures) == quick_retries
-    assert {line["id"] for line in failures} == {key.removeprefix("incoming/")}
+    # On a busy machine, the emulated AWS loses lines on their way to the group. It has all of them in a file.
+    written = (Path(ENVIRONMENT["AWS_CA_BUNDLE"]).parents[1] / "functions.log").read_text().splitlines()
+    failures = failures_in([line.split(" ", 2)[2] for line in written if key.removeprefix("incoming/") in line], key)
+    assert len(failures) == quick_retries, "a line for each try"
     reason = f"{key} has no valid declaration: no URL of this endpoint wrote it"
-    assert {line["reason"] for line in failures} == {reason}
+    for line in [*failures, *eventually(logged)]:
+        assert (line["id"], line["reason"]) == (key.removeprefix("incoming/"), reason)
     deployed.aws("s3").delete_object(Bucket=deployed.bucket, Key=key, VersionId=put["VersionId"])
 
 
