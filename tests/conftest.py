@@ -19,7 +19,7 @@ from handler.storage.folder.files import LocalStorage
 from handler.storage.s3.client import make_client
 from handler.storage.s3.files import S3Storage
 
-from .support import chromium, contract, sam
+from .support import chromium, contract, hashing_s3, sam
 from .support.lambda_runtime import SECRET
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def s3(_no_settings_from_outside: None) -> Iterator[S3Client]:
+def s3(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
     """A client to an S3 in this process, with an empty, versioned bucket."""
+    hashing_s3.install(monkeypatch)
     with mock_aws():
         client = make_client()
         client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})

@@ -25,7 +25,7 @@ import pytest
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from handler import gateway
+from handler import gateway, idempotency
 from handler.app import create_app
 from handler.direct import declaration, upload_ids
 from handler.inspection import filetypes
@@ -218,6 +218,11 @@ def field(name: str, *pieces: str, start: str = "", method: str = "GET", path: s
     return on(*builds, run=call(method, path, **{variable: "{}"}), size=5_000)
 
 
+def read_key(value: str) -> None:
+    with suppress(Problem):
+        idempotency.parse_key(value)
+
+
 LISTS = (" ", "\t", ",", ";", "=", '"', "a,", "a;", "a=", 'a="', '",', "a ", ";q=0.5,", "a/b,", 'W/"', "a, ")
 SPACES = repeated(" ", start="a", end="b")
 BYTES_SPACES = repeated(b" ", start=b"a", end=b"b")
@@ -231,6 +236,17 @@ TABLE: dict[str, Row | Trusted] = {
     "direct.declaration._SHA256.fullmatch": on(repeated("a")),
     "web.digests._MEMBER.fullmatch": on(
         repeated("a"), repeated("a=:"), repeated("A", start="a=:"), repeated("=", start="a=:")
+    ),
+    "idempotency._QUOTED.fullmatch": on(
+        repeated("a", start='"'),
+        repeated(r"\\", start='"'),
+        repeated(r"\"", start='"'),
+        repeated("\\", start='"'),
+        repeated('"'),
+    ),
+    "idempotency._BARE.fullmatch": on(repeated("a"), repeated("a", end=" "), repeated("-")),
+    "idempotency.parse_key.sub": on(
+        repeated(r"\\", start='"', end='"'), repeated('"'), repeated("a"), run=read_key, size=500
     ),
     "routes.direct._PART_NUMBER.fullmatch": on(repeated("1")),
     "routes.files._LIMIT.fullmatch": on(repeated("1")),

@@ -26,7 +26,7 @@ from handler.web.tokens import mint
 from .conftest import BUCKET
 from .support import samples
 from .support.direct_client import MIB, DirectClient
-from .support.lambda_runtime import SECRET, Context
+from .support.lambda_runtime import SECRET, Context, let_a_gateway_wait
 from .support.s3_events import object_created, queued
 from .support.stored_files import put
 from .support.tokens import bearer
@@ -125,6 +125,7 @@ def case(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     sys.modules.pop("handler.lambda_function", None)
     promote = importlib.import_module("handler.lambda_function")
     app = create_app(Settings.from_environ({"UPLOAD_BUCKET": BUCKET, "TOKEN_SECRET": SECRET}))
+    let_a_gateway_wait(monkeypatch, app)
     case = Case(app=app, s3=s3)
     for one_app in (app, promote._app):
         one_app.extensions["services"].direct_uploads.secret()  # which is read once in five minutes
@@ -135,6 +136,14 @@ def case(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
 
 def to(method: str, path: str, **more: Any) -> Callable[[Case], Ask]:
     return lambda case: lambda: case.holder.open(path, method=method, **more)
+
+
+KEY = {"Idempotency-Key": '"a key"'}
+
+
+def keyed(case: Case, content: bytes = samples.TEXT, *, name: str = "a.txt") -> Ask:
+    """A request with an idempotency key."""
+    return partial(case.holder.put, f"/upload/{name}", data=content, headers=KEY)
 
 
 def of_stored(method: str, **claims: Any) -> Callable[[Case], Ask]:
@@ -159,6 +168,24 @@ def completed(case: Case, *parts: bytes, **declared: Any) -> dict[str, Any]:
     upload = case.sent(*parts, **declared)
     case.direct.complete(upload)
     return upload
+
+
+def completes_as_listed(content: bytes, **declared: Any) -> Callable[[Case], Ask]:
+    """A completion by a client that announced the size, and lists its part."""
+
+    def prepare(case: Case) -> Ask:
+        upload = case.direct.begun(size=len(content), partSize=len(content), **declared)
+        parts = [case.direct.put(upload, 1, content)]
+        return lambda: case.direct.complete(upload, parts)
+
+    return prepare
+
+
+def hashed_by_s3(case: Case) -> Ask:
+    upload = case.sent(LARGE, filename="a.png")
+    file = (case.direct.complete(upload).json or {})["files"][0]
+    assert file["sha256"] == hashlib.sha256(LARGE).hexdigest()
+    return partial(case.anyone.get, file["url"])
 
 
 def judged(case: Case, content: bytes, **query: Any) -> dict[str, Any]:
@@ -206,17 +233,18 @@ def expired(case: Case) -> Ask:
     return partial(case.anyone.get, f"/{file.key}")
 
 
-def event_after_completion(case: Case) -> Ask:
-    upload = case.sent(b"bytes")
-    uploads = case.app.extensions["services"].direct_uploads
-    (multipart,) = case.s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
-    uploads.complete(upload["id"], multipart["UploadId"], uploads.parts(upload["id"], multipart["UploadId"]))
-    (version,) = case.versions(upload)
-    case.direct.complete(upload)
-    return lambda: case.event(upload, version)
+def event_after_completion(content: bytes, filename: str = "a.txt") -> Callable[[Case], Ask]:
+    def prepare(case: Case) -> Ask:
+        upload = case.sent(content, filename=filename)
+        assert case.direct.complete(upload).status_code == 200
+        (version,) = case.versions(upload)  # which the completion has left to the event
+        return lambda: case.event(upload, version)
+
+    return prepare
 
 
 HTML = b"<html><script>alert(1)</script>"
+LARGE = samples.png(9 * MIB)
 DIGEST = hashlib.sha256(samples.TEXT).hexdigest()
 TWO_PARTS: dict[str, Any] = {"filename": "a.png", "size": 6 * MIB, "partSize": 5 * MIB}
 ID = "0" * 32
@@ -242,10 +270,25 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
             "/upload/a.txt", data=samples.TEXT, headers=bearer(mint(SECRET, expires_seconds=600, keep_days=7))
         )
     ),
+    "`PUT /upload/<name>`, with an `Idempotency-Key`": keyed,
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, again": lambda case: (keyed(case)(), keyed(case))[1],
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, another file": lambda case: (
+        keyed(case)(),
+        keyed(case, name="b.txt"),
+    )[1],
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, a deleted file": lambda case: (
+        case.holder.delete((keyed(case)().json or {})["url"]),
+        keyed(case),
+    )[1],
+    "`PUT /upload/<name>`, with an `Idempotency-Key`, refused": lambda case: keyed(case, HTML, name="a.png"),
+    "`POST /upload`, with an `Idempotency-Key`, for each file": lambda case: (
+        lambda: case.holder.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")}, headers=KEY)
+    ),
     "`GET /files`": lambda case: (case.stored(), partial(case.holder.get, "/files"))[1],
     "`GET /files`, the next page": next_page,
     "`GET /files`, without a token": lambda case: partial(case.anyone.get, "/files"),
     "`GET /files/<file_id>/<name>`": of_stored("GET"),
+    "`GET /files/<file_id>/<name>`, a file that S3 hashed": hashed_by_s3,
     "`GET /files/<file_id>/<name>`, expired": expired,
     "`GET /files/<file_id>/<name>`, no such file": to("GET", f"/files/{ID}/a.txt"),
     "`DELETE /files/<file_id>/<name>`": of_stored("DELETE"),
@@ -279,6 +322,12 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`GET /upload/s3/multipart/<upload_id>`": lambda case: partial(case.direct.parts, case.sent(b"x")),
     "`DELETE /upload/s3/multipart/<upload_id>`": lambda case: partial(case.direct.abort, case.sent(b"x")),
     "`POST /upload/s3/multipart/<upload_id>/complete`": completes(samples.TEXT),
+    "`POST /upload/s3/multipart/<upload_id>/complete`, with its `size` and all parts": completes_as_listed(
+        samples.TEXT, filename="a.txt"
+    ),
+    "`POST /upload/s3/multipart/<upload_id>/complete`, with both, of more than 8 MiB": completes_as_listed(
+        b"a line\n" * (2 * MIB), filename="a.txt"
+    ),
     "`POST /upload/s3/multipart/<upload_id>/complete`, with its `sha256`": completes(samples.TEXT, sha256=DIGEST),
     "`POST /upload/s3/multipart/<upload_id>/complete`, refused": completes(HTML, filename="a.png"),
     "`POST /upload/s3/multipart/<upload_id>/complete`, a part is missing": completes(samples.png(5 * MIB), **TWO_PARTS),
@@ -288,7 +337,10 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "Event of a form that was sent again": events(samples.TEXT, b"x", after=1),
     "Event of a form that was sent again, refused": events(HTML, b"x", after=1, filename="a.png"),
     "Event of a form that was sent again, before the first was judged": events(samples.TEXT, b"x"),
-    "Event of an upload in parts that its completion has judged": event_after_completion,
+    "Event of an upload in parts that its completion has judged": event_after_completion(b"bytes"),
+    "Event of an upload in parts that its completion has judged, of more than 8 MiB": event_after_completion(
+        LARGE, "a.png"
+    ),
 }
 
 

@@ -3,6 +3,9 @@
 A promotion may run at any time, and several may run at once. A request that completes an upload runs one, and so does a
 request for the status of an upload, and so does the event that S3 sends. All of them see the same bytes, the first that
 arrived, and all of them report the first verdict.
+
+Every object that arrives causes an event. So where a gateway waits for a request, the request makes the verdict and
+leaves the clean-up to the event: to discard the bytes, and to end slower copies.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from ..intake import Intake
 from ..problems import AlreadyExists, Problem, StorageUnavailable
 from ..storage import deadline
-from ..storage.direct import DirectUploads, Gone, Incoming, Refused, SentAgain, Stored, Verdict
+from ..storage.direct import WHOLE_BYTES, Arrivals, Gone, Incoming, Refused, SentAgain, Stored, Verdict
 from ..units import GIB, MIB
 
 COPIED_IN_TIME_BYTES = 2 * GIB
@@ -28,12 +31,12 @@ class TooLargeForRequest(Exception):
 class Promotion:
     """Checks the bytes that arrived, and stores or refuses the file.
 
-    :param uploads: the storage in which the bytes arrived.
+    :param arrivals: the storage in which the bytes arrived.
     :param intake: the only way into ``files/``.
     """
 
-    def __init__(self, uploads: DirectUploads, *, intake: Intake) -> None:
-        self._uploads = uploads
+    def __init__(self, arrivals: Arrivals, *, intake: Intake) -> None:
+        self._arrivals = arrivals
         self._intake = intake
 
     def promote(
@@ -44,7 +47,7 @@ class Promotion:
         undecided: bool = False,
         max_read_bytes: int | None = None,
     ) -> Verdict | None:
-        """Return the verdict on the bytes that arrived under a path, and discard the bytes.
+        """Return the verdict on the bytes that arrived under a path. Discard the bytes, except if a gateway waits.
 
         If there is no verdict yet, make one. The search for a verdict comes first, so a form that is sent again costs
         little.
@@ -58,22 +61,42 @@ class Promotion:
         :raises TooLargeForRequest: a gateway waits, and the promotion would take too long.
         :raises StorageUnavailable: there is no verdict yet. Try again.
         """
-        if not undecided and (verdict := self._uploads.find_verdict(path)) is not None:
-            self._uploads.discard(path, version)
+        if not undecided and (verdict := self._arrivals.find_verdict(path)) is not None:
+            self._clean_up(path, version, verdict)
             return verdict
         try:
-            incoming = self._uploads.open_incoming(path, version)
+            incoming = self._arrivals.open_incoming(path, version)
         except SentAgain:
-            self._uploads.discard(path, version)  # the event of the first version is on its way, or being handled
+            self._arrivals.discard(path, version)  # the event of the first version is on its way, or being handled
             return None
+        return self.promote_incoming(path, incoming, max_read_bytes=max_read_bytes)
+
+    def promote_incoming(
+        self, path: str, incoming: Incoming | None, *, max_read_bytes: int | None = None
+    ) -> Verdict | None:
+        """Return the verdict on bytes that are pinned, as :meth:`promote` does.
+
+        :param incoming: the bytes, or ``None`` if there are none: a concurrent promotion may have discarded them.
+        """
         if incoming is None:
-            return self._uploads.find_verdict(path)  # a concurrent promotion may have discarded the bytes
+            return self._arrivals.find_verdict(path)
         _check_time(incoming, max_read_bytes=READ_IN_TIME_BYTES if max_read_bytes is None else max_read_bytes)
         verdict = self._check_and_copy(path, incoming)
-        self._uploads.discard(path, incoming.version)
-        if not isinstance(verdict, Refused):
-            self._uploads.end_copies(path)
+        self._clean_up(path, incoming.version, verdict)
         return verdict
+
+    def _clean_up(self, path: str, version: str | None, verdict: Verdict) -> None:
+        """Discard the bytes, and end slower copies, except if a gateway waits. Then the event does so."""
+        if deadline.is_set():
+            return
+        self._arrivals.discard(path, version)
+        match verdict:
+            case Refused():
+                pass
+            case Stored(file) if file.size <= WHOLE_BYTES:
+                pass  # files of this size are not copied
+            case _:
+                self._arrivals.end_copies(path)
 
     def _check_and_copy(self, path: str, incoming: Incoming) -> Verdict:
         try:
@@ -83,8 +106,8 @@ class Promotion:
         except (AlreadyExists, Gone):
             pass  # a concurrent promotion finished first
         except Problem as refusal:
-            self._uploads.refuse(path, refusal.as_dict())
-        verdict = self._uploads.find_verdict(path)  # the first verdict is final, and may differ from this one
+            self._arrivals.refuse(path, refusal.as_dict())
+        verdict = self._arrivals.find_verdict(path)  # the first verdict is final, and may differ from this one
         if verdict is None:
             raise StorageUnavailable(f"incoming/{path} vanished before there was a verdict")
         return verdict

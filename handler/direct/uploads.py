@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .. import problems
@@ -35,6 +36,8 @@ from .upload_ids import UploadId
 PARTS_AHEAD = 100
 """The maximum number of missing parts before a part whose length is not signed. Each such part could hold 5 GiB, and
 its size is known only after it has arrived."""
+MAX_ETAG_CHARS = 128
+"""The longest ETag that the storage is asked to compare. S3's have 32 characters."""
 MAX_SHOWN_PARTS = 10
 """The maximum number of part numbers in an error."""
 DELETED = "The file was stored, and then deleted."
@@ -196,11 +199,8 @@ class UploadService:
         :raises NotFound: the file was stored, and then deleted.
         """
         upload = self._verify(reference)
-        is_joined_now = self._join_parts(upload, listed_parts)
         try:
-            verdict = self._promotion.promote(
-                upload.path, undecided=is_joined_now, max_read_bytes=promotion.READ_IN_TIME_BYTES
-            )
+            verdict = self._promote_joined(upload, listed_parts)
         except TooLargeForRequest:
             return Pending(upload.key)
         match verdict:
@@ -293,26 +293,44 @@ class UploadService:
         verdict = self._uploads.find_verdict(upload.path)
         if verdict is not None:
             return verdict
-        if not upload.multipart_id and not self._uploads.arrived(upload.path):
+        incoming = self._uploads.open_incoming(upload.path)
+        if incoming is None and not upload.multipart_id:
             return Pending(upload.key)  # the client may still send the form
         try:
-            return self._promotion.promote(upload.path, undecided=True, max_read_bytes=promotion.READ_FOR_STATUS_BYTES)
+            return self._promotion.promote_incoming(
+                upload.path, incoming, max_read_bytes=promotion.READ_FOR_STATUS_BYTES
+            )
         except TooLargeForRequest:
             return Pending(upload.key)
 
-    def _join_parts(self, upload: UploadId, listed_parts: object) -> bool:
-        """Join the parts to one file, if this has not happened before.
+    def _promote_joined(self, upload: UploadId, listed_parts: object) -> Verdict | None:
+        """Join the parts, and promote the file. If the parts were joined before, look for the verdict first.
 
-        :returns: whether the parts were joined now. If not, the upload was completed before, or aborted.
         :raises UploadIncomplete: parts are missing, or differ from the client's list.
+        :raises TooLargeForRequest: as :meth:`Promotion.promote`.
         """
         try:
-            parts = self._uploads.parts(upload.path, upload.multipart_id)
-            self._check_complete(upload, parts, listed_parts)
-            self._uploads.complete(upload.path, upload.multipart_id, parts)
-        except UploadNotFound:
-            return False
-        return True
+            version = self._join_parts(upload, listed_parts)
+        except UploadNotFound:  # the upload was completed before, or aborted
+            return self._promotion.promote(upload.path)
+        if version is None:
+            return self._promotion.promote(upload.path, undecided=True)
+        return self._promotion.promote_incoming(upload.path, self._uploads.open_joined(upload.path, version))
+
+    def _join_parts(self, upload: UploadId, listed_parts: object) -> str | None:
+        """Join the parts to one file.
+
+        :returns: the version of the file, if the storage names it.
+        :raises UploadIncomplete: parts are missing, or differ from the client's list.
+        :raises UploadNotFound: the upload was completed before, or aborted.
+        """
+        if announced := _announced_parts(upload, listed_parts):
+            # The storage compares the ETags, and the URLs were signed for these sizes. So no other check is necessary.
+            with suppress(UploadIncomplete):  # the checks below find the reason
+                return self._uploads.complete(upload.path, upload.multipart_id, announced)
+        parts = self._uploads.parts(upload.path, upload.multipart_id)
+        self._check_complete(upload, parts, listed_parts)
+        return self._uploads.complete(upload.path, upload.multipart_id, parts)
 
     def _check_room(self, upload: UploadId, number: int) -> None:
         """Check that there may be a part whose length is not signed, and that not too much has arrived.
@@ -377,16 +395,43 @@ def _part_size(number: int, *, size: int, part_bytes: int | None) -> int:
     return min(part_bytes, size - (number - 1) * part_bytes)
 
 
-def _check_list(listed_parts: Any, parts: Iterable[UploadedPart]) -> None:
+def _announced_parts(upload: UploadId, listed_parts: object) -> list[UploadedPart]:
+    """Return all parts of a file whose size is known, if the client lists all of them; else an empty list.
+
+    :param listed_parts: the client's list; ``None`` without one.
+    """
+    if upload.size is None or listed_parts is None:
+        return []
+    etags = _read_list(listed_parts)
+    part_bytes = upload.part_bytes or max(upload.size, 1)
+    if sorted(etags) != list(range(1, ceil_div(upload.size, part_bytes) + 1)):
+        return []
+    if not all(len(etag) <= MAX_ETAG_CHARS and etag.isascii() and etag.isalnum() for etag in etags.values()):
+        return []
+    return [
+        UploadedPart(number=number, etag=etag, size=_part_size(number, size=upload.size, part_bytes=part_bytes))
+        for number, etag in sorted(etags.items())
+    ]
+
+
+def _read_list(listed_parts: Any) -> dict[int, str]:
+    """Return the numbers and ETags in the client's list.
+
+    :raises MalformedRequest: it is not a list of parts.
+    """
+    try:
+        return {int(part["PartNumber"]): str(part["ETag"]).strip('"') for part in listed_parts}
+    except (TypeError, KeyError, ValueError, OverflowError):  # OverflowError: JSON's 1e999
+        raise MalformedRequest("'parts' is not a list of objects with PartNumber and ETag.") from None
+
+
+def _check_list(listed_parts: object, parts: Iterable[UploadedPart]) -> None:
     """Check that the client's list names the parts that have arrived.
 
     :raises MalformedRequest: it is not a list of parts.
     :raises UploadIncomplete: the list names other parts.
     """
-    try:
-        listed = {int(part["PartNumber"]): str(part["ETag"]).strip('"') for part in listed_parts}
-    except (TypeError, KeyError, ValueError, OverflowError):  # OverflowError: JSON's 1e999
-        raise MalformedRequest("'parts' is not a list of objects with PartNumber and ETag.") from None
+    listed = _read_list(listed_parts)
     arrived = {part.number: part.etag for part in parts}
     different = sorted(number for number in listed | arrived if listed.get(number) != arrived.get(number))
     if different:

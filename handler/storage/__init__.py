@@ -39,8 +39,9 @@ class StoredFile:
     :param original_name: the client's name, for people.
     :param size: in bytes.
     :param media_type: the ``Content-Type`` that the file is served with.
-    :param sha256: the digest of the content, in hexadecimal; ``None`` if the endpoint has not read the whole file. A
-        file that a client sent straight to the storage, without a digest to verify, is not read as a whole.
+    :param sha256: the digest of the content, in hexadecimal; ``None`` if neither the endpoint nor the storage hashed
+        the whole file. A file of more than 256 MiB that a client sent straight to the storage is hashed only if the
+        client declared a digest.
     :param stored: the time at which the file was stored, in UTC and whole seconds.
     :param subject: the ``sub`` of the client's token, if the token has one.
     :param folder: the folder of a user or tenant, from the client's token. The file's path begins with it.

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..problems import DigestMismatch
@@ -26,6 +27,11 @@ MAX_FORM_BYTES = 5 * GIB
 """The largest file that one presigned POST may send (AWS: "Uploading objects")."""
 PART_BYTES = 64 * MIB
 """The recommended size of a part: small enough to send again, large enough for few requests."""
+WHOLE_BYTES = 8 * MIB
+"""The largest file that is read once, hashed, and written as a whole. Larger files are copied inside the storage."""
+HASHED_BYTES = 256 * MIB
+"""The largest file that arrives directly and has its SHA-256 known although the client did not declare it. S3 copies
+such a file as one part, in about 2.5 s, and hashes the part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,9 +185,42 @@ class SentAgain(Exception):
     """Other bytes arrived under this id before these. Only the first bytes get a verdict."""
 
 
-class DirectUploads(Protocol):
-    """A storage that takes bytes directly from clients. Every method may raise
-    :class:`~handler.problems.StorageUnavailable`.
+class Arrivals(Protocol):
+    """A storage in which whole files arrive that nobody has checked yet. A promotion needs no more than this.
+
+    Every method may raise :class:`~handler.problems.StorageUnavailable`.
+    """
+
+    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
+        """Pin the bytes that arrived first under this path.
+
+        :param version: the version that the storage's event names, if the event names a version.
+        :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
+            between two calls, so the caller then looks for a verdict again.
+        :raises SentAgain: the version exists, and is not the first that arrived.
+        """
+
+    def discard(self, path: str, version: str | None = None, /) -> None:
+        """Delete the bytes that arrived under this path. They have a verdict, or will never get one.
+
+        :param version: delete only this version. ``None`` deletes all versions, on S3 up to a thousand.
+        """
+
+    def end_copies(self, path: str, /) -> None:
+        """Abort the copies that other processes have begun of a file with a verdict. A copy stops at its next part.
+
+        Files of up to :data:`WHOLE_BYTES` have no such copies.
+        """
+
+    def find_verdict(self, path: str, /) -> Verdict | None:
+        """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
+
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
+        """Write the reason of a refusal. A reason that is already written stays."""
+
+
+class DirectUploads(Arrivals, Protocol):
+    """A storage that takes bytes directly from clients.
 
     ``multipart_id`` is the id that the storage itself gave to an upload in parts.
     """
@@ -219,9 +258,10 @@ class DirectUploads(Protocol):
         :raises UploadNotFound: the upload was completed or aborted, or never begun.
         """
 
-    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
+    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> str | None:
         """Join the parts to one file. Afterwards nothing can be added.
 
+        :returns: the version of the file, for :meth:`open_joined`; ``None`` if the storage names no version.
         :raises UploadNotFound: the upload was completed or aborted, or never begun.
         :raises UploadIncomplete: other parts have arrived, or a part is too small.
         """
@@ -232,65 +272,67 @@ class DirectUploads(Protocol):
     def presigned_post(self, path: str, declaration: Declaration, /) -> PresignedPost:
         """Return a form that can send the whole file for an hour."""
 
-    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
-        """Pin the bytes that arrived first under this path.
+    def open_joined(self, path: str, version: str, /) -> Incoming | None:
+        """Pin the bytes that :meth:`complete` joined. No other bytes can arrive under their path.
 
-        :param version: the version that the storage's event names, if the event names a version.
-        :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
-            between two calls, so the caller then looks for a verdict again.
-        :raises SentAgain: the version exists, and is not the first that arrived.
+        :returns: ``None`` if the bytes were discarded after a verdict.
         """
 
-    def discard(self, path: str, version: str | None = None, /) -> None:
-        """Delete the bytes that arrived under this path. They have a verdict, or will never get one.
+    def find_file(self, path: str, /) -> Stored | Deleted | None:
+        """Return the file that is, or was, stored under this path; ``None`` if there never was a file.
 
-        :param version: delete only this version. ``None`` deletes all versions, on S3 up to a thousand.
+        A deletion is remembered for at least a day. On S3 this takes one call, and one more for a stored file.
         """
 
-    def end_copies(self, path: str, /) -> None:
-        """Abort the copies that other processes have begun of a file with a verdict. A copy stops at its next part."""
+    def claimed(self, path: str, /) -> AbstractContextManager[None]:
+        """Claim this path, which other requests may use too, while the body of the ``with`` statement stores its file.
 
-    def find_verdict(self, path: str, /) -> Verdict | None:
-        """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
+        In a folder this request is the only one meanwhile, and the remains of a killed process are removed. A write to
+        S3 needs no such hold.
+
+        :raises AlreadyExists: there was a file under this path.
+        """
 
     def refusal(self, path: str, /) -> Mapping[str, Any] | None:
         """Return the problem object that :meth:`refuse` wrote for this path; ``None`` if there is no such object."""
 
-    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
-        """Write the reason of a refusal. A reason that is already written stays."""
 
-
-def verify_sha256(file: StoredFile, chunks: Iterable[bytes], *, sha256: str) -> None:
-    """Compare the SHA-256 of a whole file with the declared one.
+def verify_sha256(file: StoredFile, chunks: Iterable[bytes], *, sha256: str | None) -> StoredFile:
+    """Read a whole file, and compare its SHA-256 with the declared one.
 
     :param chunks: the content.
-    :param sha256: in hexadecimal.
+    :param sha256: in hexadecimal, if the client declared it.
+    :returns: the file, with its SHA-256.
     :raises DigestMismatch: the digests differ.
     """
     actual = hashlib.sha256()
     for chunk in chunks:
         actual.update(chunk)
-    check_sha256(file, actual.hexdigest(), sha256=sha256)
+    return check_sha256(file, actual.hexdigest(), sha256=sha256)
 
 
-def check_sha256(file: StoredFile, actual: str, *, sha256: str) -> None:
+def check_sha256(file: StoredFile, actual: str, *, sha256: str | None) -> StoredFile:
     """Compare the SHA-256 of a file with the declared one. Both are in hexadecimal.
 
+    :param sha256: ``None`` if the client did not declare it.
+    :returns: the file, with its SHA-256.
     :raises DigestMismatch: the digests differ.
     """
-    if actual != sha256:
+    if sha256 not in (None, actual):
         raise DigestMismatch(
             f"'{file.original_name}' does not have the declared SHA-256. It was damaged on the way. Send it again.",
             file_name=file.original_name,
         )
+    return replace(file, sha256=actual)
 
 
-def part_bytes(size: int) -> int:
-    """Return the recommended size of a part, in bytes, so that :data:`MAX_PARTS` parts are enough.
+def part_bytes(size: int, *, minimum: int | None = None) -> int:
+    """Return the size of a part, in bytes, so that :data:`MAX_PARTS` parts are enough.
 
     :param size: of the whole file, in bytes.
+    :param minimum: the size if fewer parts are enough, in bytes; by default :data:`PART_BYTES`.
     """
-    return max(PART_BYTES, ceil_div(ceil_div(size, MAX_PARTS), MIB) * MIB)
+    return max(PART_BYTES if minimum is None else minimum, ceil_div(ceil_div(size, MAX_PARTS), MIB) * MIB)
 
 
 def dump_refusal(problem: Mapping[str, Any]) -> bytes:

@@ -13,11 +13,12 @@ from flask import Flask, Response, g, request
 
 METHODS = "GET, HEAD, POST, PUT, DELETE"
 REQUEST_HEADERS = (
-    "Authorization, Cache-Control, Content-Digest, Content-MD5, Content-Type, Range, Repr-Digest, X-Requested-With"
+    "Authorization, Cache-Control, Content-Digest, Content-MD5, Content-Type, Idempotency-Key, Range, Repr-Digest, "
+    "X-Requested-With"
 )
 """The fields that upload widgets and our own clients send. Cache-Control and X-Requested-With are Dropzone's."""
 RESPONSE_HEADERS = (
-    "Content-Disposition, Content-Range, ETag, Location, Retry-After, WWW-Authenticate, "
+    "Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Location, Retry-After, WWW-Authenticate, "
     "X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
 )
 """A REST API renames ``WWW-Authenticate`` to Amazon's field (AWS: "Amazon API Gateway important notes")."""

@@ -16,7 +16,7 @@ from handler.storage.direct import Declaration
 from ..conftest import BUCKET
 from ..support.direct_client import SCRIPT
 from ..support.lambda_runtime import SECRET, Context
-from ..support.promotions import Faults
+from ..support.promotions import Faults, error
 from ..support.s3_events import object_created, queued
 
 if TYPE_CHECKING:
@@ -182,6 +182,50 @@ def test_failed_promotion_is_logged_with_its_id_and_reason(
     assert (line["level"], line["event"], line["id"]) == ("ERROR", "promotion failed", file_id)
     assert line["request_id"] == Context.aws_request_id
     assert "AccessDenied" in line["reason"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "code"),
+    [
+        ("ListObjectVersions", 403, "AccessDenied"),
+        ("GetObject", 400, "KMS.DisabledException"),
+        ("GetObject", 403, "AccessDenied"),
+        ("PutObject", 403, "AccessDenied"),
+    ],
+)
+def test_log_names_the_call_that_failed_and_its_reason(
+    promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *,
+    operation: str, status: int, code: str
+) -> None:  # fmt: skip
+    """A missing right, a disabled key and a missing version need different repairs."""
+    file_id = new_id()
+    metadata = Declaration(original_name="a.txt", max_bytes=100).as_metadata()
+    s3.put_object(Bucket=BUCKET, Key=f"incoming/{file_id}", Body=b"good", Metadata=metadata)
+    client = promote._app.extensions["services"].storage.client
+    call = client._make_api_call
+
+    def fail(called: str, arguments: dict[str, Any]) -> Any:
+        if called == operation and not arguments.get("Key", "").startswith("refused/"):
+            raise error(called, status, code)
+        return call(called, arguments)
+
+    monkeypatch.setattr(client, "_make_api_call", fail)
+    capsys.readouterr()
+    with pytest.raises(StorageUnavailable):
+        promote.promote_handler(queued(object_created(BUCKET, f"incoming/{file_id}")), Context())
+    line = json.loads(capsys.readouterr().out)
+    assert (line["event"], line["id"]) == ("promotion failed", file_id)
+    assert operation in line["reason"]
+    assert code in line["reason"]
+
+
+def test_missing_version_is_no_failure(promote: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bytes were deleted before their event came, so there will never be a verdict."""
+    file_id = new_id()
+    capsys.readouterr()
+    promote.promote_handler(queued(object_created(BUCKET, f"incoming/{file_id}", version="gone")), Context())
+    entry = log_of(capsys)
+    assert (entry["event"], entry["id"], entry["files"], entry["problem"]) == ("promotion", file_id, [], None)
 
 
 def test_s3_failure_makes_lambda_retry_the_event(promote: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:

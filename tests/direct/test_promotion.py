@@ -23,7 +23,7 @@ from handler.storage.s3.direct import SECRET_SECONDS
 from ..conftest import BUCKET
 from ..support.direct_client import SCRIPT, DirectClient, content_of, formed, judge, stored
 from ..support.http_client import problem
-from ..support.promotions import ON_S3, Killed, visible
+from ..support.promotions import ON_S3, Killed, copy_every_file, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ def before_the_file_is_there(
     call = client._make_api_call
 
     def act_and_call(operation: str, arguments: dict[str, Any]) -> Any:
-        if operation == "CompleteMultipartUpload":
+        if operation in ("PutObject", "CompleteMultipartUpload"):
             monkeypatch.setattr(client, "_make_api_call", call)
             act()
         return call(operation, arguments)
@@ -145,14 +145,14 @@ def before_the_file_is_there(
 
 
 @pytest.mark.parametrize("kind", ["folder", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
+@pytest.mark.parametrize("copied", [False, True])
 def test_file_deleted_during_a_second_promotion_stays_deleted(
-    direct: DirectClient,
-    kind: str,
-    unjudged: Callable[[bytes], str],
-    monkeypatch: pytest.MonkeyPatch,
-    stored_keys: Callable[[], list[str]],
-) -> None:
+    direct: DirectClient, kind: str, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, *,
+    copied: bool, stored_keys: Callable[[], list[str]]
+) -> None:  # fmt: skip
     """moto fails when it completes an aborted upload."""
+    if copied:
+        copy_every_file(monkeypatch)
     file_id = unjudged(b"good")
 
     def store_and_delete() -> None:
@@ -166,22 +166,24 @@ def test_file_deleted_during_a_second_promotion_stays_deleted(
 
 
 @ON_S3
-@pytest.mark.parametrize("data", [b"good", b""])
+@pytest.mark.parametrize(("data", "copied"), [(b"good", True), (b"good", False), (b"", False)])
 @pytest.mark.parametrize("killed", [False, True])
 def test_copy_completed_after_the_deletion_is_deleted_again(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]], *,
-    data: bytes, killed: bool
+    data: bytes, copied: bool, killed: bool
 ) -> None:  # fmt: skip
     """Two promotions run at once. The first file is deleted before the second promotion writes its copy.
 
     ``If-None-Match`` succeeds over a delete marker, so the second promotion must look for the marker itself.
     """
+    if copied:
+        copy_every_file(monkeypatch)
     direct = DirectClient(client=make_app(ALLOW_EMPTY_FILES="on").test_client())
     services = direct.client.application.extensions["services"]
     storage, uploads = services.storage, services.direct_uploads
     form = formed(direct, "a.txt")
     assert direct.post(form, data).status == 204
-    call, write = storage.client._make_api_call, "CompleteMultipartUpload" if data else "PutObject"
+    call, write = storage.client._make_api_call, "CompleteMultipartUpload" if copied else "PutObject"
 
     def late(operation: str, arguments: dict[str, Any]) -> Any:
         if operation != write:
@@ -215,6 +217,7 @@ def test_copy_completed_after_the_deletion_is_deleted_again(
 def test_unfinished_copy_of_a_slower_promotion_is_aborted(
     direct: DirectClient, unjudged: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
+    copy_every_file(monkeypatch)
     file_id = unjudged(b"good")
     client = direct.client.application.extensions["services"].storage.client
     uploads = direct.client.application.extensions["services"].direct_uploads

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handler.storage import direct as direct_module
 from handler.storage import new_id
 from handler.storage.direct import Declaration, Gone, Stored
 from handler.storage.folder.files import LocalStorage
@@ -17,11 +16,11 @@ from handler.storage.s3 import copy as s3_copy_module
 from handler.storage.s3.copy import S3Incoming
 
 from ..conftest import BUCKET
-from ..support import samples
+from ..support import hashing_s3, samples
 from ..support.direct_client import MIB, SCRIPT, DirectClient, content_of, formed, judge, stored
 from ..support.http_client import problem
 from ..support.lambda_runtime import let_a_gateway_wait
-from ..support.promotions import ON_S3, promotion_of, visible
+from ..support.promotions import ON_S3, copy_every_file, promotion_of, visible
 from ..support.stored_files import file
 
 if TYPE_CHECKING:
@@ -164,7 +163,12 @@ def test_piled_up_versions_are_deleted_in_one_call(
 def test_hashing_stops_when_another_promotion_has_a_verdict(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, *, discards: bool
 ) -> None:
-    """The other function removes the upload, or is killed before the removal, when the file is already stored."""
+    """The other function removes the upload, or is killed before the removal, when the file is already stored.
+
+    Only files that the store does not hash are read.
+    """
+    copy_every_file(monkeypatch)
+    hashing_s3.uninstall(monkeypatch)
     monkeypatch.setattr(s3_copy_module, "CHUNK_BYTES", 1)
     data = b"x" * 100
     file_id = sent(direct, [data], **{"metadata[sha256]": hashlib.sha256(data).hexdigest()})
@@ -190,7 +194,7 @@ def test_hashing_stops_when_another_promotion_has_a_verdict(
 
 @ON_S3
 def test_slower_copy_stops_at_its_next_part(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
+    monkeypatch.setattr(s3_copy_module, "COPIED_PART_BYTES", 5 * MIB)
     monkeypatch.setattr(s3_copy_module, "COPIES_AT_ONCE", 1)
     large = samples.png(26 * MIB)
     upload = direct.begun("a.png", size=len(large), partSize=26 * MIB)
@@ -259,8 +263,9 @@ def copies_of(direct: DirectClient) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_module, "PART_BYTES", 5 * MIB)
+def test_large_file_is_copied_in_parts(direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_copy_module, "COPIED_PART_BYTES", 5 * MIB)
+    direct.client.application.extensions["services"].storage.hashes_copies = kind == "s3"
     copies = copies_of(direct)
     large = samples.png(11 * MIB)
     upload = direct.begun("a.png")
@@ -279,7 +284,7 @@ def test_large_file_is_copied_in_parts(direct: DirectClient, monkeypatch: pytest
 def test_failed_copy_begins_no_further_part(direct: DirectClient, s3: S3Client) -> None:
     """The source is missing, so each of ten thousand parts would fail."""
     copies = copies_of(direct)
-    file_id, size = new_id(), 10_000 * direct_module.PART_BYTES
+    file_id, size = new_id(), 10_000 * s3_copy_module.COPIED_PART_BYTES
     large = S3Incoming(
         size=size,
         declaration=Declaration(original_name="a.txt", max_bytes=size),
@@ -293,8 +298,12 @@ def test_failed_copy_begins_no_further_part(direct: DirectClient, s3: S3Client) 
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_small_file_is_copied_as_a_whole(direct: DirectClient) -> None:
+def test_file_of_one_part_is_copied_as_a_whole(
+    direct: DirectClient, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """AWS copies a range only of an object of more than 5 MB. moto and LocalStack copy any range."""
+    copy_every_file(monkeypatch)
+    direct.client.application.extensions["services"].storage.hashes_copies = kind == "s3"
     copies = copies_of(direct)
     response: Any = direct.send("a.txt", b"bytes").json
     (copy,) = copies

@@ -32,6 +32,13 @@ def promotion_of(direct: DirectClient) -> Promotion:
     return promotion
 
 
+def copy_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have S3 copy every file that is not empty, as if it had more than :data:`~handler.storage.direct.WHOLE_BYTES`."""
+    monkeypatch.setattr("handler.storage.s3.direct.WHOLE_BYTES", 0)
+    monkeypatch.setattr("handler.storage.s3.direct.HEAD_BYTES", 1)
+    monkeypatch.setattr("handler.direct.promotion.WHOLE_BYTES", 0)
+
+
 def visible(stored_keys: Callable[[], list[str]]) -> list[str]:
     return [key for key in stored_keys() if key.startswith("files/")]
 

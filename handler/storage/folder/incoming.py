@@ -24,7 +24,7 @@ from pathlib import Path
 from ...problems import AlreadyExists, FileTooLarge
 from ...units import MIB
 from .. import StoredFile
-from ..direct import Declaration, Gone, UploadedPart, verify_sha256
+from ..direct import HASHED_BYTES, Declaration, Gone, UploadedPart, verify_sha256
 from .durable import dump_record, read_record, sync_directory, sync_file, write_new
 from .errors import disk_errors
 from .files import LocalStorage, LocalWriter
@@ -81,8 +81,8 @@ class LocalIncoming:
                     yield data
 
     def copy_to_files(self, file: StoredFile, /) -> StoredFile:
-        if self.declaration.sha256 is not None:
-            verify_sha256(file, self.chunks(), sha256=self.declaration.sha256)
+        if self.declaration.sha256 is not None or self.size <= HASHED_BYTES:
+            file = verify_sha256(file, self.chunks(), sha256=self.declaration.sha256)
         # The lock comes before the copy. Of several concurrent completions, only the first copies the bytes.
         with disk_errors(), gone_if_missing(), locked(self.directory):
             if self.judged.exists():

@@ -33,13 +33,16 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...problems import StorageUnavailable, UploadNotFound
+from ...units import KIB
 from .. import split_path
 from ..direct import (
     MAX_FORM_BYTES,
+    WHOLE_BYTES,
     Declaration,
     Deleted,
     PresignedPost,
@@ -51,11 +54,12 @@ from ..direct import (
     dump_refusal,
 )
 from ..metadata import DETAILS, EMPTY_DETAILS
-from .client import S3Refused, multipart_errors, require_s3, s3_errors
+from .client import S3Refused, multipart_errors, object_size, require_s3, s3_errors
 from .copy import S3Incoming, abort_multipart_upload, file_history
 from .files import S3Storage, is_name_of
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
@@ -66,6 +70,8 @@ NO_VERSIONING = "null"
 buckets")."""
 SIGNING_KEY_OBJECT = "secrets/upload-ids"
 SECRET_BYTES = 32
+HEAD_BYTES = 512 * KIB
+"""The bytes of a large object that come with its metadata. Most checks read no more at its beginning."""
 SECRET_SECONDS = 5 * 60
 """How long a function keeps the secret before it reads the secret again. An owner who deletes a leaked secret should
 not have to wait until every function ends."""
@@ -169,16 +175,16 @@ class S3DirectUploads:
                 for part in require_s3(page, "UploadId").get("Parts", [])
             ]
 
-    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> None:
+    def complete(self, path: str, multipart_id: str, parts: Sequence[UploadedPart], /) -> str | None:
         with multipart_errors(), s3_errors():
             completed = self._client.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=_incoming_key(path),
                 UploadId=multipart_id,
                 MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
-                MpuObjectSize=sum(part.size for part in parts),
+                **object_size(self._client, sum(part.size for part in parts)),
             )
-            require_s3(completed, "ETag")
+            return require_s3(completed, "ETag").get("VersionId")
 
     def abort(self, path: str, multipart_id: str, /) -> None:
         abort_multipart_upload(self._storage, _incoming_key(path), multipart_id)
@@ -207,19 +213,25 @@ class S3DirectUploads:
     def open_incoming(self, path: str, version: str | None = None, /) -> S3Incoming | None:
         key = _incoming_key(path)
         oldest = self._oldest(key, version)
-        if oldest is None:
-            return None
+        return None if oldest is None else self._open_version(key, oldest)
+
+    def open_joined(self, path: str, version: str, /) -> S3Incoming | None:
+        return self._open_version(_incoming_key(path), version)
+
+    def _open_version(self, key: str, version: str) -> S3Incoming | None:
+        """Return a version of an object, with its first bytes, in one call; ``None`` if there is no such version."""
         try:
             with s3_errors():
-                head = require_s3(
-                    self._client.head_object(Bucket=self._bucket, Key=key, VersionId=oldest), "Metadata", "max-bytes"
+                response = require_s3(
+                    self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version), "Metadata", "max-bytes"
                 )
-                size, etag, metadata = head["ContentLength"], head["ETag"], head["Metadata"]
+                size, etag, metadata = response["ContentLength"], response["ETag"], response["Metadata"]
+                head = _read_head(response["Body"], size=size)
         except S3Refused as refused:
             if refused.s3_status == 404:
                 return None
             raise
-        if oldest == NO_VERSIONING and "-" not in etag:
+        if version == NO_VERSIONING and "-" not in etag:
             # The bytes came with a form, which a client can send again at any time. The checked bytes might not be the
             # copied bytes. An object that was joined from parts has a hyphen in its ETag, and no client can replace it.
             raise StorageUnavailable(
@@ -233,7 +245,8 @@ class S3DirectUploads:
             size=size,
             declaration=declaration,
             storage=self._storage,
-            source={"Bucket": self._bucket, "Key": key, "VersionId": oldest},
+            source={"Bucket": self._bucket, "Key": key, "VersionId": version},
+            head=head,
         )
 
     def discard(self, path: str, version: str | None = None, /) -> None:
@@ -259,14 +272,22 @@ class S3DirectUploads:
                 continue
             abort_multipart_upload(self._storage, upload["Key"], upload["UploadId"])
 
-    def find_verdict(self, path: str, /) -> Verdict | None:
+    def find_file(self, path: str, /) -> Stored | Deleted | None:
         history = file_history(self._storage, path)
         if history.deleted:
             return Deleted()
-        if history.name is not None:
-            file_id, folder = split_path(path)
-            file = self._storage.find(file_id, history.name, folder)
-            return Deleted() if file is None else Stored(file)  # somebody may have deleted the file in between
+        if history.name is None:
+            return None
+        file_id, folder = split_path(path)
+        file = self._storage.find(file_id, history.name, folder)
+        return Deleted() if file is None else Stored(file)  # somebody may have deleted the file in between
+
+    def claimed(self, path: str, /) -> AbstractContextManager[None]:
+        return self._storage.claimed(path)
+
+    def find_verdict(self, path: str, /) -> Verdict | None:
+        if (found := self.find_file(path)) is not None:
+            return found
         problem = self.refusal(path)
         return None if problem is None else Refused(problem)
 
@@ -324,6 +345,18 @@ class S3DirectUploads:
             )
         versions = [version["VersionId"] for version in page.get("Versions", []) if version["Key"] == key]
         return versions, not page.get("IsTruncated", False)
+
+
+def _read_head(body: StreamingBody, *, size: int) -> bytes:
+    """Return all bytes of a small object, and the first bytes of any other. Close the response.
+
+    :param size: of the object, in bytes.
+    """
+    with closing(body):  # S3 stops sending then
+        head = body.read() if size <= WHOLE_BYTES else body.read(HEAD_BYTES)
+    if len(head) != (size if size <= WHOLE_BYTES else HEAD_BYTES):
+        raise StorageUnavailable(f"S3 sent {len(head):,} bytes of an object of {size:,}")
+    return head
 
 
 def _incoming_key(path: str) -> str:

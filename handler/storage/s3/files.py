@@ -14,12 +14,14 @@ that expire: their objects have the tag ``keep-days``, which the bucket's lifecy
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
 
@@ -40,6 +42,11 @@ MEMORY_BYTES = 8 * MIB
 """The memory that all incoming files share. Further files wait on disk, which never happens on Lambda."""
 
 
+SHA256_BYTES = 32
+NO_PART_STATUSES = frozenset((400, 404, 416, 501))
+"""The responses to HeadObject with a part number if the store knows no parts, or if the file was deleted meanwhile."""
+
+
 class S3Storage:
     """Files in a bucket.
 
@@ -50,7 +57,10 @@ class S3Storage:
     def __init__(self, bucket: str, *, client: S3Client) -> None:
         self.bucket = bucket
         self.client = client
+        self.hashes_copies = True
+        """Whether the store hashes the parts of a copy. The first copy finds out, once for the life of the process."""
         self._memory = _Memory(MEMORY_BYTES)
+        self._thread = threading.local()
 
     def open_writer(self) -> S3Writer:
         return S3Writer(self, memory=self._memory)
@@ -69,9 +79,35 @@ class S3Storage:
                 return None
             raise
         try:
-            return _file_of(head, file_id, name, folder)
+            file = _file_of(head, file_id, name, folder)
         except (KeyError, ValueError) as error:
             raise StorageUnavailable(f"the response to HeadObject lacks {error}") from None
+        if file.sha256 is None and (checksum := head.get("ChecksumSHA256", "")).endswith("-1"):
+            return replace(file, sha256=self._sha256_of_part(key, checksum.removesuffix("-1")))
+        return file
+
+    def _sha256_of_part(self, key: str, composite: str) -> str | None:
+        """Return the SHA-256 of an object that was copied as one part; ``None`` if the store does not know it.
+
+        S3 keeps the checksum of each part, and a composite checksum of the object: for one part, the SHA-256 of the
+        part's SHA-256 (AWS: "Checking object integrity"). So the answer can be verified.
+
+        :param composite: the composite checksum, in Base64, without its number of parts.
+        """
+        try:
+            with s3_errors():
+                head = require_s3(
+                    self.client.head_object(Bucket=self.bucket, Key=key, PartNumber=1, ChecksumMode="ENABLED"),
+                    "ETag",
+                )
+                sha256 = sha256_of_checksum(head.get("ChecksumSHA256"))
+        except S3Refused as refused:
+            if refused.s3_status in NO_PART_STATUSES:
+                return None
+            raise
+        if sha256 is None or checksum_of(hashlib.sha256(bytes.fromhex(sha256)).hexdigest()) != composite:
+            return None
+        return sha256
 
     def list_files(self, folder: str | None = None, *, after: str = "", limit: int) -> FilePage:
         prefix = "files/" if folder is None else f"files/{folder}/"
@@ -127,37 +163,57 @@ class S3Storage:
     def confirm(self, files: Sequence[StoredFile]) -> None:
         pass  # the bucket itself reports its objects
 
+    @contextmanager
+    def claimed(self, path: str) -> Iterator[None]:
+        """Let this thread store a file under a path that other requests use too: see
+        :meth:`handler.storage.direct.DirectUploads.claimed`. Then an equal object can be another request's."""
+        self._thread.shared_path = path
+        try:
+            yield
+        finally:
+            del self._thread.shared_path
+
+    def _is_shared(self, path: str) -> bool:
+        return getattr(self._thread, "shared_path", None) == path
+
     def put(self, file: StoredFile, body: IO[bytes]) -> None:
         """Store the body as this file. A stored file is never overwritten.
 
         :raises AlreadyExists: there is another file under this key.
         """
         try:
-            with s3_errors():
-                response = self.client.put_object(
-                    Bucket=self.bucket,
-                    Key=file.key,
-                    Body=body,
-                    ContentLength=file.size,
-                    **object_headers(file),
-                    # S3 refuses a body with another checksum, and keeps the checksum with the object. moto keeps the
-                    # checksum only if the algorithm is named as well, which S3 accepts too.
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=base64.b64encode(bytes.fromhex(file.sha256 or "")).decode("ascii"),
-                    IfNoneMatch="*",
-                )
-                require_s3(response, "ETag")
+            self.put_once(file, body)
         except S3Refused as refused:
             if refused.s3_status not in (409, 412):
                 raise
             # 412: there is an object. 409: an object is being written. The object is our own if the response to the
             # first attempt got lost and botocore tried again.
             stored = self.find(file.id, file.name, file.folder)
-            if stored == file:
+            if stored == file and (refused.is_retry or not self._is_shared(file.path)):
                 return
             if stored is None and refused.s3_status == 409:
                 raise
             raise AlreadyExists(f"There is a file with the id {file.id} already.") from None
+
+    def put_once(self, file: StoredFile, body: IO[bytes] | bytes) -> None:
+        """Write the object of this file.
+
+        :raises S3Refused: with the status 409 or 412, if there is an object under this key, or one is being written.
+        """
+        with s3_errors():
+            response = self.client.put_object(
+                Bucket=self.bucket,
+                Key=file.key,
+                Body=body,
+                ContentLength=file.size,
+                **object_headers(file),
+                # S3 refuses a body with another checksum, and keeps the checksum with the object. moto keeps the
+                # checksum only if the algorithm is named as well, which S3 accepts too.
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=checksum_of(file.sha256 or ""),
+                IfNoneMatch="*",
+            )
+            require_s3(response, "ETag")
 
 
 class ObjectHeaders(TypedDict):
@@ -209,13 +265,34 @@ def _file_of(head: HeadObjectOutputTypeDef, file_id: str, name: str, folder: str
         original_name=name if original_name is None else original_name,
         size=head["ContentLength"],
         media_type=head["ContentType"],
-        # A file that came in parts has no such checksum. S3 has at most a checksum of the parts' checksums.
-        sha256=base64.b64decode(head.get("ChecksumSHA256", "")).hex() or written.get("sha256"),
+        sha256=sha256_of_checksum(head.get("ChecksumSHA256")) or written.get("sha256"),
         stored=stored.astimezone(UTC),
         folder=folder,
         keep_days=int(written["keep-days"]) if "keep-days" in written else None,
         **metadata.decode_details(written),
     )
+
+
+def checksum_of(sha256: str) -> str:
+    """Return a SHA-256 as S3 writes it, in Base64.
+
+    :param sha256: in hexadecimal.
+    """
+    return base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
+
+
+def sha256_of_checksum(checksum: str | None) -> str | None:
+    """Return the SHA-256 in a checksum of S3, in hexadecimal.
+
+    A composite checksum (``…-2``) is the SHA-256 of the checksums of parts, not of the content.
+
+    :returns: ``None`` without a checksum, and for a composite checksum.
+    """
+    try:
+        digest = base64.b64decode(checksum or "", validate=True)
+    except ValueError:  # such as the hyphen of a composite checksum
+        return None
+    return digest.hex() if len(digest) == SHA256_BYTES else None
 
 
 def _listed(entry: ObjectTypeDef) -> ListedFile | None:
