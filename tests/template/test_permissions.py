@@ -20,6 +20,7 @@ from ..conftest import BUCKET
 from ..support import samples
 from ..support.direct_client import DirectClient, send_form
 from ..support.lambda_runtime import SECRET
+from ..support.promotions import copy_every_file
 from ..support.s3_permissions import ROLES, Recorder, allowed, documented, statements, written
 from ..support.stored_files import ID, fetch, file
 from ..support.template import RESOURCES, TEMPLATE
@@ -42,7 +43,9 @@ def lose_a_race(uploads: Any, file_id: str) -> None:
         incoming.copy_to_files(file(id=file_id))
 
 
-def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client: FlaskClient) -> None:
+def test_upload_function_has_exactly_the_permissions_it_needs(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     direct = DirectClient(client=client)
     url = client.put("/upload/a.txt", data=samples.TEXT).json["url"]  # type: ignore[index]
     assert fetch(client.get(url).headers["Location"]) == samples.TEXT
@@ -62,6 +65,8 @@ def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client
     assert direct.parts(begun).status_code == 200
     assert direct.abort(begun).status_code == 200
     assert direct.send("a.txt", samples.TEXT, sha256=hashlib.sha256(samples.TEXT).hexdigest()).status_code == 200
+    copy_every_file(monkeypatch)
+    assert direct.send("a.txt", samples.TEXT).status_code == 200
     lost = send_form(direct, "a.txt", samples.TEXT)
     lose_a_race(app.extensions["services"].direct_uploads, lost["id"])
 
@@ -71,8 +76,9 @@ def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client
 
 
 def test_promote_function_has_exactly_the_permissions_it_needs(
-    client: FlaskClient, promote: Callable[[str], Recorder]
+    client: FlaskClient, promote: Callable[[str], Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    copy_every_file(monkeypatch)
     direct = DirectClient(client=client)
     for name, status in (("a.txt", "stored"), ("a.png", "refused")):
         form = send_form(direct, name, samples.TEXT)
