@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from moto.s3.models import s3_backends
 
 from handler.problems import AlreadyExists, DigestMismatch, StorageUnavailable, UploadNotFound
 from handler.storage import new_id
@@ -531,6 +533,30 @@ def test_more_than_a_thousand_pieces_are_one_file(uploads: ResumableUploads) -> 
 # S3 only.
 
 
+@pytest.mark.parametrize("kind", ["s3"])
+def test_ten_thousand_pieces_take_ten_pages(uploads: S3ResumableUploads) -> None:
+    storage = storage_of(uploads)
+    assert isinstance(storage, S3Storage)
+    path = begun(uploads)
+    backend = s3_backends["123456789012"]["aws"]
+    for offset in range(10_000):  # one request for each would take minutes
+        name = f"p-{pieces.LAST_OFFSET - offset:013}"
+        backend.put_object(storage.bucket, f"chunks/{path}/{name}", b"%d" % (offset % 10), multipart=None)
+    calls: Counter[str] = Counter()
+    storage.client.meta.events.register("before-call.s3", lambda model, **_: calls.update([model.name]))
+    assert uploads.progress(path) == Progress(offset=10_000)
+    assert uploads.read(path, 5_003, 4) == b"3456"
+    assert uploads.end(path, Ending.COMPLETE, offset=10_000) is Ending.COMPLETE
+    incoming = uploads.open_incoming(path)
+    assert isinstance(incoming, pieces.PiecesIncoming)
+    assert (incoming.size, incoming.reads, incoming.read(9_998, 5)) == (10_000, 10_000, b"89")
+    uploads.discard(path)
+    assert uploads.open_incoming(path) is None
+    assert calls["ListObjectsV2"] == 2
+    assert calls["DeleteObjects"] == 10
+    assert calls["ListObjectVersions"] == 11 + 11 + 1
+
+
 @ON_S3
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_large_file_is_written_in_parts(
@@ -599,33 +625,37 @@ STEP_FAULTS = [
 ]
 
 
-@ON_S3
+@pytest.mark.parametrize("kind", ["s3"])
 @pytest.mark.parametrize("fault", STEP_FAULTS)
+@pytest.mark.parametrize("contents", [[b"some", b" bytes"], [b"some", b" more bytes"]], ids=["whole", "in parts"])
 def test_failure_at_every_call_loses_nothing(
-    uploads: S3ResumableUploads, stored_keys: Callable[[], list[str]], fault: str, monkeypatch: pytest.MonkeyPatch
+    uploads: S3ResumableUploads,
+    stored_keys: Callable[[], list[str]],
+    contents: list[bytes],
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pieces, "WHOLE_BYTES", 10)  # the larger file is copied in parts
+    monkeypatch.setattr(pieces, "WHOLE_BYTES", 10)
     storage = storage_of(uploads)
     assert isinstance(storage, S3Storage)
     client: Any = storage.client
     call = client._make_api_call
-    for contents in ([b"some", b" bytes"], [b"some", b" more bytes"]):
-        for at in itertools.count():
-            path, acknowledged = new_id(), 0
-            failing = _KilledAt(client, call, fault=fault, at=at)
-            client._make_api_call = failing
-            with suppress(StorageUnavailable, Killed):
-                acknowledged = _upload(storage, path, contents, acknowledged)
-            client._make_api_call = call
-            keys = [key for key in stored_keys() if key.startswith(f"files/{path}/")]
-            assert not keys or content_of(storage, described(path, 0)) == b"".join(contents)
-            assert _upload(storage, path, contents, 0) == sum(map(len, contents))
-            assert content_of(storage, described(path, 0)) == b"".join(contents)
-            left = [key for key in stored_keys() if key.startswith(f"chunks/{path}/")]
-            assert len(left) == 2, "the beginning and the ending"
-            if failing.calls <= at:
-                break
-        assert at > 10
+    for at in itertools.count():
+        path, acknowledged = new_id(), [0]
+        failing = _KilledAt(client, call, fault=fault, at=at)
+        client._make_api_call = failing
+        with suppress(StorageUnavailable, Killed):
+            _upload(storage, path, contents, acknowledged)
+        client._make_api_call = call
+        keys = [key for key in stored_keys() if key.startswith(f"files/{path}/")]
+        assert not keys or content_of(storage, described(path, 0)) == b"".join(contents)
+        _upload(storage, path, contents, acknowledged)
+        assert content_of(storage, described(path, 0)) == b"".join(contents)
+        left = [key for key in stored_keys() if key.startswith(f"chunks/{path}/")]
+        assert len(left) == 2, "the beginning and the ending"
+        if failing.calls <= at:
+            break
+    assert at > 10
 
 
 class _KilledAt(Faults):
@@ -644,26 +674,28 @@ class _KilledAt(Faults):
         return super().__call__(operation, arguments)
 
 
-def _upload(storage: S3Storage, path: str, contents: list[bytes], acknowledged: int) -> int:
-    """Upload as a client does that repeats everything, in a new process. Return the size of the file."""
+def _upload(storage: S3Storage, path: str, contents: list[bytes], acknowledged: list[int]) -> None:
+    """Upload as a client does that repeats everything, in a new process.
+
+    :param acknowledged: the offsets that the storage has acknowledged, to which this adds.
+    """
     uploads = S3ResumableUploads(storage)
     content = b"".join(contents)
     uploads.begin(path, beginning())
     for piece in contents:
         progress = uploads.progress(path)
         assert progress is not None
-        assert acknowledged <= progress.offset <= len(content)
-        assert progress.ending or uploads.read(path, 0, 99) == content[: progress.offset]
+        assert acknowledged[-1] <= progress.offset <= len(content)
         if progress.ending is None and progress.offset < len(content):
+            assert uploads.read(path, 0, 99) == content[: progress.offset]
             end = progress.offset + len(piece)
-            acknowledged = uploads.append(path, progress.offset, iter([content[progress.offset : end]]))
+            acknowledged.append(uploads.append(path, progress.offset, iter([content[progress.offset : end]])))
     assert uploads.end(path, Ending.COMPLETE) is Ending.COMPLETE
     incoming = uploads.open_incoming(path)
     if incoming is not None:
         with suppress(AlreadyExists):
             incoming.copy_to_files(described(path, len(content)))
     uploads.discard(path)
-    return len(content)
 
 
 @ON_S3
