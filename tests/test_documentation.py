@@ -58,7 +58,7 @@ def test_make_targets_and_options_exist() -> None:
     known = {
         option for subparser in parsers.values() for action in subparser._actions for option in action.option_strings
     }
-    for line in re.findall(r"(?:python|py) -m handler\b([^`\n)]*)", text):
+    for line in re.findall(r"(?:python|py) -m handler\b(?!,)([^`\n)]*)", text):
         words = line.replace("`", "").split()
         assert not words or words[0].startswith(("-", "#", "&", "|")) or words[0].rstrip(",.:;") in commands.choices, (
             line
