@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -114,10 +115,12 @@ class Emulated:
 
     :param resources: the physical ids, by the names in template.yaml.
     :param parameters: the values of the template's parameters.
+    :param folder: the folder of the emulation, with its logs and its certificate.
     """
 
     resources: Mapping[str, str]
     parameters: Mapping[str, str]
+    folder: Path
 
 
 @pytest.fixture
@@ -153,6 +156,7 @@ def emulated(deployed: Deployed) -> Emulated:
     return Emulated(
         resources={resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "") for resource in resources},
         parameters={item["ParameterKey"]: item.get("ParameterValue", "") for item in stack["Parameters"]},
+        folder=Path(ENVIRONMENT["AWS_CA_BUNDLE"]).parents[1],
     )
 
 

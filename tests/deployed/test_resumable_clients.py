@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .conftest import Deployed
 
-pytestmark = pytest.mark.deployed
+pytestmark = [pytest.mark.deployed, pytest.mark.clients]
 
 PROGRAMS = [
     Program("tus-js-client 4", 4),
