@@ -21,7 +21,7 @@ fast-tests := $(addprefix tests/,inspection/test_active_content.py inspection/te
 	web/test_part_headers.py)
 
 .PHONY: help run deploy test check soak lint lint-template format contract browser clients bench bench-uploads \
-	bench-cold-start bench-direct bench-gateway bench-gateway-matrix bench-readme clean coverage
+	bench-cold-start bench-direct bench-gateway bench-gateway-matrix bench-pieces bench-readme clean coverage
 
 # Only options on make's command line count, not the environment: conda sets a HOST, hosting sites set a PORT.
 option = $(if $(and $(filter command,$(origin $(1))),$($(1))),$(2) "$($(1))")
@@ -98,6 +98,9 @@ bench-cold-start: .venv-bench/.installed  ## measure the built artifact's cold s
 
 bench-direct: .venv-bench/.installed  ## measure the bytes that pass through Lambda while 1 GiB goes straight to S3
 	.venv-bench/bin/python benchmarks/direct.py --results $(results)
+
+bench-pieces: .venv-bench/.installed  ## measure two designs of resumable uploads (on moto, or on the S3 at STRICT_S3_URL)
+	.venv-bench/bin/python benchmarks/pieces.py
 
 bench-readme: .venv-bench/.installed  ## write the README's tables and its chart from the last results of make bench
 	cp $(results) benchmarks/results.json

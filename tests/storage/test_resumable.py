@@ -599,33 +599,37 @@ STEP_FAULTS = [
 ]
 
 
-@ON_S3
+@pytest.mark.parametrize("kind", ["s3"])
 @pytest.mark.parametrize("fault", STEP_FAULTS)
+@pytest.mark.parametrize("contents", [[b"some", b" bytes"], [b"some", b" more bytes"]], ids=["whole", "in parts"])
 def test_failure_at_every_call_loses_nothing(
-    uploads: S3ResumableUploads, stored_keys: Callable[[], list[str]], fault: str, monkeypatch: pytest.MonkeyPatch
+    uploads: S3ResumableUploads,
+    stored_keys: Callable[[], list[str]],
+    contents: list[bytes],
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pieces, "WHOLE_BYTES", 10)  # the larger file is copied in parts
+    monkeypatch.setattr(pieces, "WHOLE_BYTES", 10)
     storage = storage_of(uploads)
     assert isinstance(storage, S3Storage)
     client: Any = storage.client
     call = client._make_api_call
-    for contents in ([b"some", b" bytes"], [b"some", b" more bytes"]):
-        for at in itertools.count():
-            path, acknowledged = new_id(), 0
-            failing = _KilledAt(client, call, fault=fault, at=at)
-            client._make_api_call = failing
-            with suppress(StorageUnavailable, Killed):
-                acknowledged = _upload(storage, path, contents, acknowledged)
-            client._make_api_call = call
-            keys = [key for key in stored_keys() if key.startswith(f"files/{path}/")]
-            assert not keys or content_of(storage, described(path, 0)) == b"".join(contents)
-            assert _upload(storage, path, contents, 0) == sum(map(len, contents))
-            assert content_of(storage, described(path, 0)) == b"".join(contents)
-            left = [key for key in stored_keys() if key.startswith(f"chunks/{path}/")]
-            assert len(left) == 2, "the beginning and the ending"
-            if failing.calls <= at:
-                break
-        assert at > 10
+    for at in itertools.count():
+        path, acknowledged = new_id(), [0]
+        failing = _KilledAt(client, call, fault=fault, at=at)
+        client._make_api_call = failing
+        with suppress(StorageUnavailable, Killed):
+            _upload(storage, path, contents, acknowledged)
+        client._make_api_call = call
+        keys = [key for key in stored_keys() if key.startswith(f"files/{path}/")]
+        assert not keys or content_of(storage, described(path, 0)) == b"".join(contents)
+        _upload(storage, path, contents, acknowledged)
+        assert content_of(storage, described(path, 0)) == b"".join(contents)
+        left = [key for key in stored_keys() if key.startswith(f"chunks/{path}/")]
+        assert len(left) == 2, "the beginning and the ending"
+        if failing.calls <= at:
+            break
+    assert at > 10
 
 
 class _KilledAt(Faults):
@@ -644,26 +648,28 @@ class _KilledAt(Faults):
         return super().__call__(operation, arguments)
 
 
-def _upload(storage: S3Storage, path: str, contents: list[bytes], acknowledged: int) -> int:
-    """Upload as a client does that repeats everything, in a new process. Return the size of the file."""
+def _upload(storage: S3Storage, path: str, contents: list[bytes], acknowledged: list[int]) -> None:
+    """Upload as a client does that repeats everything, in a new process.
+
+    :param acknowledged: the offsets that the storage has acknowledged, to which this adds.
+    """
     uploads = S3ResumableUploads(storage)
     content = b"".join(contents)
     uploads.begin(path, beginning())
     for piece in contents:
         progress = uploads.progress(path)
         assert progress is not None
-        assert acknowledged <= progress.offset <= len(content)
-        assert progress.ending or uploads.read(path, 0, 99) == content[: progress.offset]
+        assert acknowledged[-1] <= progress.offset <= len(content)
         if progress.ending is None and progress.offset < len(content):
+            assert uploads.read(path, 0, 99) == content[: progress.offset]
             end = progress.offset + len(piece)
-            acknowledged = uploads.append(path, progress.offset, iter([content[progress.offset : end]]))
+            acknowledged.append(uploads.append(path, progress.offset, iter([content[progress.offset : end]])))
     assert uploads.end(path, Ending.COMPLETE) is Ending.COMPLETE
     incoming = uploads.open_incoming(path)
     if incoming is not None:
         with suppress(AlreadyExists):
             incoming.copy_to_files(described(path, len(content)))
     uploads.discard(path)
-    return len(content)
 
 
 @ON_S3
