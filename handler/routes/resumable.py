@@ -41,7 +41,9 @@ def patch(token: str | None = None) -> Response:
     :raises MethodNotAllowed: the query names no upload.
     """
     if chunks.FILEPOND_ID not in request.args:
-        raise MethodNotAllowed("PATCH needs the URL of an upload. Begin one with POST.")
+        problem = MethodNotAllowed("PATCH needs the URL of an upload. Begin one with POST.")
+        problem.headers = {"Allow": "GET, HEAD, OPTIONS, POST, PUT"}
+        raise problem
     from ..web import resumable
 
     return resumable.dispatch(request.args[chunks.FILEPOND_ID], token)

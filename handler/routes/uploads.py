@@ -58,7 +58,7 @@ def show_limits(token: str | None = None) -> Response:
     """
     if chunks.is_probe(request.args):
         return responses.nothing()
-    if chunks.FILEPOND_ID in request.args:
+    if request.method == "HEAD" and chunks.FILEPOND_ID in request.args:
         from ..web import resumable
 
         return resumable.dispatch(request.args[chunks.FILEPOND_ID], token)

@@ -509,7 +509,8 @@ def respond_with(
                 headers["Repr-Digest"] = f"sha-256=:{digest}:"
             return responses.success(body, status=201, headers=headers)
         case Pending():
-            return checking(request.url, headers)
+            named = request.args.get(chunks.FILEPOND_ID)
+            return checking(request.url if named is None else url_of(named), headers)
         case _:
             return responses.nothing(status=status, headers=headers)
 

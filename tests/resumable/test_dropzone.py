@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..support import tokens
+from ..support.conditional_writes import make_atomic
 from ..support.http_client import download, problem
 from ..support.widget_pieces import Dropzone
 
@@ -32,6 +33,14 @@ def content_of(client: FlaskClient, response: TestResponse) -> bytes:
     return download(client, response.json["files"][0]["url"])
 
 
+def atomic(app: Flask) -> Flask:
+    """Let the conditional writes of an app be atomic, as on AWS."""
+    storage = app.extensions["services"].storage
+    if hasattr(storage, "client"):
+        make_atomic(storage.client)
+    return app
+
+
 def files(keys: list[str]) -> list[str]:
     return [key for key in keys if key.startswith("files/")]
 
@@ -43,7 +52,7 @@ def test_pieces_in_any_order_are_one_file(client: FlaskClient, order: tuple[int,
     assert [piece.status_code for piece in pieces] == [204, 204]
     assert [piece.data for piece in pieces] == [b"", b""]
     assert last.json
-    assert last.json["message"] == "Stored Grüße.txt."
+    assert last.json["files"][0]["original_name"] == "Grüße.txt"
     assert last.json["url"] == last.headers["Location"]
     assert content_of(client, last) == TEXT
 
@@ -51,7 +60,7 @@ def test_pieces_in_any_order_are_one_file(client: FlaskClient, order: tuple[int,
 def test_file_in_one_piece_is_stored_at_once(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
     zone = Dropzone(client, TEXT[:1000])
     assert content_of(client, zone.post(0)) == TEXT[:1000]
-    assert len(stored_keys()) == 1
+    assert not any("chunks" in key for key in stored_keys())
 
 
 def test_repeated_piece_is_a_success(client: FlaskClient, stored_keys: Callable[[], list[str]]) -> None:
@@ -130,18 +139,16 @@ def test_refused_whole_file_has_the_same_sentence_again(make_app: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("name", "environ", "status", "slug"),
-    [("a.exe", {}, 415, "type-not-allowed"), ("a.txt", {"MAX_FILE_BYTES": "2000"}, 413, "file-too-large")],
+    ("name", "status", "slug"), [("a.exe", 415, "type-not-allowed"), ("a.txt", 413, "file-too-large")]
 )
 def test_every_piece_is_checked_before_it_is_kept(
     make_app: Callable[..., Flask],
     stored_keys: Callable[[], list[str]],
     name: str,
-    environ: dict[str, str],
     status: int,
     slug: str,
 ) -> None:
-    zone = Dropzone(make_app(**environ).test_client(), TEXT, name=name)
+    zone = Dropzone(make_app(MAX_FILE_BYTES="2000").test_client(), TEXT, name=name)
     for index in range(3):
         problem(zone.post(index), status, slug)
     assert stored_keys() == []
@@ -209,7 +216,7 @@ def test_form_that_is_not_dropzones_keeps_nothing(
 
 
 def test_two_last_pieces_at_once_get_the_same_response(make_app: Callable[..., Flask]) -> None:
-    app = make_app()
+    app = atomic(make_app())
     for _ in range(10):
         zone = Dropzone(app.test_client(), TEXT)
         zone.post(0)
@@ -227,7 +234,7 @@ def test_pieces_of_many_threads_are_one_file(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], kind: str
 ) -> None:
     """50 threads send all pieces in random order, each of them twice."""
-    app = make_app()
+    app = atomic(make_app())
     content = b"".join(b"%08d\n" % number for number in range(500))
     zone = Dropzone(app.test_client(), content, chunk_bytes=500)
     indexes = [index for index in range(zone.count) for _ in range(2 if kind == "strict_s3" else 20)]

@@ -20,6 +20,8 @@ TEXT = b"0123456789" * 250
 """Two pieces of 1,000 bytes, and one of 500."""
 WHOLE = TEXT[:2000]
 """Two pieces of 1,000 bytes, and an empty one."""
+SECRETS = {"secrets/upload-ids", "secret"}
+"""The key that signs upload ids, in the bucket or in the folder."""
 PAGE = b"<!doctype html><script>alert(1)</script>".ljust(9000)
 
 
@@ -28,7 +30,7 @@ def stored(pond: FilePond) -> bytes:
     response = pond.client.get(f"/upload/{pond.id}")
     assert response.json
     assert response.json["status"] == "stored"
-    assert response.json["file"]["name"] == pond.name
+    assert response.json["file"]["original_name"] == pond.name
     return download(pond.client, response.json["file"]["url"])
 
 
@@ -51,7 +53,7 @@ def test_id_is_plain_text_and_nothing_is_stored_yet(client: FlaskClient, stored_
     assert response.status_code == 201
     assert response.mimetype == "text/plain"
     assert response.text.startswith("r.")
-    assert stored_keys() == []
+    assert set(stored_keys()) <= SECRETS
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", None])
@@ -79,7 +81,6 @@ def test_other_bytes_at_a_known_offset_are_no_repetition(client: FlaskClient) ->
     pond = FilePond(client, TEXT)
     pond.begin()
     pond.patch(0)
-    problem(pond.patch(0, b"x" * 1000, **{"Accept": "*/*"}), 409, "mismatching-upload-offset") if False else None
     response = pond.patch(0, b"x" * 1000)
     assert response.status_code == 409
     assert "1,000 bytes have arrived" in response.text
@@ -132,7 +133,7 @@ def test_refused_name_is_our_sentence_as_text(client: FlaskClient, stored_keys: 
     assert response.status_code == 415
     assert response.mimetype == "text/plain"
     assert "virus.exe" in response.text
-    assert stored_keys() == []
+    assert set(stored_keys()) <= SECRETS
 
 
 def test_too_large_file_is_refused_before_the_first_piece(make_app: Callable[..., Flask]) -> None:
@@ -191,7 +192,7 @@ def test_form_with_a_file_is_refused(client: FlaskClient, stored_keys: Callable[
     body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhello\r\n--x--\r\n'
     for more in ({"content_type": "multipart/form-data; boundary=x"}, {"content_type": "text/plain"}):
         problem(client.post("/upload", data=body, headers={"Upload-Length": "5"}, **more), 400, "malformed-request")
-    assert stored_keys() == []
+    assert set(stored_keys()) <= SECRETS
 
 
 @pytest.mark.parametrize("length", ["", "-1", "x", "9" * 30])

@@ -126,5 +126,5 @@ class Dropzone:
             name: value for name, value in ({**self.fields(index), **self.form} | fields).items() if value is not None
         }
         body: dict[str, Any] = {**form, "file": (io.BytesIO(data), self.name)}
-        headers = {"Accept": "application/json", "X-Requested-With": "XMLHttpRequest", **self.headers}
+        headers = {"X-Requested-With": "XMLHttpRequest", **self.headers}
         return self.client.post("/upload", data=body, content_type="multipart/form-data", headers=headers)
