@@ -6,6 +6,7 @@ The server is reached through a gate. The gate holds bytes in the middle of a fi
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from .samples import PAGE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.clients
 
@@ -49,7 +52,6 @@ class Widget:
 POND, ZONE = ".filepond--file-status-main", ".dz-error-message"
 WIDGETS = [
     Widget("FilePond", "filepond-pieces", "", POND),
-    Widget("FilePond, with its default URL", "filepond-pieces", "&in_query", POND),
     Widget("Dropzone", "dropzone-pieces", "", ZONE),
     Widget("Dropzone, with parallelChunkUploads", "dropzone-pieces", "&parallel", ZONE),
 ]
@@ -126,6 +128,14 @@ def test_widget_uploads_a_file(send: Callable[..., Client], tmp_path: Path, size
     check_stored(send(path, chunk_bytes=CHUNK_BYTES if size > SIZE else 8 * KIB if size < MIB else MIB), path)
 
 
+def test_filepond_uploads_to_its_default_url(open_client: Callable[..., Client], tmp_path: Path) -> None:
+    path = file(tmp_path, text(SIZE))
+    client = open_client("filepond-pieces", f"?chunk={MIB}&in_query")
+    client.page.set_input_files("input[type=file] >> nth=0", path)
+    check_stored(client, path)
+    assert all("&patch=" in url for method, url in client.sent if method == "PATCH")
+
+
 @pytest.mark.parametrize("interruption", ["line cut", "response lost", "server restarted"])
 def test_interrupted_widget_continues(
     send: Callable[..., Client], server: GatedServer, tmp_path: Path, interruption: str
@@ -174,12 +184,21 @@ def test_stopped_filepond_continues_when_a_person_clicks(
     """All repetitions fail. After the click FilePond asks for the offset, and continues there."""
     path = file(tmp_path, text(SIZE))
     client = open_client("filepond-pieces", f"?chunk={SMALL_CHUNK_BYTES}")
-    client.page.evaluate("() => pond.setOptions({ chunkRetryDelays: [] })")
-    server.gate.hold_after(HELD_BYTES)
+    pieces = re.compile("/upload/r")
+
+    def let_the_first_half_through(route: Route) -> None:
+        if int(route.request.headers.get("upload-offset", 0)) < HELD_BYTES:
+            route.continue_()
+        else:
+            route.abort()
+
+    client.page.route(pieces, let_the_first_half_through)
     client.page.set_input_files("input[type=file] >> nth=0", path)
-    server.gate.wait()
-    server.gate.cut()
     assert "error" in result(client)
+    client.page.unroute(pieces)
     client.page.evaluate("() => { results.length = 0; pond.processFile(); }")
     check_stored(client, path)
     assert "HEAD" in [method for method, _ in client.sent]
+    pieces_sent = [url for method, url in client.sent if method == "PATCH"]
+    assert len(pieces_sent) == SIZE // SMALL_CHUNK_BYTES + 1 + 4  # the piece that failed was sent four times more
+    assert all(url.startswith(server.endpoint) for url in pieces_sent)
