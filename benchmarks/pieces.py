@@ -51,7 +51,7 @@ FREE = ("DeleteObject", "DeleteObjects", "AbortMultipartUpload")
 
 @dataclass
 class Usage:
-    """What an upload has taken."""
+    """The calls, bytes and time of one upload."""
 
     calls: Counter[str] = field(default_factory=Counter)
     sent: int = 0

@@ -60,13 +60,16 @@ class Intake:
         )
         file = _stored_file(file_id, name, size=incoming.size, sha256=declaration.sha256, details=details)
         stored = incoming.copy_to_files(file)  # raises AlreadyExists in all promotions of this file except one
-        self._report([stored])
+        self._report([stored], [stored])
         return stored
 
-    def _report(self, files: Sequence[StoredFile]) -> None:
-        """Report the files of a request, once all of them are stored."""
+    def _report(self, files: Sequence[StoredFile], new: Sequence[StoredFile]) -> None:
+        """Report the files of a request, once all of them are stored.
+
+        :param new: the files that this request stored. An earlier request may have stored the others.
+        """
         self.storage.confirm(files)
-        for file in files:
+        for file in new:
             self._on_stored(file)
 
 
@@ -90,7 +93,9 @@ def _stored_file(file_id: str, name: FileName, *, size: int, sha256: str | None,
 class Batch:
     """The files of one request. The end of the ``with`` forgets every file that :meth:`commit` has not stored."""
 
-    def __init__(self, storage: Storage, policy: Policy, report: Callable[[Sequence[StoredFile]], None]) -> None:
+    def __init__(
+        self, storage: Storage, policy: Policy, report: Callable[[Sequence[StoredFile], Sequence[StoredFile]], None]
+    ) -> None:
         self._storage = storage
         self._policy = policy
         self._report = report
@@ -130,17 +135,32 @@ class Batch:
         """Return one problem that reports all :attr:`refusals`. There must be at least one."""
         return problems.one_of(self.refusals, files=len(self._files))
 
+    def check(self, details: Details) -> list[tuple[IncomingFile, StoredFile]]:
+        """Finish the checks, and return the files with the attributes that they will be stored with.
+
+        :param details: every file of the batch gets them.
+        :raises Problem: a file was refused.
+        """
+        for incoming in self._files:
+            incoming.finish()
+        if self.refusals:
+            raise self.refusal()
+        return [(incoming, incoming.stored_file(details)) for incoming in self._files]
+
+    def report(self, files: Sequence[StoredFile], *, new: Sequence[StoredFile]) -> None:
+        """Report the files of the request, once all of them are stored.
+
+        :param new: the files that this request stored.
+        """
+        self._report(files, new)
+
     def commit(self, details: Details = NO_DETAILS) -> list[StoredFile]:
         """Finish the checks and store all files.
 
         :param details: every file of the batch gets them.
         :raises Problem: a file was refused or could not be stored. Then none of them is stored.
         """
-        for incoming in self._files:
-            incoming.finish()
-        if self.refusals:
-            raise self.refusal()
-        files = [incoming.stored_file(details) for incoming in self._files]
+        checked = self.check(details)
         ours: dict[str, StoredFile] = {}
 
         def store(incoming: IncomingFile, file: StoredFile) -> None:
@@ -151,13 +171,14 @@ class Batch:
                 del ours[file.id]  # another upload stored that file, so it must not be deleted here
                 raise
 
-        stores = [partial(store, incoming, file) for incoming, file in zip(self._files, files, strict=True)]
+        stores = [partial(store, incoming, file) for incoming, file in checked]
         try:
             run_side_by_side(stores, at_once=STORED_AT_ONCE)
         except BaseException:
             self._storage.delete_best_effort(list(ours.values()))
             raise
-        self._report(files)
+        files = [file for _, file in checked]
+        self._report(files, files)
         return files
 
 

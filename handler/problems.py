@@ -205,11 +205,12 @@ class UploadRefused(Problem):
 
 
 class FileExpired(Problem):
-    """The file has expired. The storage may still have to delete it."""
+    """The file has expired, and the storage may still have to delete it. Or a client repeats the upload of a deleted
+    file under its ``Idempotency-Key``."""
 
     status = 410
     slug = "gone"
-    title = "Expired file"
+    title = "Expired or deleted file"
 
     def __init__(self, detail: str = "This file has expired, so it can no longer be downloaded.") -> None:
         super().__init__(detail)
@@ -287,6 +288,14 @@ class ContentMismatch(Problem):
     status = 422
     slug = "content-mismatch"
     title = "Content mismatch"
+
+
+class IdempotencyKeyReused(Problem):
+    """An earlier request with the same ``Idempotency-Key`` stored another file."""
+
+    status = 422
+    slug = "idempotency-key-reused"
+    title = "Reused idempotency key"
 
 
 class ImageTooLarge(Problem):

@@ -35,7 +35,7 @@ from .requests import Append, Piece
 from .upload_ids import Flags, ResumableId
 
 MAX_READS_IN_TIME = 1000
-"""The largest number of pieces that are read while a gateway waits. S3 sends about 300 a second over 10 connections."""
+"""The largest number of pieces that are read while a gateway waits: about 300 a second, over ten connections."""
 NAMELESS = "The upload has no name, so its file was taken for a text. Send the name of the file."
 
 

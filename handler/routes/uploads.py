@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..inspection.policy import Policy
     from ..intake import Batch, IncomingFile
+    from ..storage import Details
 
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
@@ -43,6 +44,7 @@ RESUMABLE_FIELDS = ("Tus-Resumable", "Upload-Complete", "Upload-Length", "X-HTTP
 """The header fields without which no request belongs to a resumable upload."""
 MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
 """How much of a form is read after its first refusal, to report other refused files too."""
+IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_SHOWN_NAME_CHARS = 100
 """How much of a part's name an error shows."""
 
@@ -254,7 +256,12 @@ def _open_body() -> DigestStream:
 
     :raises ContentCodingNotSupported: the body is compressed, so the stored file would not be the client's.
     :raises LengthRequired: nothing marks the end of the body.
+    :raises MalformedRequest: the idempotency key is not valid.
     """
+    if IDEMPOTENCY_KEY in request.headers:
+        from ..idempotency import parse_key  # only requests with a key pay for this module
+
+        g.idempotency_key = parse_key(request.headers[IDEMPOTENCY_KEY])
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise ContentCodingNotSupported(
             "The request has a Content-Encoding. Send the file as it is, without this field."
@@ -276,10 +283,11 @@ def _store(batch: Batch, content: DigestStream, fields: MetadataFields) -> Respo
     """
     if not batch.refusals:  # after a refusal, the rest of the body may not have been read
         content.verify()
-    g.stored = batch.commit(limits.details_of(g.grant, fields.kept))
+    headers = _commit(batch, limits.details_of(g.grant, fields.kept))
     entries = [responses.file_entry(file) for file in g.stored]
     first = entries[0]
-    headers = {"Location": first["url"]} if "url" in first else {}
+    if "url" in first:
+        headers["Location"] = first["url"]
     if dialect := requested_dialect():
         return responses.in_dialect(dialect.stored(entries), headers=headers)
     description = {"message": f"Stored {first['name']}.", "files": entries, **fields.ignored}
@@ -289,6 +297,22 @@ def _store(batch: Batch, content: DigestStream, fields: MetadataFields) -> Respo
         # Clients of one file look for its URL here: Uppy at 'url', TinyMCE at 'location'.
         description |= {key: first[key] for key in ("url", "location") if key in first}
     return responses.success(description, status=201, headers=headers, page="answer.html")
+
+
+def _commit(batch: Batch, details: Details) -> dict[str, str]:
+    """Store the files of the batch, once for each idempotency key if the request has one.
+
+    :returns: the header fields that say so.
+    :raises Problem: a file was refused or could not be stored.
+    """
+    if "idempotency_key" not in g:
+        g.stored = batch.commit(details)
+        return {}
+    from ..idempotency import IdempotencyKey, StoreOnce
+
+    key = IdempotencyKey(key=g.idempotency_key, subject=g.grant.subject, folder=g.grant.folder)
+    g.stored, replayed = StoreOnce(current_services().direct_uploads, key).commit(batch, details)
+    return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
 def _file_fields() -> frozenset[str]:

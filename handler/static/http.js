@@ -106,7 +106,8 @@ export class Endpoint {
 
   async #send(method, url, { json, body = json && JSON.stringify(json), ...options }) {
     const { token } = this;
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const headers = { ...options.headers };
+    if (token) headers.Authorization = `Bearer ${token}`;
     if (json) headers["Content-Type"] = "application/json";
     try {
       return await request(method, url, { ...options, body, headers });

@@ -34,12 +34,12 @@ const heading = make("h2", { id: "summary", tabIndex: -1 }, link);
 const all = make("div", { className: "buttons" });
 const bar = make("progress", { id: "total", ariaLabel: "All files" });
 const whole = make("div", { id: "whole", hidden: true }, heading, all, bar);
-const mark = document.createComment("rows that need attention are above, all others below");
+const mark = document.createComment("attention above, others below");
 const rows = make("ul", { id: "rows", role: "list", ariaLabel: "Files" }, mark);
 const live = make("div", { className: "unseen", role: "log", ariaLabel: "Messages" });
 form.after(notice, whole, rows, live, make("p", { id: "over", textContent: "Drop to upload" }));
 
-// Files: chosen, dropped, pasted.
+// Files.
 
 for (const input of [$("file"), folder]) {
   input.onchange = () => {
@@ -71,7 +71,7 @@ function drag(event) {
 document.ondragenter = document.ondragover = document.ondragleave = document.ondrop = drag;
 
 async function take(dataTransfer) {
-  // At once: after the first await there are no entries.
+  // After the first await there are no entries.
   const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
   notify("");
   for (const entry of entries) await walk(entry);
@@ -127,7 +127,7 @@ function changed(upload) {
   showAll();
   if (state === counted?.state) return;
   if (state === "waiting") queue.push(upload);
-  // A token that is there now was not refused.
+  // The token may be new.
   if (state === "failed" && refused(failure) && endpoint.token) return upload.again();
   if (counted && !ACTIVE.includes(state)) sayEnd(upload);
   next();
@@ -201,14 +201,14 @@ const retry = (fits) => uploads.forEach((upload) => upload.state === "failed" &&
 
 addEventListener("online", () => retry(({ status }) => !status));
 
-// The rate falls without events, too.
+// Rates fall without events, too.
 setInterval(() => uploads.forEach((upload) => upload.running && upload.row.show(upload)), 1000);
 
 addEventListener("beforeunload", (event) => {
   if (count("sending", "checking")) event.preventDefault();
 });
 
-// All uploads: sums, summary, buttons.
+// All uploads.
 
 const counts = {}; // uploads by state
 let total = { size: 0, sent: 0 }; // bytes, since all was last finished
@@ -216,7 +216,7 @@ let linked; // whether stored files have links
 let spoken = 0;
 let timer;
 
-// By the difference: progress comes often, and the list may be long.
+// By the difference: progress comes often.
 function account(upload, state) {
   const { counted, file, sent } = upload;
   const stored = state === "stored";
@@ -302,7 +302,7 @@ let tokenProblem = ""; // why the last token was refused
 function use(token) {
   endpoint.use(token);
   keep("token", token ?? "");
-  if ($("access")) $("access").hidden = Boolean(token);
+  if ($("access")) $("access").hidden = !!token;
 }
 
 // Keep a text for this tab, or return the kept one.
@@ -319,7 +319,7 @@ function keep(name, text) {
 function showTokenError(words) {
   if (!$("access")) return notify(words);
   if ($("token-error").textContent !== words) $("token-error").textContent = words; // read out once
-  $("token").ariaInvalid = String(Boolean(words));
+  $("token").ariaInvalid = !!words;
 }
 
 async function start(token) {
@@ -362,9 +362,9 @@ form.onsubmit = (event) => event.preventDefault();
 if ($("token")) {
   const read = async ({ target }) => {
     const token = target.value.trim();
-    target.value = ""; // or the next one would be pasted behind it
+    target.value = ""; // for the next one
     if (!token) return;
-    $("file").focus(); // the field is hidden, and would lose the focus
+    $("file").focus(); // the field is hidden now
     await start(token);
     if (!endpoint.token && document.activeElement === $("file")) target.focus();
   };

@@ -13,6 +13,7 @@ export class Upload {
   words = "";
   sent = 0;
   #stop = new AbortController();
+  #once = crypto.getRandomValues(new Uint32Array(4)).join("-");
 
   constructor(file, endpoint, changed) {
     Object.assign(this, { file, endpoint, changed, key: keyOf(file) });
@@ -74,8 +75,9 @@ export class Upload {
     if (!direct || file.size <= Math.min(SMALL_BYTES, form.max_bytes)) {
       const body = new FormData();
       body.append(form.field, file);
+      const headers = { "Idempotency-Key": this.#once }; // of all tries
       try {
-        return (await this.endpoint.ask("POST", "", { ...options, body })).files[0];
+        return (await this.endpoint.ask("POST", "", { ...options, body, headers })).files[0];
       } catch (failure) {
         if (failure.status !== 413 || !direct) throw failure; // else in parts
       }

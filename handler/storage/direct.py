@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -280,6 +281,21 @@ class DirectUploads(Arrivals, Protocol):
         """Pin the bytes that :meth:`complete` joined. No other bytes can arrive under their path.
 
         :returns: ``None`` if the bytes were discarded after a verdict.
+        """
+
+    def find_file(self, path: str, /) -> Stored | Deleted | None:
+        """Return the file that is, or was, stored under this path; ``None`` if there never was a file.
+
+        A deletion is remembered for at least a day. On S3 this takes one call, and one more for a stored file.
+        """
+
+    def claimed(self, path: str, /) -> AbstractContextManager[None]:
+        """Claim this path, which other requests may use too, while the body of the ``with`` statement stores its file.
+
+        In a folder this request is the only one meanwhile, and the remains of a killed process are removed. A write to
+        S3 needs no such hold.
+
+        :raises AlreadyExists: there was a file under this path.
         """
 
     def refusal(self, path: str, /) -> Mapping[str, Any] | None:

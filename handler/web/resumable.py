@@ -70,7 +70,7 @@ def respond(name: str | None, token: str | None) -> Response | None:
     :returns: ``None`` for any other request: a form, or the body of a file.
     """
     headers = request.headers
-    if name is not None and name.startswith(RESUMABLE_PREFIX):
+    if name is not None and name.startswith(RESUMABLE_PREFIX) and "X-HTTP-Method-Override" in headers:
         return dispatch(name, token)
     is_tus = tus.is_used(headers)
     if not is_tus and not ietf.is_used(headers):
@@ -84,7 +84,8 @@ def respond(name: str | None, token: str | None) -> Response | None:
         return None
     is_form = request.mimetype == forms.MEDIA_TYPE
     offered = current_services().resumable is not None
-    if (is_form or not offered) and not is_tus and ietf.creation(headers).is_complete:
+    is_keyed = name is not None and "Idempotency-Key" in headers
+    if (is_form or is_keyed or not offered) and not is_tus and ietf.creation(headers).is_complete:
         return None  # the request is whole, and any request may say so
     if not offered:
         raise MalformedRequest("This is a piece of a file, and resumable uploads are not offered here. Send it whole.")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from ..support.gated_server import DESTINATIONS, GatedServer, settings_of
+from ..support import gated_server
+from ..support.gated_server import DESTINATIONS, GatedServer
 from ..support.resumable_files import KIB, MIB, creations, file_of, text
 from .conftest import Client, PageServer
 from .samples import PAGE
@@ -40,7 +41,10 @@ class Widget:
     :param page: the name of the page.
     :param query: its options.
     :param error: selects the element with the reason of a refusal.
+    :param details: selects the button that shows the reason in a message box instead.
     :param resumes: whether the client continues an upload after the page was reloaded.
+    :param gives_up: whether the client does not try again after a broken line. tus-js-client 5.0.0-pre2 takes XHR's
+        event for an unknown error. The next attempt of its user resumes the upload.
     """
 
     name: str
@@ -48,14 +52,16 @@ class Widget:
     query: str = ""
     input: str = "input[type=file] >> nth=0"
     error: str = "#error"
+    details: str | None = None
     resumes: bool = True
+    gives_up: bool = False
 
 
 WIDGETS = [
     Widget("tus-js-client 4", "tus", "&major=4"),
-    Widget("tus-js-client 5", "tus", "&major=5"),
-    Widget("tus-js-client 5, with the IETF draft", "tus", "&major=5&protocol=ietf-draft-05"),
-    Widget("Uppy", "uppy-tus", input="input.uppy-Dashboard-input >> nth=0", error=".uppy-Informer"),
+    Widget("tus-js-client 5", "tus", "&major=5", gives_up=True),
+    Widget("tus-js-client 5, with the IETF draft", "tus", "&major=5&protocol=ietf-draft-05", gives_up=True),
+    Widget("Uppy", "uppy-tus", input="input.uppy-Dashboard-input >> nth=0", details=".uppy-StatusBar-details"),
 ]
 
 
@@ -63,10 +69,8 @@ WIDGETS = [
 def server(
     request: pytest.FixtureRequest, site: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatedServer]:
-    server = GatedServer(settings_of(request.param, tmp_path_factory.mktemp("uploads")) | {"ALLOWED_ORIGINS": site})
-    server.start()
-    yield server
-    server.close()
+    with gated_server.serve(request.param, tmp_path_factory.mktemp("uploads"), ALLOWED_ORIGINS=site) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +99,15 @@ class Tabs:
         client = self.open_client(self.widget.page, f"?chunk={self.chunk_bytes}{self.widget.query}")
         client.page.set_input_files(self.widget.input, path)
         return client
+
+    def check_stored(self, client: Client, path: Path) -> str:
+        """Check that the file arrives, after another attempt if the client gave up.
+
+        :returns: the URL of the file.
+        """
+        if self.widget.gives_up and "error" in result(client):
+            client = self.send(path)
+        return check_stored(client, path)
 
 
 @pytest.fixture
@@ -159,7 +172,7 @@ def test_interrupted_page_resumes(tabs: Tabs, server: GatedServer, tmp_path: Pat
         case "server restarted":
             server.kill()
             server.start()
-    check_stored(client, path)
+    tabs.check_stored(client, path)
     assert creations(server) == 1
 
 
@@ -179,7 +192,11 @@ def test_refused_content_shows_our_sentence(tabs: Tabs, server: GatedServer, tmp
     plain = requests.post(server.endpoint, files={"file": ("photo.png", PAGE.ljust(SIZE))}, timeout=60)
     client = tabs.send(path)
     assert "error" in result(client)
-    client.wait_for_text(tabs.widget.error, plain.json()["detail"])
+    if tabs.widget.details:
+        client.page.click(tabs.widget.details)
+        assert plain.json()["detail"] in client.alert()
+    else:
+        client.wait_for_text(tabs.widget.error, plain.json()["detail"])
 
 
 def test_two_tabs_that_send_one_upload_store_one_file(tabs: Tabs, server: GatedServer, tmp_path: Path) -> None:
@@ -191,8 +208,9 @@ def test_two_tabs_that_send_one_upload_store_one_file(tabs: Tabs, server: GatedS
     second = tabs.send(path)
     second.page.wait_for_timeout(300)
     server.gate.release()
-    urls = {check_stored(client, path) for client in (second, first)}
-    assert len(urls) == creations(server) == (1 if tabs.widget.resumes else 2)
+    urls = {tabs.check_stored(client, path) for client in (second, first)}
+    if not tabs.widget.gives_up:  # it may give up after the file was stored, and send the file again
+        assert len(urls) == creations(server) == (1 if tabs.widget.resumes else 2)
 
 
 def test_stale_tab_changes_nothing(tabs: Tabs, server: GatedServer, tmp_path: Path) -> None:
@@ -204,5 +222,5 @@ def test_stale_tab_changes_nothing(tabs: Tabs, server: GatedServer, tmp_path: Pa
     second = tabs.send(path)
     url = check_stored(second, path)
     server.gate.release()
-    assert check_stored(first, path) == url or not tabs.widget.resumes
+    assert tabs.check_stored(first, path) == url or not tabs.widget.resumes or tabs.widget.gives_up
     assert check_stored(second, path) == url

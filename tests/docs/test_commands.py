@@ -27,7 +27,7 @@ PREPARATIONS = {
     "php": "$endpoint = getenv('endpoint'); $path = 'photo.jpg';\n",
 }
 """The code that a reader has in front of the snippet: imports, and the names that the document explains."""
-SENDS = re.compile(r"-F file=|-T |files=|requests\.put\(|method: \"P")
+SENDS = re.compile(r"-F file=|-T |files=|(?:requests|session)\.put\(|method: \"P")
 """A snippet with one of these sends a file."""
 
 

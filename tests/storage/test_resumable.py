@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from moto.s3.models import s3_backends
 
 from handler.problems import AlreadyExists, DigestMismatch, StorageUnavailable, UploadNotFound
 from handler.storage import new_id
@@ -529,6 +531,30 @@ def test_more_than_a_thousand_pieces_are_one_file(uploads: ResumableUploads) -> 
 
 
 # S3 only.
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_ten_thousand_pieces_take_ten_pages(uploads: S3ResumableUploads) -> None:
+    storage = storage_of(uploads)
+    assert isinstance(storage, S3Storage)
+    path = begun(uploads)
+    backend = s3_backends["123456789012"]["aws"]
+    for offset in range(10_000):  # one request for each would take minutes
+        name = f"p-{pieces.LAST_OFFSET - offset:013}"
+        backend.put_object(storage.bucket, f"chunks/{path}/{name}", b"%d" % (offset % 10), multipart=None)
+    calls: Counter[str] = Counter()
+    storage.client.meta.events.register("before-call.s3", lambda model, **_: calls.update([model.name]))
+    assert uploads.progress(path) == Progress(offset=10_000)
+    assert uploads.read(path, 5_003, 4) == b"3456"
+    assert uploads.end(path, Ending.COMPLETE, offset=10_000) is Ending.COMPLETE
+    incoming = uploads.open_incoming(path)
+    assert isinstance(incoming, pieces.PiecesIncoming)
+    assert (incoming.size, incoming.reads, incoming.read(9_998, 5)) == (10_000, 10_000, b"89")
+    uploads.discard(path)
+    assert uploads.open_incoming(path) is None
+    assert calls["ListObjectsV2"] == 2
+    assert calls["DeleteObjects"] == 10
+    assert calls["ListObjectVersions"] == 11 + 11 + 1
 
 
 @ON_S3

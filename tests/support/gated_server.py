@@ -8,15 +8,18 @@ import subprocess
 import sys
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 
+from . import atomic_s3
 from .gate import Gate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -25,14 +28,16 @@ DESTINATIONS = ["folder", "strict S3"]
 """Where a server can store: processes cannot reach moto, which is within this process."""
 
 
-def settings_of(destination: str, folder: Path) -> dict[str, str]:
-    """Return the settings that say where files go. Skip the test if a strict S3 is wanted and there is none.
+@contextmanager
+def settings_of(destination: str, folder: Path) -> Iterator[dict[str, str]]:
+    """Yield the settings that say where files go. Skip the test if a strict S3 is wanted and there is none.
 
     :param destination: one of :data:`DESTINATIONS`.
     :param folder: an empty folder.
     """
     if destination == "folder":
-        return {"UPLOAD_FOLDER": str(folder)}
+        yield {"UPLOAD_FOLDER": str(folder)}
+        return
     url = os.environ.get("STRICT_S3_URL")
     if not url:
         pytest.skip("STRICT_S3_URL does not say where a strict S3 is; .ci/run starts one")
@@ -42,13 +47,28 @@ def settings_of(destination: str, folder: Path) -> dict[str, str]:
     bucket = f"uploads-{uuid.uuid4()}"
     client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    return {
-        "UPLOAD_BUCKET": bucket,
-        "AWS_ENDPOINT_URL_S3": url,
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
+    with atomic_s3.serve(url) as relay:
+        yield {
+            "UPLOAD_BUCKET": bucket,
+            "AWS_ENDPOINT_URL_S3": relay,
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+
+@contextmanager
+def serve(destination: str, folder: Path, **environ: str) -> Iterator[GatedServer]:
+    """Start a server behind a gate, and stop both at the end.
+
+    :param destination: one of :data:`DESTINATIONS`.
+    :param folder: an empty folder.
+    """
+    with settings_of(destination, folder) as settings:
+        server = GatedServer(settings | environ)
+        server.start()
+        yield server
+        server.close()
 
 
 @dataclass
@@ -76,7 +96,7 @@ class GatedServer:
         )  # fmt: skip
         assert self._process.stdout
         lines = iter(self._process.stdout.readline, "")
-        port = next((port for line in lines if (port := re.search(r"http://[^ ]+:(\d+)", line))), None)
+        port = next((port for line in lines if (port := re.match(r"Serving http://[^ ]+:(\d+)", line))), None)
         assert port, "the server did not start"
         # pytest shows the log where a test fails. A full pipe would stop the server.
         self._log = threading.Thread(target=lambda: print(*lines, sep="", end=""))

@@ -63,16 +63,17 @@ class Sender:
     retries: int = 5
     """For tuspy. tus-js-client does not try again after a refusal."""
 
-    def start(self, content: bytes | None = None) -> subprocess.Popen[str]:
+    def start(self, content: bytes | None = None, *, urls: str = "urls.json") -> subprocess.Popen[str]:
         """Start the client.
 
         :param content: of the file; ``None`` to send the file of the last call, of which the client has notes.
+        :param urls: the name of the file with these notes.
         """
         path = self.folder / self.name
         if content is not None:
             path.write_bytes(content)
         command = self.program.command(
-            endpoint=self.endpoint, path=str(path), name=self.name, urls=str(self.folder / "urls.json"),
+            endpoint=self.endpoint, path=str(path), name=self.name, urls=str(self.folder / urls),
             chunkSize=self.chunk_bytes, retries=self.retries,
         )  # fmt: skip
         return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True)

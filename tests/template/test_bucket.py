@@ -226,8 +226,7 @@ def test_s3_accepts_the_configuration_of_the_bucket(strict_s3: S3Client, strict_
     (owner,) = strict_s3.get_bucket_ownership_controls(Bucket=strict_bucket)["OwnershipControls"]["Rules"]
     assert owner["ObjectOwnership"] == "BucketOwnerEnforced"
     policy = json.loads(strict_s3.get_bucket_policy(Bucket=strict_bucket)["Policy"])
-    resources = [f"arn:aws:s3:::{strict_bucket}/{prefix}/*" for prefix in ("files", "chunks")]
-    assert policy["Statement"][1]["Resource"] == resources
+    assert policy["Statement"][1]["Resource"] == f"arn:aws:s3:::{strict_bucket}/files/*"
     assert "EventBridgeConfiguration" in strict_s3.get_bucket_notification_configuration(Bucket=strict_bucket)
 
 

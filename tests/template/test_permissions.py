@@ -24,6 +24,7 @@ from ..conftest import BUCKET
 from ..support import samples
 from ..support.direct_client import DirectClient, send_form
 from ..support.lambda_runtime import SECRET
+from ..support.promotions import copy_every_file
 from ..support.s3_permissions import ROLES, Recorder, allowed, documented, statements, written
 from ..support.stored_files import ID, fetch, file
 from ..support.template import RESOURCES, TEMPLATE
@@ -70,12 +71,16 @@ def promote_pieces(storage: S3Storage, path: str) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(s3_pieces, "WHOLE_BYTES", 0)
         incoming.copy_to_files(file(id=path))
+        with pytest.raises(AlreadyExists):
+            incoming.copy_to_files(file(id=path))
     with pytest.raises(AlreadyExists):
         incoming.copy_to_files(file(id=path))
     uploads.discard(path, make_client().head_object(Bucket=BUCKET, Key=f"incoming/{path}")["VersionId"])
 
 
-def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client: FlaskClient) -> None:
+def test_upload_function_has_exactly_the_permissions_it_needs(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     direct = DirectClient(client=client)
     url = client.put("/upload/a.txt", data=samples.TEXT).json["url"]  # type: ignore[index]
     assert fetch(client.get(url).headers["Location"]) == samples.TEXT
@@ -95,6 +100,8 @@ def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client
     assert direct.parts(begun).status_code == 200
     assert direct.abort(begun).status_code == 200
     assert direct.send("a.txt", samples.TEXT, sha256=hashlib.sha256(samples.TEXT).hexdigest()).status_code == 200
+    copy_every_file(monkeypatch)
+    assert direct.send("a.txt", samples.TEXT).status_code == 200
     lost = send_form(direct, "a.txt", samples.TEXT)
     lose_a_race(app.extensions["services"].direct_uploads, lost["id"])
     storage = app.extensions["services"].storage
@@ -108,8 +115,9 @@ def test_upload_function_has_exactly_the_permissions_it_needs(app: Flask, client
 
 
 def test_promote_function_has_exactly_the_permissions_it_needs(
-    client: FlaskClient, promote: Callable[[str], Recorder]
+    client: FlaskClient, promote: Callable[[str], Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    copy_every_file(monkeypatch)
     direct = DirectClient(client=client)
     for name, status in (("a.txt", "stored"), ("a.png", "refused")):
         form = send_form(direct, name, samples.TEXT)

@@ -77,6 +77,19 @@ def printed_until(capsys: pytest.CaptureFixture[str], text: str) -> str:
     return printed
 
 
+def test_repeated_request_with_an_idempotency_key_sends_one_event(
+    app: Flask, tmp_path: Path, receiver: Receiver
+) -> None:
+    client = app.test_client()
+    for key in ("one", "one", "two"):
+        response = client.put("/upload/a.txt", data=samples.TEXT, headers={"Idempotency-Key": key})
+        assert response.status_code == 201
+    received = receiver.wait_for(count(2))
+    emptied(tmp_path)
+    assert len(received) == len({request.id for request in received}) == 2
+    assert received[-1].id == f"file_{(response.json or {})['files'][0]['id']}"
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_file_arrives_exactly_as_its_response(way: str, tmp_path: Path, receiver: Receiver) -> None:
     app = make_app(tmp_path, receiver, **SETTINGS)

@@ -5,7 +5,8 @@
     incoming/<path>/              an upload in parts (``incoming.py``)
     incoming/<path>.complete/     the same upload after its completion: nothing can be added
     refused/<path>.json           the reason of a refusal
-    judged/<path>                 marks a verdict, and outlives a deleted file, as a delete marker in a bucket does
+    judged/<path>                 marks a verdict, and outlives a deleted file, as a delete marker in a bucket does;
+                                  so does the mark of a file that was stored with an idempotency key
     secret                        the key that signs upload ids and URLs
 
 A path is ``[<folder>.]<id>`` here: one name, so that the directories above hold no others.
@@ -33,7 +34,7 @@ from typing import Any
 
 from itsdangerous import BadSignature
 
-from ...problems import Forbidden, UploadIncomplete, UploadNotFound, from_dict
+from ...problems import AlreadyExists, Forbidden, UploadIncomplete, UploadNotFound, from_dict
 from ...signing import TimedSigner, timed_signer
 from .. import split_path
 from ..direct import (
@@ -260,15 +261,37 @@ class LocalDirectUploads:
     def end_copies(self, _path: str, /) -> None:
         pass  # copies take turns, and the next copy finds the verdict
 
+    def find_file(self, path: str, /) -> Stored | Deleted | None:
+        with disk_errors():
+            return self._stored(path) or (Deleted() if self._judged(path).exists() else None)
+
+    @contextmanager
+    def claimed(self, path: str, /) -> Iterator[None]:
+        with disk_errors(), locked(self._folder / "judged"):
+            if self._judged(path).exists():
+                raise AlreadyExists(f"There is, or was, a file at {path} already.")
+            file_id, folder = split_path(path)
+            self._storage.release(file_id, folder)
+            try:
+                yield
+            finally:
+                if self._storage.contains(file_id, folder):
+                    mark_judged(self._judged(path))
+
     def find_verdict(self, path: str, /) -> Verdict | None:
         with disk_errors():
-            file_id, folder = split_path(path)
-            for entry in entries(self._folder / "files" / path):
-                if file := self._storage.find(file_id, entry.name, folder):
-                    return Stored(file)
+            if stored := self._stored(path):
+                return stored
             if problem := _read_refusal(self._refusal_path(path)):
                 return Refused(problem)
             return Deleted() if self._judged(path).exists() else None
+
+    def _stored(self, path: str) -> Stored | None:
+        file_id, folder = split_path(path)
+        for entry in entries(self._folder / "files" / path):
+            if file := self._storage.find(file_id, entry.name, folder):
+                return Stored(file)
+        return None
 
     def refusal(self, path: str, /) -> Mapping[str, Any] | None:
         with disk_errors():

@@ -92,12 +92,14 @@ class S3Refused(StorageUnavailable):
 
     :param s3_status: the HTTP status of S3's response. It is not the status of our own response.
     :param s3_code: S3's error code, such as ``NoSuchUpload``.
+    :param is_retry: botocore had sent the request before, and got no good response. S3 may have carried it out.
     """
 
-    def __init__(self, reason: str, *, s3_status: int, s3_code: str) -> None:
+    def __init__(self, reason: str, *, s3_status: int, s3_code: str, is_retry: bool = False) -> None:
         super().__init__(reason, is_misconfigured=is_misconfigured(status=s3_status, code=s3_code))
         self.s3_status = s3_status
         self.s3_code = s3_code
+        self.is_retry = is_retry
 
 
 @contextmanager
@@ -106,9 +108,10 @@ def s3_errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        metadata = error.response.get("ResponseMetadata", {})
+        status, is_retry = metadata.get("HTTPStatusCode", 0), metadata.get("RetryAttempts", 0) > 0
         code = error.response.get("Error", {}).get("Code", "")
-        raise S3Refused(str(error), s3_status=status, s3_code=code) from None
+        raise S3Refused(str(error), s3_status=status, s3_code=code, is_retry=is_retry) from None
     except (BotoCoreError, ResponseParserError, KeyError) as error:  # KeyError: a response lacks a member
         raise StorageUnavailable(repr(error), is_misconfigured=is_misconfiguration(error)) from None
 

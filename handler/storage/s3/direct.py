@@ -32,7 +32,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -276,14 +276,22 @@ class S3DirectUploads:
                 continue
             abort_multipart_upload(self._storage, upload["Key"], upload["UploadId"])
 
-    def find_verdict(self, path: str, /) -> Verdict | None:
+    def find_file(self, path: str, /) -> Stored | Deleted | None:
         history = file_history(self._storage, path)
         if history.deleted:
             return Deleted()
-        if history.name is not None:
-            file_id, folder = split_path(path)
-            file = self._storage.find(file_id, history.name, folder)
-            return Deleted() if file is None else Stored(file)  # somebody may have deleted the file in between
+        if history.name is None:
+            return None
+        file_id, folder = split_path(path)
+        file = self._storage.find(file_id, history.name, folder)
+        return Deleted() if file is None else Stored(file)  # somebody may have deleted the file in between
+
+    def claimed(self, path: str, /) -> AbstractContextManager[None]:
+        return self._storage.claimed(path)
+
+    def find_verdict(self, path: str, /) -> Verdict | None:
+        if (found := self.find_file(path)) is not None:
+            return found
         problem = self.refusal(path)
         return None if problem is None else Refused(problem)
 

@@ -19,8 +19,8 @@ import io
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
@@ -60,6 +60,7 @@ class S3Storage:
         self.hashes_copies = True
         """Whether the store hashes the parts of a copy. The first copy finds out, once for the life of the process."""
         self._memory = _Memory(MEMORY_BYTES)
+        self._thread = threading.local()
 
     def open_writer(self) -> S3Writer:
         return S3Writer(self, memory=self._memory)
@@ -162,6 +163,19 @@ class S3Storage:
     def confirm(self, files: Sequence[StoredFile]) -> None:
         pass  # the bucket itself reports its objects
 
+    @contextmanager
+    def claimed(self, path: str) -> Iterator[None]:
+        """Let this thread store a file under a path that other requests use too: see
+        :meth:`handler.storage.direct.DirectUploads.claimed`. Then an equal object can be another request's."""
+        self._thread.shared_path = path
+        try:
+            yield
+        finally:
+            del self._thread.shared_path
+
+    def _is_shared(self, path: str) -> bool:
+        return getattr(self._thread, "shared_path", None) == path
+
     def put(self, file: StoredFile, body: IO[bytes]) -> None:
         """Store the body as this file. A stored file is never overwritten.
 
@@ -175,7 +189,7 @@ class S3Storage:
             # 412: there is an object. 409: an object is being written. The object is our own if the response to the
             # first attempt got lost and botocore tried again.
             stored = self.find(file.id, file.name, file.folder)
-            if stored == file:
+            if stored == file and (refused.is_retry or not self._is_shared(file.path)):
                 return
             if stored is None and refused.s3_status == 409:
                 raise

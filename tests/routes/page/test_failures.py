@@ -50,6 +50,29 @@ def test_a_server_that_is_busy_is_asked_again(page: Page, serve: Callable[..., s
     assert stored(folder) == {"a.png": PNG}
 
 
+def test_file_whose_answer_is_lost_is_stored_once(page: Page, serve: Callable[..., str], folder: Path) -> None:
+    url = serve()
+    page.goto(url)
+    keys: list[str | None] = []
+
+    def lose(route: Route) -> None:
+        keys.append(route.request.header_value("Idempotency-Key"))
+        route.fetch()
+        if len(keys) < 3:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(f"{url}/upload", lambda route: lose(route) if route.request.method == "POST" else route.continue_())
+    choose(page, named("a.png", PNG))
+    expect_state(page, "a.png", "stored")
+    choose(page, named("b.png", PNG))
+    expect_state(page, "b.png", "stored")
+    assert sorted(path.name for path in folder.glob("files/*/*")) == ["a.png", "b.png"]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    assert all(keys)
+
+
 def test_it_waits_as_long_as_the_server_says_or_until_there_is_a_network_again(
     page: Page, serve: Callable[..., str], folder: Path
 ) -> None:
