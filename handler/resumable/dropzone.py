@@ -79,16 +79,18 @@ def piece_of(fields: Mapping[str, str]) -> DropzonePiece:
     count, offset = _number(fields, "dztotalchunkcount"), _number(fields, "dzchunkbyteoffset")
     if count > MAX_PIECES:
         raise MalformedRequest(
-            f"A file may have {MAX_PIECES:,} pieces, and this one has {count:,}. In Dropzone, set a larger 'chunkSize'."
+            f"This is a piece of a file with {count:,} pieces, and a file may have {MAX_PIECES:,}. In Dropzone, set a "
+            "larger 'chunkSize'."
         )
     if not piece.chunk_bytes or count != ceil_div(piece.length, piece.chunk_bytes) or piece.number >= count:
         raise MalformedRequest(
-            "The fields 'dztotalfilesize', 'dzchunksize', 'dztotalchunkcount' and 'dzchunkindex' contradict each "
-            "other. Send those of Dropzone, without 'resizeWidth' and 'resizeHeight'."
+            "This is a piece of a file, and its fields 'dztotalfilesize', 'dzchunksize', 'dztotalchunkcount' and "
+            "'dzchunkindex' contradict each other. Send Dropzone's, without 'resizeWidth' and 'resizeHeight'."
         )
     if offset != piece.offset:
         raise MalformedRequest(
-            f"Piece {piece.number} begins at byte {piece.offset:,}, and 'dzchunkbyteoffset' is {offset:,}. Send that."
+            f"This is a piece of a file that begins at byte {piece.offset:,}, and its field 'dzchunkbyteoffset' is "
+            f"{offset:,}. Send the same."
         )
     return piece
 
@@ -97,5 +99,8 @@ def _number(fields: Mapping[str, str], name: str) -> int:
     """:raises MalformedRequest: the field is missing, or not a number."""
     text = fields.get(name, "").strip()
     if not (0 < len(text) <= MAX_NUMBER_CHARS and text.isascii() and text.isdigit()):
-        raise MalformedRequest(f"The field '{name}' is missing, or not a whole number. Send it before the file.")
+        raise MalformedRequest(
+            f"This is a piece of a file, and its field '{name}' is missing, or not a whole number. Send "
+            "the field before the file."
+        )
     return int(text)

@@ -99,7 +99,7 @@ _MORE_THAN_HALF = "set 'chunkSize' to more than half of the largest file."  # th
 CLIENTS = tuple(
     Client(*row)
     for row in (
-        (DROPZONE, "send the fields in a form, before the file, or set 'chunking: false'.",
+        (DROPZONE, "set 'chunking: false'. Or send a form, with the fields before the file.",
          ("dzuuid", "dzchunkindex", "dztotalchunkcount", "dztotalfilesize", "dzchunksize", "dzchunkbyteoffset"),
          _by_count("dztotalchunkcount", any_of=("dzuuid", "dzchunkindex"))),
         ("Resumable.js", _MORE_THAN_HALF, ("resumableChunkNumber", "resumableTotalChunks"),

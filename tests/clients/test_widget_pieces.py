@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from ..support.gated_server import DESTINATIONS, GatedServer, settings_of
+from ..support import gated_server
+from ..support.gated_server import DESTINATIONS, GatedServer
 from ..support.resumable_files import KIB, MIB, file_of, text
 from .conftest import Client, PageServer
 from .samples import PAGE
@@ -61,10 +62,8 @@ WIDGETS = [
 def server(
     request: pytest.FixtureRequest, site: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatedServer]:
-    server = GatedServer(settings_of(request.param, tmp_path_factory.mktemp("uploads")) | {"ALLOWED_ORIGINS": site})
-    server.start()
-    yield server
-    server.close()
+    with gated_server.serve(request.param, tmp_path_factory.mktemp("uploads"), ALLOWED_ORIGINS=site) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -120,7 +120,7 @@ def test_piece_of_another_size_is_not_kept(client: FlaskClient, index: int, size
 def test_fields_that_describe_no_piece_are_refused(
     client: FlaskClient, stored_keys: Callable[[], list[str]], fields: dict[str, str | None]
 ) -> None:
-    problem(Dropzone(client, TEXT).post(0, **fields), 400, "malformed-request")
+    problem(Dropzone(client, TEXT).post(0, fields=fields), 400, "malformed-request")
     assert stored_keys() == []
 
 

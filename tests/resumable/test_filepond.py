@@ -95,7 +95,7 @@ def test_offset_never_lies_within_a_piece(client: FlaskClient) -> None:
     assert pond.offset() == 0
     pond.patch(0)
     wrong = {"Content-Digest": "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"}
-    assert pond.patch(1000, **wrong).status_code == 422
+    assert pond.patch(1000, headers=wrong).status_code == 422
     assert pond.offset() == 1000
 
 

@@ -35,13 +35,13 @@ class FilePond:
     headers: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
 
-    def begin(self, form: Mapping[str, Any] | None = None, **headers: str) -> TestResponse:
+    def begin(self, form: Mapping[str, Any] | None = None) -> TestResponse:
         """Send the form of the metadata, and remember the id."""
         response = self.client.post(
             f"/upload{self.query}",
             data={"filepond": "{}"} if form is None else form,
             content_type="multipart/form-data",
-            headers={"Upload-Length": str(len(self.content)), **self.headers, **headers},
+            headers={"Upload-Length": str(len(self.content)), **self.headers},
         )
         self.id = response.text
         return response
@@ -53,7 +53,9 @@ class FilePond:
             return f"/upload{self.query}{'&' if self.query else '?'}patch={self.id}"
         return f"/upload/{self.id}"
 
-    def patch(self, offset: int, content: bytes | None = None, **headers: str) -> TestResponse:
+    def patch(
+        self, offset: int, content: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> TestResponse:
         """Send the piece at an offset.
 
         :param content: by default, that of the file.
@@ -65,7 +67,7 @@ class FilePond:
             "Upload-Name": self.name.encode().decode("latin-1"),  # JavaScript: unescape(encodeURIComponent(name))
         }
         body = self.content[offset : offset + self.chunk_bytes] if content is None else content
-        return self.client.patch(self.url, data=body, headers=fields | dict(self.headers) | headers)
+        return self.client.patch(self.url, data=body, headers=fields | dict(self.headers) | dict(headers or {}))
 
     def offset(self) -> int:
         """Ask for the offset."""
@@ -115,7 +117,9 @@ class Dropzone:
         """Return the content of a piece."""
         return self.content[index * self.chunk_bytes : (index + 1) * self.chunk_bytes]
 
-    def post(self, index: int, content: bytes | None = None, **fields: str | None) -> TestResponse:
+    def post(
+        self, index: int, content: bytes | None = None, fields: Mapping[str, str | None] | None = None
+    ) -> TestResponse:
         """Send a piece.
 
         :param content: by default, that of the file.
@@ -123,7 +127,9 @@ class Dropzone:
         """
         data = self.piece(index) if content is None else content
         form = {
-            name: value for name, value in ({**self.fields(index), **self.form} | fields).items() if value is not None
+            name: value
+            for name, value in {**self.fields(index), **self.form, **(fields or {})}.items()
+            if value is not None
         }
         body: dict[str, Any] = {**form, "file": (io.BytesIO(data), self.name)}
         headers = {"X-Requested-With": "XMLHttpRequest", **self.headers}
