@@ -68,7 +68,8 @@ def piece_of(fields: Mapping[str, str]) -> DropzonePiece:
     uuid = fields.get("dzuuid", "")
     if not 0 < len(uuid) <= MAX_UUID_CHARS:
         raise MalformedRequest(
-            f"The field 'dzuuid' must have 1 to {MAX_UUID_CHARS} characters. Send it before the file."
+            f"This is a piece of a file, and its field 'dzuuid' needs 1 to {MAX_UUID_CHARS} characters. Send the field "
+            "before the file."
         )
     piece = DropzonePiece(
         uuid=uuid,
