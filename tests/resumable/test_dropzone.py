@@ -6,6 +6,7 @@ import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,9 +14,11 @@ from handler.storage.folder.files import LocalStorage
 from handler.storage.folder.resumable import LocalResumableUploads
 from handler.storage.s3.pieces import LAST_OFFSET
 
+from ..conftest import BUCKET
 from ..support import tokens
 from ..support.conditional_writes import make_atomic
-from ..support.http_client import download, problem
+from ..support.http_client import download, json_of, problem
+from ..support.lambda_runtime import let_a_gateway_wait
 from ..support.widget_pieces import Dropzone
 
 if TYPE_CHECKING:
@@ -220,6 +223,27 @@ def test_form_that_is_not_dropzones_keeps_nothing(
     assert content_of(client, [zone.post(index) for index in range(3)][-1]) == TEXT
 
 
+@pytest.mark.parametrize("kind", ["s3"])
+def test_large_file_is_promoted_by_an_event_on_aws(
+    make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    let_a_gateway_wait(monkeypatch, app)
+    monkeypatch.setattr("handler.resumable.uploads.READ_IN_TIME_BYTES", 2000)
+    zone = Dropzone(app.test_client(), TEXT)
+    last = [zone.post(index) for index in range(3)][-1]
+    assert last.status_code == 202
+    assert last.json
+    status = urlsplit(last.json["status"]).path
+    assert json_of(zone.client.get(status))["status"] == "pending"
+    assert [zone.post(index).status_code for index in (0, 2)] == [202, 202]
+    (manifest,) = (key for key in stored_keys() if key.startswith("incoming/"))
+    version = app.extensions["services"].storage.client.head_object(Bucket=BUCKET, Key=manifest)["VersionId"]
+    app.extensions["services"].resumable().promote(manifest.removeprefix("incoming/"), version=version)
+    assert json_of(zone.client.get(status))["status"] == "stored"
+    assert content_of(zone.client, zone.post(1)) == TEXT
+
+
 def test_two_last_pieces_at_once_get_the_same_response(make_app: Callable[..., Flask]) -> None:
     app = atomic(make_app())
     for _ in range(10):
@@ -250,7 +274,8 @@ def test_pieces_of_many_threads_are_one_file(
                 lambda index: Dropzone(app.test_client(), content, chunk_bytes=500, uuid=zone.uuid).post(index), indexes
             )
         )
-    assert {response.status_code for response in responses} == {201, 204}
+    # LocalStack cuts off the read of an object that another promotion deletes. AWS does not.
+    assert {response.status_code for response in responses} - ({503} if kind == "strict_s3" else set()) == {201, 204}
     stored = [response.json for response in responses if response.status_code == 201]
     assert all(body == stored[0] for body in stored)
     assert len(files(stored_keys())) == 1
