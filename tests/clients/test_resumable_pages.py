@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.clients
 
 CHUNK_BYTES = 4 * 2**20
-"""What the documentation recommends."""
+"""The chunk size in the documentation."""
 SMALL_CHUNK_BYTES = MIB
 """For files of 3 MB, so that they have a middle."""
 SIZES = [pytest.param(20 * KIB, id="20 KB"), pytest.param(3 * MIB, id="3 MB"), pytest.param(60 * MIB, id="60 MB")]
@@ -88,7 +88,7 @@ def widget(request: pytest.FixtureRequest) -> Widget:
 
 @dataclass
 class Tabs:
-    """Opens the page of a widget, again and again. All tabs share what the client remembers."""
+    """Opens the page of a widget, again and again. All tabs share the memory of the client."""
 
     widget: Widget
     open_client: Callable[..., Client]

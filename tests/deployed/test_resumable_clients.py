@@ -40,7 +40,7 @@ def relay(deployed: Deployed) -> Iterator[str]:
         """Passes each request on to the deployed API, with the token."""
 
         def pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            body = self.content()
             sent = {name: value for name, value in self.headers.items() if name.lower() not in LEFT_OUT}
             path = self.path.removeprefix("/")
             response = deployed.send(self.command, deployed.root + path, headers=sent, data=body)
@@ -53,6 +53,17 @@ def relay(deployed: Deployed) -> Iterator[str]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(response.content)
+
+        def content(self) -> bytes:
+            """Return the body. tus-js-client 5 sends it in the chunks of HTTP/1.1."""
+            if "Transfer-Encoding" not in self.headers:
+                return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            content = b""
+            while size := int(self.rfile.readline(), 16):
+                content += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return content
 
         def __getattr__(self, name: str) -> Callable[[], None]:
             if name.startswith("do_"):  # the methods of HTTP

@@ -1,4 +1,4 @@
-"""Files for clients that send in pieces, and checks of what the server received."""
+"""Files for clients that send in pieces, and checks of their uploads."""
 
 from __future__ import annotations
 

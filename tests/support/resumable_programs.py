@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "clients" / "programs"
 PACKAGES = ROOT / ".npm" / "clients" / "node_modules"
 CHUNK_BYTES = 4 * 2**20
-"""What the documentation recommends."""
+"""The chunk size in the documentation."""
 SMALL_CHUNK_BYTES = MIB
 """For files of 3 MB, so that they have a middle."""
 SECONDS = 120
@@ -79,7 +79,7 @@ class Sender:
         return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True)
 
     def result(self, process: subprocess.Popen[str]) -> dict[str, Any]:
-        """Wait for the end of the client, and return what it printed."""
+        """Wait for the end of the client, and return its output."""
         output, _ = process.communicate(timeout=SECONDS)
         result: dict[str, Any] = json.loads(output.splitlines()[-1])
         return result

@@ -73,7 +73,8 @@ def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
             yield "s3:PutObject", key
             yield from needed("GetObject", parameters["CopySource"])
         case "GetObject" | "HeadObject":
-            yield f"s3:GetObject{version}", key
+            yield "s3:GetObject", key  # for a version as well: AWS's pages disagree, see UploadRole in the template
+            yield from [("s3:GetObjectVersion", key)] if version else []
             yield "s3:ListBucket", key  # for a 404 where there is none
         case "DeleteObject":
             yield f"s3:DeleteObject{version}", key

@@ -207,6 +207,7 @@ def test_options_request_without_preflight_fields_lists_the_methods(client: Flas
         "WWW-Authenticate",
         "X-Amzn-Remapped-WWW-Authenticate",
         "Content-Disposition",
+        "Content-Range",
     ],
 )
 def test_fields_for_scripts_are_exposed(client: FlaskClient, name: str) -> None:

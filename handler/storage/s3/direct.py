@@ -15,13 +15,14 @@ version, and reads nothing.
 The permissions that the roles need, besides those in :mod:`.files`::
 
     upload   files/*             s3:PutObject s3:AbortMultipartUpload s3:ListBucketVersions
-    upload   incoming/*          s3:PutObject s3:ListMultipartUploadParts s3:AbortMultipartUpload s3:GetObjectVersion
-    upload   incoming/*          s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
+    upload   incoming/*          s3:PutObject s3:ListMultipartUploadParts s3:AbortMultipartUpload s3:GetObject
+    upload   incoming/*          s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
     upload   refused/*           s3:PutObject s3:GetObject s3:ListBucket
     upload   secrets/upload-ids  s3:PutObject s3:GetObject s3:ListBucket
     upload   *                   s3:ListBucketMultipartUploads
     promote  files/*             s3:PutObject s3:AbortMultipartUpload s3:DeleteObject s3:ListBucketVersions
-    promote  incoming/*          s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
+    promote  incoming/*          s3:GetObject s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket
+    promote  incoming/*          s3:ListBucketVersions
     promote  refused/*           s3:PutObject s3:GetObject s3:ListBucket
     promote  *                   s3:ListBucketMultipartUploads
 """
