@@ -1,4 +1,4 @@
-"""Unmodified clients in Chromium upload to the deployed stack, through Lambda: tus-js-client, Uppy with its Dashboard.
+"""Unmodified clients in Chromium upload to the deployed stack, through Lambda.
 
 The pages are at another origin, so the API's CORS rules apply. Only in the emulated AWS: the stack there allows this
 origin, and Chromium is told where the hosts are.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import threading
+from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +31,35 @@ pytestmark = [pytest.mark.deployed, pytest.mark.clients]
 
 ORIGIN = "https://example.com"
 """The origin of the pages. ../shared/tools/emulated-aws deploys the stack with it as one of the AllowedOrigins."""
-CHUNK_BYTES = 4 * MIB
 MILLISECONDS = 60_000
-DASHBOARD = "input.uppy-Dashboard-input >> nth=0"
-CLIENTS = {
-    "tus-js-client 4": ("tus", "&major=4", "input[type=file]"),
-    "tus-js-client 5, with the IETF draft": ("tus", "&major=5&protocol=ietf-draft-05", "input[type=file]"),
-    "Uppy": ("uppy-tus", "", DASHBOARD),
-}
-"""The page of each client, its options, and its input for files."""
+
+
+@dataclass(frozen=True)
+class Widget:
+    """A client in a page.
+
+    :param page: the name of the page.
+    :param query: its options, with the size of a piece in bytes.
+    :param error: selects the element with the reason of a refusal; empty for a message box after a click on
+        ``details``.
+    """
+
+    name: str
+    page: str
+    query: str
+    error: str = "#error"
+    input: str = "input[type=file] >> nth=0"
+    details: str = ".uppy-StatusBar-details"
+
+
+WIDGETS = [
+    Widget("tus-js-client 4", "tus", "chunk=4194304&major=4"),
+    Widget("tus-js-client 5, with the IETF draft", "tus", "chunk=4194304&major=5&protocol=ietf-draft-05"),
+    Widget("Uppy", "uppy-tus", "chunk=4194304", error="", input="input.uppy-Dashboard-input >> nth=0"),
+    Widget("FilePond", "filepond-pieces", "chunk=4000000", error=".filepond--file-status-main"),
+    Widget("Dropzone", "dropzone-pieces", "chunk=4000000", error=".dz-error-message"),
+    Widget("Dropzone, parallel", "dropzone-pieces", "chunk=4000000&parallel", error=".dz-error-message"),
+]
 
 
 @pytest.fixture
@@ -77,14 +98,19 @@ def page(deployed: Deployed, site: int) -> Iterator[Page]:
         browser.close()
 
 
-@pytest.fixture(params=CLIENTS)
-def send(request: pytest.FixtureRequest, page: Page) -> Callable[[Path], dict[str, Any]]:
+@pytest.fixture(params=WIDGETS, ids=[widget.name for widget in WIDGETS])
+def widget(request: pytest.FixtureRequest) -> Widget:
+    widget: Widget = request.param
+    return widget
+
+
+@pytest.fixture
+def send(widget: Widget, page: Page) -> Callable[[Path], dict[str, Any]]:
     """Chooses a file in a client, and returns the client's result."""
-    name, query, field = CLIENTS[request.param]
 
     def choose(path: Path) -> dict[str, Any]:
-        page.goto(f"{ORIGIN}/{name}.html?chunk={CHUNK_BYTES}{query}")
-        page.set_input_files(field, path)
+        page.goto(f"{ORIGIN}/{widget.page}.html?{widget.query}")
+        page.set_input_files(widget.input, path)
         page.wait_for_function("() => results.length")
         found: dict[str, Any] = page.evaluate("() => results[0]")
         return found
@@ -105,23 +131,28 @@ def test_page_uploads_a_file_through_lambda(
     content = text(size)
     result = send(file(tmp_path, "notes.txt", content))
     assert "error" not in result, result
-    entry = file_of(deployed.send("GET", result["url"]).json())
-    redirect = deployed.send("GET", entry["url"])
+    response = deployed.send("GET", result["url"]).json() if "url" in result else result["body"]
+    if set(response) == {"id", "status"}:  # the id of a file that FilePond sent in one request
+        (stored,) = deployed.stored(response["id"])
+        url = f"{deployed.root}{stored['Key']}"
+    else:
+        url = file_of(response)["url"]
+    redirect = deployed.send("GET", url)
     assert redirect.status_code == 302
     assert deployed.send("GET", redirect.headers["Location"]).content == content
 
 
-def test_refused_content_fails_in_the_page(
-    send: Callable[[Path], dict[str, Any]], deployed: Deployed, page: Page, tmp_path: Path
+def test_refused_content_shows_our_sentence_in_the_page(
+    widget: Widget, send: Callable[[Path], dict[str, Any]], deployed: Deployed, page: Page, tmp_path: Path
 ) -> None:
     content = b"<!doctype html><script>alert(1)</script>"
     plain = deployed.send("PUT", f"{deployed.endpoint}/photo.png", data=content)
-    assert "error" in send(file(tmp_path, "photo.png", content))
     detail = plain.json()["detail"]
-    if page.query_selector("#error"):
-        assert page.inner_text("#error") == detail
-    else:  # Uppy shows the sentence in a message box
-        with page.expect_event("dialog") as dialog:
-            page.on("dialog", lambda shown: shown.accept())
-            page.click(".uppy-StatusBar-details")
-        assert detail in dialog.value.message
+    assert "error" in send(file(tmp_path, "photo.png", content))
+    if widget.error:
+        page.locator(widget.error, has_text=detail).first.wait_for(state="attached")
+        return
+    with page.expect_event("dialog") as dialog:
+        page.on("dialog", lambda shown: shown.accept())
+        page.click(widget.details)
+    assert detail in dialog.value.message
