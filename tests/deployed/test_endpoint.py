@@ -160,6 +160,12 @@ def test_gateway_answers_unknown_routes(deployed: Deployed, method: str, path: s
         assert response.headers["X-Request-Id"]
 
 
+def test_piece_without_an_upload_id_is_rejected(deployed: Deployed) -> None:
+    """FilePond's route for pieces: its query has the upload id."""
+    response = deployed.send("PATCH", deployed.endpoint, data=samples.TEXT)
+    assert problem(response) == (405, "method-not-allowed")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_script_of_another_site_may_read_a_file(deployed: Deployed, method: str) -> None:
     url = put(deployed).json()["url"]
