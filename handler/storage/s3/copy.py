@@ -26,6 +26,7 @@ from .client import S3Refused, multipart_errors, object_size, require_s3, s3_err
 from .files import S3Storage, is_name_of, object_headers, sha256_of_checksum
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import ChecksumAlgorithmType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
@@ -169,25 +170,26 @@ class S3Incoming:
     def _copy_parts(
         self, target: _Object, multipart_id: str, *, count: int, hashed: bool
     ) -> list[CompletedPartTypeDef]:
+        client = self.storage.copying_client  # made once, and not by each thread
         # After a failure no further part is copied: up to thousands would be useless.
         return run_side_by_side(
             [
-                partial(self._copy_part, target, multipart_id, number, count=count, hashed=hashed)
+                partial(self._copy_part, client, target, multipart_id, number, hashed=hashed)
                 for number in range(1, count + 1)
             ],
             at_once=COPIES_AT_ONCE,
         )
 
     def _copy_part(
-        self, target: _Object, multipart_id: str, number: int, *, count: int, hashed: bool
+        self, client: S3Client, target: _Object, multipart_id: str, number: int, *, hashed: bool
     ) -> CompletedPartTypeDef:
         length = _copied_part_bytes(self.size)
         first, last = (number - 1) * length, min(number * length, self.size) - 1
         # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
         # UploadPartCopy).
-        part: _Range = {} if count == 1 else {"CopySourceRange": f"bytes={first}-{last}"}
+        part: _Range = {} if length >= self.size else {"CopySourceRange": f"bytes={first}-{last}"}
         with _gone_if_missing(), s3_errors():
-            copied = self.storage.client.upload_part_copy(
+            copied = client.upload_part_copy(
                 **target, **part, UploadId=multipart_id, PartNumber=number, CopySource={**self.source}
             )
             result = require_s3(copied, "CopyPartResult", "ETag")["CopyPartResult"]

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
 
 from ...problems import AlreadyExists, StorageUnavailable
@@ -30,7 +31,7 @@ from ...units import MIB
 from .. import FilePage, ListedFile, StoredFile, is_key, is_path, metadata, path_of, split_key
 from ..deadline import CLEANUP_SECONDS, extra_time
 from ..folder.errors import disk_errors
-from .client import S3Refused, require_s3, s3_errors
+from .client import COPY_READ_SECONDS, S3Refused, make_client, require_s3, s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,6 +62,14 @@ class S3Storage:
         """Whether the store hashes the parts of a copy. The first copy finds out, once for the life of the process."""
         self._memory = _Memory(MEMORY_BYTES)
         self._thread = threading.local()
+
+    @cached_property
+    def copying_client(self) -> S3Client:
+        """The client that copies parts. It waits longer, and botocore has one timeout for each client.
+
+        Only the first copy of a process makes the client, so nothing else pays for it.
+        """
+        return make_client(read_seconds=COPY_READ_SECONDS)
 
     def open_writer(self) -> S3Writer:
         return S3Writer(self, memory=self._memory)
