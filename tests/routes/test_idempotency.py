@@ -319,7 +319,7 @@ def test_form_that_was_stored_in_part_is_finished(
 @pytest.fixture
 def concurrent_app(kind: str, make_app: Callable[..., Flask]) -> Flask:
     """An app over a storage whose conditional writes are atomic. Those of S3 are, and those of its stand-ins are not:
-    there writes take turns."""
+    there writes take turns. Otherwise two first requests could even make two secrets."""
     app = make_app()
     if kind != "folder":
         s3, turn = app.extensions["services"].storage.client, threading.Lock()
@@ -551,8 +551,8 @@ def assert_each_is_stored_once(
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_uploads_are_stored_once_although_answers_of_s3_are_lost(kind: str, make_app: Callable[..., Flask]) -> None:
-    app = make_app()
+def test_uploads_are_stored_once_although_answers_of_s3_are_lost(kind: str, concurrent_app: Flask) -> None:
+    app = concurrent_app
     s3 = app.extensions["services"].storage.client
     call, chance, lost = s3._make_api_call, random.Random(1), []
 
@@ -587,8 +587,8 @@ def all_files(app: Flask) -> list[str]:
         position = page.position
 
 
-def test_uploads_are_stored_once_although_a_proxy_loses_answers(kind: str, make_app: Callable[..., Flask]) -> None:
-    app = make_app()
+def test_uploads_are_stored_once_although_a_proxy_loses_answers(kind: str, concurrent_app: Flask) -> None:
+    app = concurrent_app
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
