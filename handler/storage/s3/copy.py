@@ -119,9 +119,12 @@ class S3Incoming:
             try:
                 return self._copy_with(file, hashed=True)
             except _NotHashed:
-                self.storage.hashes_copies = False
-                logger.warning("the store does not hash copies, so declared digests are verified by reading")
-        return self._copy_with(file, hashed=False)
+                pass
+        stored = self._copy_with(file, hashed=False)
+        if self.storage.hashes_copies:  # learnt from a success: another error, such as a disabled key, is no reason
+            self.storage.hashes_copies = False
+            logger.warning("the store does not hash copies, so declared digests are verified by reading")
+        return stored
 
     def _copy_with(self, file: StoredFile, *, hashed: bool) -> StoredFile:
         """Copy this version, and let the store hash each part if ``hashed`` is set.

@@ -274,12 +274,21 @@ def _file_of(head: HeadObjectOutputTypeDef, file_id: str, name: str, folder: str
         original_name=name if original_name is None else original_name,
         size=head["ContentLength"],
         media_type=head["ContentType"],
-        sha256=sha256_of_checksum(head.get("ChecksumSHA256")) or written.get("sha256"),
+        sha256=written.get("sha256") or _whole_sha256(head),
         stored=stored.astimezone(UTC),
         folder=folder,
         keep_days=int(written["keep-days"]) if "keep-days" in written else None,
         **metadata.decode_details(written),
     )
+
+
+def _whole_sha256(head: HeadObjectOutputTypeDef) -> str | None:
+    """Return the SHA-256 that S3 knows of an object; ``None`` for an object that was joined from parts.
+
+    Such an object has a hyphen in its ETag, and its checksum is composite. S3 marks a composite checksum with a hyphen
+    too, and some look-alikes do not.
+    """
+    return None if "-" in head["ETag"] else sha256_of_checksum(head.get("ChecksumSHA256"))
 
 
 def checksum_of(sha256: str) -> str:
