@@ -276,7 +276,9 @@ class Killed(BaseException):
 def test_form_that_was_stored_in_part_is_finished(
     make_app: Callable[..., Flask],
     files: Callable[[], list[str]],
+    signalled: list[StoredFile],
     monkeypatch: pytest.MonkeyPatch,
+    *,
     stored_before: int,
     error: type[BaseException],
 ) -> None:
@@ -303,6 +305,8 @@ def test_form_that_was_stored_in_part_is_finished(
             assert send_form(app.test_client()).status_code == 503
     before = files()
     assert len(before) == stored_before
+    reported = 0 if error is Killed else stored_before  # a process that was killed reports nothing
+    assert sorted(file.key for file in signalled) == (sorted(before) if reported else [])
     client = make_app().test_client()
     finished = send_form(client)
     assert finished.status_code == 201
@@ -311,6 +315,7 @@ def test_form_that_was_stored_in_part_is_finished(
     assert len(files()) == 3
     assert [download(client, file["url"]) for file in json_of(finished)["files"]] == [data for data, _ in FILES]
     assert json_of(send_form(client)) == json_of(finished)
+    assert len({file.key for file in signalled}) == len(signalled) == reported + 3 - stored_before
 
 
 # Concurrent requests.
