@@ -30,6 +30,7 @@ from handler.web.tokens import mint
 from ..support import samples
 from ..support.http_client import download, json_of, post, problem
 from ..support.lossy_proxy import lossy_proxy
+from ..support.stored_files import put as put_file
 from ..support.tokens import SECRET, bearer
 
 if TYPE_CHECKING:
@@ -392,6 +393,22 @@ def test_equal_file_of_a_concurrent_request_is_replayed(
     assert (response.status_code, response.headers[REPLAYED]) == (201, "true")
     assert len(files()) == 1
     assert signalled == []
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_deletion_leaves_the_file_that_a_concurrent_request_stored_under_another_name(
+    make_app: Callable[..., Flask], files: Callable[[], list[str]]
+) -> None:
+    """S3 cannot let one of two names win, so each of two such requests may have been answered with its file."""
+    app = make_app(TOKEN_SECRET=SECRET)
+    client, storage = app.test_client(), app.extensions["services"].storage
+    headers = bearer(mint(SECRET, expires_seconds=600, scopes=("upload", "delete"))) | {"Idempotency-Key": KEY}
+    url = json_of(client.put("/upload/a.txt", data=samples.TEXT, headers=headers))["url"]
+    _, _, file_id, _ = urlsplit(url).path.split("/")
+    put_file(storage, id=file_id, name="b.txt")
+    assert client.delete(url, headers=headers).status_code in (200, 204)
+    problem(client.put("/upload/a.txt", data=samples.TEXT, headers=headers), 410, "gone")
+    assert files() == [f"files/{file_id}/b.txt"]
 
 
 @pytest.mark.parametrize("kind", ["s3"])

@@ -247,13 +247,14 @@ def file_history(storage: S3Storage, path: str) -> FileHistory:
         listed = [require_s3(page, "Name") for page in pages]
     versions = [version for page in listed for version in page.get("Versions", [])]
     latest = [version["Key"] for version in versions if version["IsLatest"] and is_name_of(prefix, version["Key"])]
-    markers = [marker["Key"] for page in listed for marker in page.get("DeleteMarkers", [])]
-    deleted = any(is_name_of(prefix, key) for key in markers)
-    if deleted:
-        for key in latest:
-            with s3_errors():
-                require_s3(storage.client.delete_object(Bucket=storage.bucket, Key=key))
-    return FileHistory(name=latest[0].removeprefix(prefix) if latest else None, deleted=deleted)
+    markers = {marker["Key"] for page in listed for marker in page.get("DeleteMarkers", [])}
+    for key in markers.intersection(latest):  # not a file of another name that a concurrent request stored meanwhile
+        with s3_errors():
+            require_s3(storage.client.delete_object(Bucket=storage.bucket, Key=key))
+    return FileHistory(
+        name=latest[0].removeprefix(prefix) if latest else None,
+        deleted=any(is_name_of(prefix, key) for key in markers),
+    )
 
 
 def abort_multipart_upload(storage: S3Storage, key: str, multipart_id: str) -> None:
