@@ -8,19 +8,24 @@ import gc
 
 gc.disable()  # imported objects stay: a search for garbage among them takes a twelfth of a cold start
 
-import re
-import time
-from typing import Any
+from .lazy_imports import lazy_imports
 
-from .app import create_app
-from .bucket_events import unwrap
-from .gateway import make_handler
-from .logs import logger
-from .problems import StorageUnavailable
-from .storage.direct import Deleted, Refused, Stored, Verdict
-from .web.services import services_of
+with lazy_imports():
+    import re
+    import time
+    from typing import Any
 
-_app = create_app()
+    from .app import create_app
+    from .bucket_events import unwrap
+    from .gateway import make_handler
+    from .logs import logger
+    from .problems import StorageUnavailable
+    from .storage.direct import Deleted, Refused, Stored, Verdict
+    from .web.services import services_of
+
+    _app = create_app()
+
+gc.freeze()  # without this, the first search would look at all of them
 gc.enable()
 _INCOMING_KEY = re.compile("incoming/((?:[A-Za-z0-9_-]{1,64}/)?([0-9a-f]{32}))")
 """A path, which may begin with a folder, and the id at its end."""
