@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from handler.storage.direct import HASHED_BYTES
+from handler.units import GIB, ceil_div
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results.json"
@@ -25,6 +32,7 @@ DOLLARS_MILLION_S3_GETS = 0.40
 MEMORY_MB = 512  # template.yaml
 FULL_PROCESSOR_MB = 1769  # AWS: "Configure Lambda function memory"
 S3_MILLISECONDS = 30  # how long S3 takes to answer: an assumption, which cannot be measured here
+COPY_SECONDS = 2.7  # for parts of 256 MiB side by side, at 100 MB/s, which cannot be measured here
 REQUESTS_GIB = 1024**3 // (4 * 1024 * 1024)  # of as much as fits through Lambda
 
 
@@ -56,15 +64,17 @@ def costs(results: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
         case.removesuffix(" upload"): {"this": of(case, "this"), "textbook": of(case, "textbook")} for case in UPLOADS
     }
     direct = results["direct"]
-    calls = direct["s3_calls"] | {"UploadPartCopy": direct["parts"], "UploadPart": direct["parts"]}
+    calls = Counter(direct["s3_calls"]) + Counter(direct["event_s3_calls"])
+    copies = ceil_div(GIB, HASHED_BYTES)
+    calls |= {"UploadPartCopy": copies, "UploadPart": direct["parts"]}  # the measured file is smaller than 1 GiB
     gets = calls["GetObject"] + calls["HeadObject"]
     found["1 GiB"] = {
         "this": dollars(
-            cpu=direct["cpu"],
-            s3_waits=sum(direct["s3_calls"].values()),
+            cpu=direct["cpu"] + direct["event_cpu"],
+            s3_waits=sum(direct["s3_calls"].values()) + sum(direct["event_s3_calls"].values()),
             requests=direct["calls"],
-            events=1,  # S3's own, which finds that all is done
-            puts=sum(calls.values()) - gets - calls.get("DeleteObject", 0),
+            events=1,  # S3's own, which discards the bytes
+            puts=sum(calls.values()) - gets - calls["DeleteObject"],
             gets=gets,
         ),
         # As many requests as it takes; what would put the pieces together is not counted.
@@ -78,7 +88,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def section(results: dict[str, Any]) -> str:
-    measured, cold, direct = results["uploads"], results["cold_start"], results["direct"]
+    measured, cold, direct, small = (results[name] for name in ("uploads", "cold_start", "direct", "direct_small"))
     cases = list(measured["cpu"])
     names = list(measured["cpu"][cases[0]])
     python = results["lambda_python"]
@@ -87,6 +97,9 @@ def section(results: dict[str, Any]) -> str:
 
     def rows(measure: str) -> list[list[str]]:
         return [[name, *(show(measured[measure][case][name]) for case in cases)] for name in names]
+
+    def s3_calls(of: dict[str, int]) -> str:
+        return ", ".join(f"{count} {name}" for name, count in of.items())
 
     starts = [
         [name, f"{of['zipped'] / 1e6:.2f} MB", f"{of['cpu']:.0f} ms", f"{of['cpu_ratio']:.2f}"]
@@ -126,10 +139,15 @@ Python 3.13 or the image:
 
 1 GiB straight to S3, in {parts} parts: {calls} requests through Lambda, with bodies of {passed} bytes in all.
 
+6 MB straight to S3: {small["calls"]} requests through Lambda, {small["cpu"]:.0f} ms of CPU. Their calls to S3 are
+{s3_calls(small["s3_calls"])}. The event takes {small["event_cpu"]:.0f} ms, and {s3_calls(small["event_s3_calls"])}.
+
 Dollars for a million uploads, at the list prices of {PRICES_DATED} in us-east-1 (Lambda, API Gateway's REST API, S3's
 requests), without free tiers, storage and logs. The paid time is the CPU above at the share of a processor that
 {MEMORY_MB} MB buy, and an assumed {S3_MILLISECONDS} ms for each response of S3. In the last column the textbook's
 version takes the bytes itself: 1 GiB in {REQUESTS_GIB} requests, without the work of joining them.
+The event is included, with its calls to S3. S3 copies 1 GiB in about {COPY_SECONDS} s, at 100 MB/s for each part. The
+function waits for that, which is not included: ${COPY_SECONDS * MEMORY_MB / 1024 * DOLLARS_GB_SECOND * 1e6:.0f}.
 
 {table(["upload", "API Gateway", "Lambda", "S3", "all", "all, textbook"], money)}
 

@@ -10,12 +10,16 @@ import re
 import select
 import sys
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 MAX_WAITING_LINES = 10_000
 """How many lines :class:`BackgroundHandler` keeps for a reader that is slower than the server; about 5 MB."""
+GATHER_SECONDS = 0.01
+"""How long :class:`BackgroundHandler` lets lines gather after the last waiting one. Each line would otherwise wake its
+thread, which then takes Python's lock from the request that wrote the line."""
 FLUSH_SECONDS = 2
 """How long the end of the process waits for the reader of the log."""
 
@@ -106,6 +110,8 @@ class BackgroundHandler(logging.Handler):
                 self._count_dropped(1)
             else:
                 self._report_dropped()
+            if self._lines.empty():
+                time.sleep(GATHER_SECONDS)
 
     def _report_dropped(self) -> None:
         """Write how many lines were dropped since the last report, if any."""

@@ -33,6 +33,8 @@ from handler.inspection import policy as inspection
 from handler.inspection.formats import File, Mismatch
 from handler.local import http1
 from handler.problems import Problem
+from handler.resumable import fields as resumable_fields
+from handler.resumable import tus
 from handler.settings import Settings
 from handler.web import digests, forms, part_headers, tokens
 
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 
 HANDLER = Path(__file__).parents[1] / "handler"
 METHODS = {"finditer", "findall", "fullmatch", "match", "search", "split", "sub", "subn"}
-PARSERS = ("web.digests", "web.forms", "web.part_headers", "web.tokens", "direct.upload_ids", "local.http1")
+PARSERS = (
+    "web.digests", "web.forms", "web.part_headers", "web.tokens", "direct.upload_ids", "local.http1", "resumable.fields"
+)  # fmt: skip
 """The modules whose public functions each have a row."""
 
 MAX_GROWTH = 6
@@ -58,6 +62,8 @@ ENOUGH_SECONDS = 0.3
 TRIES = 5
 """How often too large a growth is measured before it counts: other processes can cause one."""
 SECRET = "a" * 40
+STRUCTURED = (";", "; ", ";a", ";a=", ";a=1", ';a="', ';a="\\', ";a=:", ";a=a", " ")
+"""Pieces of the parameters of a structured field (RFC 9651)."""
 
 Input = str | bytes
 Build = Callable[[int], Any]
@@ -179,9 +185,9 @@ def headers(**values: str) -> Headers:
     return Headers([(name.replace("_", "-"), value) for name, value in values.items()])
 
 
-def transfer_coded(codings: str) -> Message:
+def header(name: str, value: str) -> Message:
     fields = Message()
-    fields["Transfer-Encoding"] = codings
+    fields[name] = value
     return fields
 
 
@@ -358,6 +364,9 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("a", start="files/"),
         repeated("/" + "a" * 64, start="files"),
     ),
+    "resumable.fields._BOOLEAN.fullmatch": on(*(repeated(piece, start="?1") for piece in STRUCTURED), SPACES),
+    "resumable.fields._INTEGER.fullmatch": on(*(repeated(piece, start="1") for piece in STRUCTURED), repeated("1")),
+    "resumable.fields._CHECKSUM.fullmatch": on(repeated("a"), repeated("a", start="sha1 "), repeated("=", start="a a")),
     "web.part_headers._ENCODED_WORD.match": on(
         repeated("=?"), repeated("a", start="=?"), repeated("=", start="=?utf-8?q?"), repeated(" ", start="=?a?q?a?=")
     ),
@@ -393,6 +402,8 @@ TABLE: dict[str, Row | Trusted] = {
         repeated(b"a"), repeated(b"a", start=b"a:"), repeated(b" ", start=b"a:"), repeated(b":")
     ),
     "local.http1._LENGTH.fullmatch": on(repeated("1")),
+    "local.http1._NAME.fullmatch": on(repeated("a")),
+    "local.http1._VALUE.fullmatch": on(repeated("a"), repeated(" ")),
     "local.http1._REQUEST_LINE.fullmatch": on(
         repeated(b"a"), repeated(b"/", start=b"GET "), repeated(b"a", start=b"GET a:"), repeated(b" ")
     ),
@@ -425,6 +436,18 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("QQ==", start="=?utf-8?b?", end="?="),
         run=part_headers.decoded,
     ),
+    "resumable.fields.boolean": on(*map(repeated, ("?", ";", " ")), run=resumable_fields.boolean),
+    "resumable.fields.integer": on(*map(repeated, ("1", ";", " ")), run=resumable_fields.integer),
+    "resumable.fields.checksum": on(
+        *map(repeated, ("a", "=", " ")), run=lambda text: resumable_fields.checksum(text, algorithms=tus.ALGORITHMS)
+    ),
+    "resumable.fields.metadata": on(
+        *map(repeated, (",", " ", "a", "a,", "=", "a YQ==,")), repeated("YQ", start="a "), run=resumable_fields.metadata
+    ),
+    "web.part_headers.file_name_in": on(
+        *(repeated(piece, start='inline; filename="') for piece in ('"', '\\"', ";", "a=;", "%41", " ")),
+        run=part_headers.file_name_in,
+    ),
     "web.part_headers.parameters": on(
         *(repeated(piece, start='form-data; name="') for piece in ('"', '\\"', "\\", '" ', '";', ";", "a=;", " ")),
         *(repeated(piece, start="form-data;") for piece in (" ", ";", "; ", "=", "a", "a;", "a=;", 'a="";')),
@@ -448,9 +471,18 @@ TABLE: dict[str, Row | Trusted] = {
     "direct.upload_ids.verify": on(
         *map(repeated, (".", "a", "a.", "=", ".A")), run=lambda text: upload_ids.verify(text, secret=SECRET.encode())
     ),
+    "local.http1.closes": on(
+        *map(repeated, (",", "close,", " ", "a")), run=lambda text: http1.closes(header("Connection", text))
+    ),
+    "local.http1.SizedBody": Trusted("counts the bytes, and looks at none of them"),
+    "local.http1.interim_response": on(
+        repeated("a"),
+        repeated(" "),
+        run=lambda text: http1.interim_response(104, [("Upload-Draft-Interop-Version", text)]),
+    ),
     "local.http1.is_chunked": on(
         *map(repeated, (",", "chunked,", " ", "a ", "1")),
-        run=lambda text: http1.is_chunked(transfer_coded(text), version="HTTP/1.1"),
+        run=lambda text: http1.is_chunked(header("Transfer-Encoding", text), version="HTTP/1.1"),
     ),
     "local.http1.read_header": on(
         *map(repeated, (b"a:\r\n", b"Host:a\r\n", b"a", b":", b"a: \r\n", b"\r")),

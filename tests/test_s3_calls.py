@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -243,6 +244,32 @@ def event_after_completion(content: bytes, filename: str = "a.txt") -> Callable[
     return prepare
 
 
+def resumable(*pieces: bytes, repeat: bool = False, method: str = "PATCH") -> Callable[[Case], Ask]:
+    """A request for a resumable upload of 10 bytes: the last of these pieces, or another method after all of them.
+
+    :param repeat: the last piece is sent once before.
+    """
+
+    def prepare(case: Case) -> Ask:
+        created = case.holder.post("/upload", headers=TUS | {"Upload-Length": "10", "Upload-Metadata": "name YS50eHQ="})
+        path, offset = urlsplit(created.headers["Location"]).path, 0
+        asks: list[Ask] = []
+        for piece in pieces:
+            headers = TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+            asks.append(partial(case.holder.patch, path, data=piece, headers=headers))
+            offset += len(piece)
+        if method == "PATCH":
+            asks = asks + asks[-1:] if repeat else asks
+        else:
+            asks.append(partial(case.holder.open, path, method=method, headers=TUS))
+        for ask in asks[:-1]:
+            ask()
+        return asks[-1]
+
+    return prepare
+
+
+TUS = {"Tus-Resumable": "1.0.0"}
 HTML = b"<html><script>alert(1)</script>"
 LARGE = samples.png(9 * MIB)
 DIGEST = hashlib.sha256(samples.TEXT).hexdigest()
@@ -259,6 +286,23 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
         lambda: case.holder.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
     ),
     "`POST /upload`, with `?filename=`": to("POST", "/upload?filename=a.txt", data=samples.TEXT),
+    "`POST /upload`, a resumable upload": to(
+        "POST", "/upload", headers=TUS | {"Upload-Length": "10", "Upload-Metadata": "name YS50eHQ="}
+    ),
+    "`POST /upload`, a resumable upload that comes whole": to(
+        "POST",
+        "/upload?filename=a.txt",
+        data=samples.TEXT,
+        headers=TUS | {"Upload-Length": str(len(samples.TEXT)), "Content-Type": "application/offset+octet-stream"},
+    ),
+    "`PATCH /upload/<name>`, the first piece": resumable(b"hello"),
+    "`PATCH /upload/<name>`, a later piece": resumable(b"hello", b" you"),
+    "`PATCH /upload/<name>`, the last piece": resumable(b"hello ", b"you!"),
+    "`PATCH /upload/<name>`, the last piece again": resumable(b"hello ", b"you!", repeat=True),
+    "`PATCH /upload/<name>`, at another offset": resumable(b"hello", b"you", repeat=True),
+    "`GET /upload/<name>`, a resumable upload": resumable(b"hello", method="GET"),
+    "`GET /upload/<name>`, a resumable upload that is stored": resumable(b"hello you!", method="GET"),
+    "`DELETE /upload/<name>`": resumable(b"hello", method="DELETE"),
     "`PUT /upload`": to("PUT", "/upload", data=b"x"),
     "`PUT /upload`, with `?filename=`": to("PUT", "/upload?filename=a.txt", data=samples.TEXT),
     "`POST /upload/<name>`": to("POST", "/upload/a.txt", data=samples.TEXT),

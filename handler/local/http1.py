@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import re
 import string
+from collections.abc import Iterable
 from email.message import Message
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote_from_bytes, urlsplit
 
 from ..problems import MalformedRequest
@@ -28,6 +29,8 @@ MAX_CHUNK_LINE_BYTES = 4 * KIB
 """The maximum length of the line before a chunk: its size, and extensions, which no client sends."""
 MAX_TRAILER_BYTES = 16 * KIB
 """The maximum length of all trailers, which follow the last chunk."""
+INTERIM_PHRASES = {100: "Continue", 103: "Early Hints", 104: "Upload Resumption Supported"}
+"""The reason phrases of interim responses (RFC 9110, RFC 8297, draft-ietf-httpbis-resumable-upload)."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
 _TEXT = rb"[\t -~\x80-\xff]*"  # RFC 9110, section 5.5
@@ -35,7 +38,30 @@ _TARGET = rb"\*|(?:/|[A-Za-z][A-Za-z0-9+.-]*://)[!-~\x80-\xff]*"  # section 3.2;
 _REQUEST_LINE = re.compile(rb"(%s) (%s) HTTP/([0-9])\.([0-9])\r\n" % (_TOKEN, _TARGET))  # section 3
 _FIELD = re.compile(rb"(%s):(%s)\r\n" % (_TOKEN, _TEXT))  # section 5
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;%s)?\r\n" % _TEXT)  # section 7.1
+_VALUE = re.compile(r"[ -~\x80-\xff]*")  # RFC 9110, section 5.5, without tabs
+_NAME = re.compile(_TOKEN.decode("ascii"))
 _LENGTH = re.compile(r"[0-9]{1,19}")  # RFC 9110, section 8.6; int() takes signs, underscores and other digits as well
+
+
+class Source(Protocol):
+    """The bytes of a connection, such as :class:`.connection.Reader` or ``io.BufferedReader``."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """Return the bytes up to the next LF, or fewer at the limit and at the end of the connection."""
+
+    def readinto1(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer with bytes that have arrived, and wait only for the first byte. Return 0 at the end."""
+
+
+class Body(Protocol):
+    """The body of a request."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole body was read, so that the next byte of the connection begins the next request."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer with content that has arrived, and wait only for the first byte. Return 0 at the end."""
 
 
 class RequestLine(NamedTuple):
@@ -50,7 +76,7 @@ class RequestLine(NamedTuple):
     version: str
 
 
-def read_line(source: io.BufferedIOBase) -> RequestLine | None:
+def read_line(source: Source) -> RequestLine | None:
     """Read the first line.
 
     :param source: the connection, at its beginning.
@@ -78,7 +104,7 @@ def read_line(source: io.BufferedIOBase) -> RequestLine | None:
     return RequestLine(method, target, f"HTTP/1.{minor}")
 
 
-def read_header(source: io.BufferedIOBase, *, version: str) -> Message:
+def read_header(source: Source, *, version: str) -> Message:
     """Read the fields, up to the body.
 
     :param source: the connection, after the first line.
@@ -142,40 +168,86 @@ def _check_transfer_codings(value: str) -> None:
         raise TransferCodingNotSupported("The body has a transfer coding that is not supported. Use only 'chunked'.")
 
 
+def closes(fields: Message) -> bool:
+    """Return whether the client wants the connection closed after the response (section 9.6)."""
+    options = ",".join(fields.get_all("Connection", [])).split(",")
+    return any(option.strip(" \t").lower() == "close" for option in options)
+
+
+def interim_response(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return an interim response (RFC 9110, section 15.2).
+
+    :param status: 100, or 102 to 199. 101 would end HTTP on this connection.
+    :param headers: the header fields.
+    :raises ValueError: the status is another one, or a field could not be read as one field.
+    """
+    if not 100 <= status < 200 or status == 101:
+        raise ValueError(f"{status} is not the status of an interim response")
+    lines = [f"HTTP/1.1 {status} {INTERIM_PHRASES.get(status, 'Interim Response')}"]
+    for name, value in headers:
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            raise ValueError(f"{name!r}: {value!r} is not a header field")
+        lines.append(f"{name}: {value}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+class SizedBody:
+    """A body with a ``Content-Length``.
+
+    :param source: the connection, at the beginning of the body.
+    :param length: the length, in bytes.
+    """
+
+    def __init__(self, source: Source, length: int) -> None:
+        self._source = source
+        self._left = length
+
+    @property
+    def ended(self) -> bool:
+        return not self._left
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        if not self._left:
+            return 0
+        count = self._source.readinto1(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
+
+
 class ChunkedBody(io.RawIOBase):
     """The content of all chunks, one after the other. Extensions and trailers are ignored, as section 7.1 allows.
 
     :param source: the connection, at the line of the first chunk.
     """
 
-    def __init__(self, source: io.BufferedIOBase) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self._left = 0
         self._begun = False
-        self._ended = False
+        self.ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer, or the part of it for which there is content.
+        """Fill the buffer with content that has arrived, and wait only for the first byte.
+
+        So the content before an error has been returned when the error is raised.
 
         :raises MalformedRequest: the bytes are not chunks, or the connection ended before the last chunk.
         """
-        view = memoryview(buffer)
-        filled = 0
-        while filled < len(view) and self._has_more():
-            count = self._source.readinto(view[filled : filled + self._left])
-            if not count:
-                raise _cut_off()
-            filled += count
-            self._left -= count
-        return filled
+        if not self._has_more():
+            return 0
+        count = self._source.readinto1(memoryview(buffer)[: self._left])
+        if not count:
+            raise _cut_off()
+        self._left -= count
+        return count
 
     def _has_more(self) -> bool:
         """Return whether there are more bytes. The source is then in the middle of a chunk."""
-        if self._left or self._ended:
-            return not self._ended
+        if self._left or self.ended:
+            return not self.ended
         if self._begun and self._line(2) != b"\r\n":
             raise MalformedRequest(
                 "A chunk of the body is longer than its size, or does not end in CRLF. Use an HTTP client."
@@ -189,8 +261,8 @@ class ChunkedBody(io.RawIOBase):
         self._left = int(size[1], 16)
         if not self._left:
             self._read_trailers()
-            self._ended = True
-        return not self._ended
+            self.ended = True
+        return not self.ended
 
     def _read_trailers(self) -> None:
         allowed = MAX_TRAILER_BYTES

@@ -14,19 +14,19 @@ from ..problems import Problem
 class UriTooLong(Problem):
     status = 414
     slug = "uri-too-long"
-    title = "The address is too long"
+    title = "Address too long"
 
 
 class HeaderTooLarge(Problem):
     status = 431
     slug = "header-too-large"
-    title = "The header is too large"
+    title = "Header too large"
 
 
 class TransferCodingNotSupported(Problem):
     status = 501  # RFC 9112, section 6.1
     slug = "transfer-coding-not-supported"
-    title = "The transfer coding is not known here"
+    title = "Unsupported transfer coding"
 
 
 class ServerUnavailable(Problem):
@@ -34,11 +34,11 @@ class ServerUnavailable(Problem):
 
     status = 503
     slug = "server-unavailable"
-    title = "The server is not available"
+    title = "Server unavailable"
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
 class VersionNotSupported(Problem):
     status = 505
     slug = "version-not-supported"
-    title = "This version of HTTP is not spoken here"
+    title = "Unsupported HTTP version"

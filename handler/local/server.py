@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import errno
 import io
-import select
-import selectors
 import socket
 import threading
 import time
@@ -28,7 +26,9 @@ from ..problems import Problem
 from ..units import GIB, KIB
 from ..web import hooks
 from . import http1
+from .connection import Reader, receive, send
 from .problems import ServerUnavailable
+from .response import Response
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -53,6 +53,8 @@ ACCEPT_PAUSE_SECONDS = 0.1
 """The pause after the system refused another open file."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """The connection of a client that vanished ends after two minutes: 60 s of silence and four unanswered probes."""
+IDLE_SECONDS = 5
+"""The time for which a connection stays open without a request. The response says so, in ``Keep-Alive``."""
 STOP_SECONDS = 5
 """The time for requests to end when the server stops and they no longer wait for their client."""
 MAX_DRAIN_BYTES = 6 * GIB
@@ -70,10 +72,6 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
-"""``poll`` needs no open file of its own, unlike epoll and kqueue. Windows has only ``select``."""
-_DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
-"""The flag of a read that does not wait. Windows has none."""
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -103,9 +101,6 @@ def max_connections() -> int:
     return max(1, min(MAX_CONNECTIONS, (soft - SPARE_FILES) // FILES_PER_CONNECTION))
 
 
-Source = io.BufferedReader | http1.ChunkedBody
-
-
 class Server(ThreadedWSGIServer):
     """A server. It listens as soon as it is made, and serves after :meth:`serve_forever`.
 
@@ -120,7 +115,8 @@ class Server(ThreadedWSGIServer):
 
     def __init__(self, host: str, port: int, app: WSGIApplication) -> None:
         self._requests: set[threading.Thread] = set()
-        self._room = threading.Semaphore(max_connections())
+        self._max_connections = max_connections()
+        self._room = threading.Semaphore(self._max_connections)
         self._room_seconds: float = ROOM_SECONDS
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
         self._stop_by: float | None = None
@@ -188,6 +184,14 @@ class Server(ThreadedWSGIServer):
         finally:
             self._forget(threading.current_thread())
 
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether connections may stay open after a response: not if the server stops, or half of the places are taken.
+
+        A client without a request would otherwise keep the place of a client that has one.
+        """
+        return not self.stopping and 2 * len(self._requests) <= self._max_connections
+
     def handle_error(self, *_: Any) -> None:
         logger.exception("fault")
 
@@ -243,29 +247,35 @@ class Server(ThreadedWSGIServer):
 
 
 class RequestHandler(WSGIRequestHandler):
-    """Reads one request and lets the app respond, even if the request cannot be read.
+    """Reads requests, one after the other, and lets the app respond, even to a request that cannot be read.
 
     So all responses look alike, and the app logs every request, without its path.
     """
 
     server: Server
-    rfile: io.BufferedReader
-    _refusal: Problem | None = None
-    _is_chunked = False
+    rfile: Reader  # type: ignore[assignment]
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self._incoming = _Incoming(self.connection, self.server)
-        self.rfile = io.BufferedReader(self._incoming)
-        # The values for a request that cannot be read: no route matches them.
+        self.rfile = Reader(self.connection, self.server)
+        self._unsent = b""
+        self._forget_request()
+
+    def _forget_request(self) -> None:
+        """Take the values for a request that cannot be read: no route matches them."""
         self.command, self.path, self.request_version = "", "*", "HTTP/1.1"
         self.headers = Message()
+        self._refusal: Problem | None = None
+        self._is_chunked = False
+        self._responds = False
+        self._keeps_open = False
 
     def handle_one_request(self) -> None:
         try:
             line = http1.read_line(self.rfile)
             if line is None:
+                self.close_connection = True
                 return
             self.command, self.path, self.request_version = line
             header = http1.read_header(self.rfile, version=line.version)
@@ -274,39 +284,42 @@ class RequestHandler(WSGIRequestHandler):
         except Problem as problem:
             self._refusal = problem
         self.run_wsgi()
-        self._drain()
+        if self.close_connection:
+            self._drain()
+        else:
+            self._forget_request()
+            self.close_connection = not self.rfile.next_request(IDLE_SECONDS)
 
     def run_wsgi(self) -> None:
-        """Let the app respond (PEP 3333). Flask calls ``start_response`` once, before it returns the content.
+        """Let the app respond (PEP 3333).
 
         Werkzeug's own method sends ``100 Continue`` before the app has seen the request. It also keeps the client until
         it has read 10 MB, or the end of the client's bytes.
         """
-        head = b""
-
-        def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
-            nonlocal head
-            head = self._head(status, headers)
-            return self.wfile.write
-
-        content = self.server.app(self.make_environ(), start_response)
+        environ = self.make_environ()
+        response = Response(method=self.command, write=self._write, begin=self._begin_response)
+        content = self.server.app(environ, response.start)
         try:
-            for data in content:
-                self.wfile.write(head + data)
-                head = b""
-            if head:
-                self.wfile.write(head)
+            response.send(content)
         finally:
             if hasattr(content, "close"):
                 content.close()
+        self.close_connection = not (self._keeps_open and response.is_complete)
 
     def make_environ(self) -> WSGIEnvironment:
         environ = super().make_environ()
         if self._refusal:
             environ[hooks.REFUSAL] = self._refusal
+        elif self.request_version != "HTTP/1.0":  # RFC 9110, section 15.2
+            environ[hooks.SEND_INTERIM] = self._send_interim
         # On Python 3.11 Werkzeug's own reader returns unwritten memory if the client leaves in the middle of a chunk.
-        body: Source = http1.ChunkedBody(self.rfile) if self._is_chunked else self.rfile
-        environ["wsgi.input"] = _Body(body, go_ahead=self._go_ahead if self._client_waits() else None)
+        source: http1.Body = (
+            http1.ChunkedBody(self.rfile)
+            if self._is_chunked
+            else http1.SizedBody(self.rfile, int(self.headers.get("Content-Length", "0")))
+        )
+        self._body = _Body(source, go_ahead=self._go_ahead if self._client_waits() else None)
+        environ["wsgi.input"] = self._body
         return environ
 
     def _client_waits(self) -> bool:
@@ -315,15 +328,52 @@ class RequestHandler(WSGIRequestHandler):
         return expectation == "100-continue" and self.request_version != "HTTP/1.0"
 
     def _go_ahead(self) -> None:
-        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        with suppress(OSError):  # the client has left, which the next read reports
+            self._write(http1.interim_response(100, ()))
 
-    def _head(self, status: str, headers: list[tuple[str, str]]) -> bytes:
-        """Return the status line and the header fields of the response."""
-        fields = [("Server", self.version_string()), *headers, ("Connection", "close")]
-        if not any(name.lower() == "date" for name, _ in headers):
-            fields.append(("Date", self.date_time_string()))
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields)]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    def _send_interim(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Send an interim response, unless the final response has begun or the client has left.
+
+        A client that does not read would keep the request waiting, so the response is dropped when no byte of it can be
+        sent at once.
+
+        :raises ValueError: see :func:`.http1.interim_response`.
+        """
+        data = http1.interim_response(status, headers)
+        if not (self._responds or self._unsent):
+            with suppress(OSError):
+                self._unsent = data[send(self.connection, data) :]
+
+    def _write(self, data: bytes) -> None:
+        """Send all of the data, after the rest of an interim response.
+
+        :raises OSError: the client has left.
+        """
+        data, self._unsent = self._unsent + data, b""
+        self.wfile.write(data)
+
+    def _begin_response(self, has_end: bool) -> list[tuple[str, str]]:
+        """Decide whether the connection stays open (RFC 9112, section 9.3). From now on there is no interim response.
+
+        Both sides must know where the request and the response end.
+
+        :param has_end: whether the client will find the end of the response.
+        :returns: the header fields of this server.
+        """
+        self._responds = True
+        self._keeps_open = (
+            has_end
+            and self._refusal is None
+            and self._body.ended
+            and self.request_version != "HTTP/1.0"
+            and not http1.closes(self.headers)
+            and self.server.keeps_connections
+        )
+        if self._keeps_open:
+            connection = [("Connection", "keep-alive"), ("Keep-Alive", f"timeout={IDLE_SECONDS}")]
+        else:
+            connection = [("Connection", "close")]
+        return [("Server", self.version_string()), ("Date", self.date_time_string()), *connection]
 
     def _drain(self) -> None:
         """End the response, then read on until the client closes the connection.
@@ -337,12 +387,15 @@ class RequestHandler(WSGIRequestHandler):
             began = time.monotonic()
             bytes_left = MAX_DRAIN_BYTES
             while bytes_left > 0:
-                seconds = DRAIN_STOPPING_SECONDS if self.server.stopping else DRAIN_SECONDS
+                seconds = DRAIN_SECONDS
+                if self.server.stopping:
+                    seconds = DRAIN_STOPPING_SECONDS
+                    self.rfile.ignore_stop()
                 seconds_left = min(began + seconds - time.monotonic(), DRAIN_SILENT_SECONDS)
-                if seconds_left <= 0 or not self._incoming.wait(seconds_left):
+                if seconds_left <= 0 or not self.rfile.wait(seconds_left):
                     break
                 with suppress(BlockingIOError):  # the server's end, and not the client, ended the wait
-                    count = _receive(self.connection, buffer)
+                    count = receive(self.connection, buffer)
                     if not count:
                         break
                     bytes_left -= count
@@ -356,86 +409,32 @@ class TurnAwayHandler(RequestHandler):
         self.run_wsgi()
 
 
-class _Incoming(io.RawIOBase):
-    """The bytes that come in on a connection. They end when the server stops.
+class _Body(io.RawIOBase):
+    """The body of a request. The first read sends ``100 Continue``, if the client waits for it.
 
-    Shutting down the socket would not be enough: a thread may just have begun, and a client may send faster than the
-    server reads.
+    A read returns the bytes that have arrived, and waits only for the first of them.
+
+    :param source: the body, at its beginning.
+    :param go_ahead: sends ``100 Continue``; ``None`` if the client does not wait.
     """
 
-    def __init__(self, connection: socket.socket, server: Server) -> None:
-        self._connection = connection
-        self._server = server
-        self._has_begun = False
-        self._stop_signal: int | None = server.wakes_at_stop.fileno()
-        self._news = _Selector()
-        self._news.register(connection, selectors.EVENT_READ)
-        self._news.register(self._stop_signal, selectors.EVENT_READ)
+    def __init__(self, source: http1.Body, *, go_ahead: Callable[[], None] | None) -> None:
+        self._source = source
+        self._go_ahead = go_ahead
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole body was read, so that the next byte of the connection begins the next request."""
+        return self._source.ended
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer with the bytes that have arrived, and wait for the first byte.
-
-        :raises ServerUnavailable: the server stops while a request comes in.
-        """
-        while not self._server.stopping:
-            try:
-                count = _receive(self._connection, buffer)
-            except BlockingIOError:
-                self.wait()
-            else:
-                self._has_begun = True
-                return count
-        if self._has_begun:
-            raise ServerUnavailable(
-                "The server is stopping, so nothing was stored. Send the request again in a moment."
-            )
-        return 0
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until bytes arrive, the client closes the connection, or the server stops.
-
-        :param seconds: the maximum time, or ``None`` for no limit.
-        :returns: whether one of these happened.
-        """
-        if self._server.stopping and self._stop_signal is not None:
-            self._news.unregister(self._stop_signal)  # it stays readable from now on
-            self._stop_signal = None
-        return bool(self._news.select(seconds))
-
-
-class _Body(io.RawIOBase):
-    """The body of a request. The first read sends ``100 Continue``, if the client waits for it.
-
-    :param source: the connection, at the beginning of the body.
-    :param go_ahead: sends ``100 Continue``; ``None`` if the client does not wait.
-    """
-
-    def __init__(self, source: Source, *, go_ahead: Callable[[], None] | None) -> None:
-        self._source = source
-        self._go_ahead = go_ahead
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         if self._go_ahead:
             self._go_ahead()
             self._go_ahead = None
         return self._source.readinto(buffer)
-
-
-def _receive(connection: socket.socket, buffer: WriteableBuffer) -> int:
-    """Fill the buffer with the bytes that have arrived, without waiting.
-
-    :returns: the number of bytes; 0 if the client has closed the connection.
-    :raises BlockingIOError: nothing has arrived.
-    """
-    if not _DO_NOT_WAIT and not select.select([connection], [], [], 0)[0]:
-        raise BlockingIOError
-    return connection.recv_into(buffer, 0, _DO_NOT_WAIT)
 
 
 def _has_closed(connection: socket.socket) -> bool:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
 READ_BYTES = 256 * KIB
+RESUMABLE_FIELDS = ("Tus-Resumable", "Upload-Complete", "X-HTTP-Method-Override")
+"""The header fields without which no request belongs to a resumable upload."""
 MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
 """How much of a form is read after its first refusal, to report other refused files too."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -73,6 +75,19 @@ def show_limits(token: str | None = None) -> Response:
     )
 
 
+def _resumable(name: str | None, token: str | None) -> Response | None:
+    """Return the response to a request of a resumable upload; ``None`` for any other request.
+
+    :param name: the name in the path or in the query, if there is one.
+    :param token: the token from the path, if it is there.
+    """
+    if not any(field in request.headers for field in RESUMABLE_FIELDS):
+        return None
+    from ..web import resumable
+
+    return resumable.respond(name, token)
+
+
 def _ways(policy: Policy) -> Iterator[dict[str, object]]:
     """Yield the ways to upload a file, each with its own limit."""
     settings = current_services().settings
@@ -93,6 +108,15 @@ def _ways(policy: Policy) -> Iterator[dict[str, object]]:
     }
     if url := responses.direct_url():
         yield {"name": "direct", "method": "POST", "url": url, "max_bytes": policy.max_file_bytes}
+    if current_services().resumable is not None:
+        yield {
+            "name": "resumable",
+            "method": "POST",
+            "url": upload_url,
+            "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload"],
+            "max_append_bytes": settings.max_content_length,
+            "max_bytes": policy.max_file_bytes,
+        }
 
 
 @blueprint.post("/upload")
@@ -103,6 +127,8 @@ def form(token: str | None = None) -> Response:
     :param token: the token from the path, if it is there.
     """
     check_dialect()
+    if (response := _resumable(request.args.get("filename"), token)) is not None:
+        return response
     if "filename" in request.args and request.mimetype != forms.MEDIA_TYPE:
         return _store_body(request.args["filename"], token)
     with current_services().intake.begin() as batch:
@@ -128,7 +154,8 @@ def body(name: str, token: str | None = None) -> Response:
     :param token: the token from the path, if it is there.
     """
     check_dialect()
-    return _store_body(name, token)
+    response = _resumable(name, token)
+    return _store_body(name, token) if response is None else response
 
 
 @blueprint.put("/upload")
@@ -139,6 +166,8 @@ def body_without_name(token: str | None = None) -> Response:
     :param token: the token from the path, if it is there.
     """
     check_dialect()
+    if (response := _resumable(request.args.get("filename"), token)) is not None:
+        return response
     if "filename" in request.args:
         return _store_body(request.args["filename"], token)
     raise MalformedRequest(

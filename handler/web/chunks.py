@@ -126,11 +126,10 @@ FIELDS = frozenset(field for client in CLIENTS for field in client.fields)
 HEADERS = (
     # RFC 9110, section 14.5: a part must not be taken for the whole.
     ("Content-Range", lambda _: False, "leave out Content-Range (in jQuery File Upload 'maxChunkSize')."),
-    # draft-ietf-httpbis-resumable-upload, from version 03, and before it; a structured field (RFC 9651, section 3.3.6).
-    ("Upload-Complete", lambda value: value == "?1", "leave out Upload-Complete, or send '?1' with the whole file."),
+    # draft-ietf-httpbis-resumable-upload before version 03; a structured field (RFC 9651, section 3.3.6). Requests with
+    # Upload-Complete or Tus-Resumable are those of web/resumable.py.
     ("Upload-Incomplete", lambda value: value == "?0", "leave out Upload-Incomplete."),
     ("Upload-Offset", lambda value: value == "0", "begin at its first byte."),
-    ("Tus-Resumable", lambda _: False, "as a form or with PUT, because tus is not supported here."),
     ("Uploader-Chunk-Number", lambda _: False, "do not use huge-uploader."),
 )
 """The header fields that mark a piece: name, whether a value stands for the whole file, and what to do instead."""

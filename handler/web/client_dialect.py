@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 UPLOAD_ROUTES = "upload"
 """The name of the blueprint whose routes take a file, and respond in a dialect."""
+RESUMABLE_ROUTES = "resumable"
+"""The name of the blueprint whose routes take pieces of a file."""
 
 
 def requested_dialect() -> Dialect | None:

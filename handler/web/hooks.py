@@ -18,6 +18,7 @@ from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem,
 from ..storage import is_key
 from ..storage.deadline import REQUEST_SECONDS, deadline
 from . import limits, responses
+from .client_dialect import RESUMABLE_ROUTES, UPLOAD_ROUTES
 from .security_headers import security_headers
 from .services import current_services
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 REFUSAL = "handler.refusal"
 """The key in the WSGI environment for the problem with a request that a server could not read. The hooks treat such a
 request like any other. Clients cannot set the key: their header fields are under ``HTTP_…``."""
+SEND_INTERIM = "handler.send_interim"
+"""The key in the WSGI environment for a callable that sends an interim response (RFC 9110, section 15.2), such as 104.
+
+It takes the status and a list of header fields. It sends nothing after the final response has begun. Only a server that
+can send such responses sets the key, and only for a client of HTTP/1.1."""
 
 MAX_LOGGED_REASONS = 5
 """How many refused types of one request are logged."""
@@ -119,6 +125,10 @@ def _end(response: Response) -> Response:
     # Our own pages load a style and an icon. The upload page also has scripts, and sets a policy of its own.
     if response.mimetype == responses.HTML and request.blueprint != "downloads":
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+    if response.status_code == 413 and request.blueprint in (UPLOAD_ROUTES, RESUMABLE_ROUTES):
+        max_bytes = limits.max_file_bytes()
+        response.headers.setdefault("Upload-Limit", limits.upload_limit(max_bytes))
+        response.headers.setdefault("Tus-Max-Size", str(max_bytes))
     for name, value in security_headers(over_tls=request.is_secure):
         response.headers.setdefault(name, value)
     _log(response)

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import json
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -157,5 +158,35 @@ def test_performance_is_that_of_the_last_measurement() -> None:
     module = benchmark_module()
     results = json.loads(module.RESULTS.read_text())
     assert module.section(results) in read("docs/performance.md")
-    dollars = module.costs(results)["1 MB"]["this"]["all"]
+    costs = module.costs(results)
+    dollars = costs["1 MB"]["this"]["all"]
+    assert costs["1 GiB"]["this"]["all"] <= 210
     assert f"A million 1 MB uploads cost about ${dollars:.1f}0" in " ".join(README.split())
+
+
+def test_cost_of_1_gib_straight_to_s3_is_at_most_210_dollars_a_million() -> None:
+    """The arithmetic, from the calls that the benchmark counted. AWS's prices are in ``benchmarks/readme.py``."""
+    module = benchmark_module()
+    direct = json.loads(module.RESULTS.read_text())["direct"]
+    counted = Counter(direct["s3_calls"]) + Counter(direct["event_s3_calls"])
+    lists_and_writes = {
+        "CreateMultipartUpload": 2,  # of the upload, and of the copy
+        "CompleteMultipartUpload": 2,
+        "ListObjectVersions": 2,  # after the copy, and by the event
+        "ListMultipartUploads": 1,  # by the event
+    }
+    reads = {"GetObject": 2, "HeadObject": 2}
+    free = {"DeleteObject": 1}
+    assert counted == Counter(lists_and_writes | reads | free | {"UploadPartCopy": 1})
+    parts, copies = 16, 4  # of 64 MiB, and of 256 MiB
+    puts = sum(lists_and_writes.values()) + parts + copies
+    s3 = puts * 5.00 + sum(reads.values()) * 0.40
+    requests = parts + 2
+    api = requests * 3.50
+    waits = sum(counted.values()) * 0.030
+    processor = (direct["cpu"] + direct["event_cpu"]) / 1000 * 1769 / 512
+    compute = (requests + 1) * 0.20 + (waits + processor) * 0.5 * 16.6667
+    cost = module.costs(json.loads(module.RESULTS.read_text()))["1 GiB"]["this"]
+    assert (s3, api) == (136.6, 63)
+    assert cost == pytest.approx({"API Gateway": api, "Lambda": compute, "S3": s3, "all": api + compute + s3})
+    assert cost["all"] <= 210

@@ -275,3 +275,38 @@ def test_any_bytes_are_a_body_or_a_problem(pieces: list[bytes]) -> None:
     except MalformedRequest:
         return
     assert len(body) < len(data), "nothing comes out that did not come in"
+
+
+# Interim responses.
+
+
+def test_interim_response_has_its_fields() -> None:
+    assert http1.interim_response(104, [("Upload-Offset", "5"), ("Location", "/upload/a")]) == (
+        b"HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Offset: 5\r\nLocation: /upload/a\r\n\r\n"
+    )
+    assert http1.interim_response(199, []) == b"HTTP/1.1 199 Interim Response\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [99, 101, 200, 204])
+def test_other_status_than_interim_is_rejected(status: int) -> None:
+    with pytest.raises(ValueError, match="not the status of an interim response"):
+        http1.interim_response(status, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("A", "1\r\nB: 2"),
+        ("A", "1\n"),
+        ("A", "\0"),
+        ("A", "\u0100"),
+        ("A\r\nB", "1"),
+        ("A:", "1"),
+        ("A ", "1"),
+        ("", "1"),
+        ("\xc4", "1"),
+    ],
+)
+def test_injected_header_field_is_rejected(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="not a header field"):
+        http1.interim_response(104, [(name, value)])

@@ -281,7 +281,7 @@ def test_stopped_server_responds_503_and_deletes_the_unfinished_upload(
 ) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        connection.sendall(REQUEST + start_of_body + b"x" * 1000)
+        connection.sendall(REQUEST + start_of_body + b"x" * 100_000)  # more than is kept in memory
         for _ in range(1000):
             if server.leftovers():
                 break

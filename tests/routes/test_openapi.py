@@ -116,7 +116,7 @@ def test_file_of_a_form_is_imported_as_a_file() -> None:
 
 
 def test_document_has_every_problem_under_its_status() -> None:
-    slugs = {f"urn:problem-type:upload:{problem_kind.slug}": problem_kind.status for problem_kind in all_problems()}
+    slugs = {problem_kind.type_prefix + problem_kind.slug: problem_kind.status for problem_kind in all_problems()}
     schemas = CONTRACT["components"]["schemas"]
     assert set(schemas["ProblemType"]["enum"]) == set(slugs)
     by_status = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from handler.problems import AlreadyExists, StorageUnavailable
-from handler.storage.folder.files import STALE_SECONDS, LocalStorage
+from handler.storage.folder.files import MAX_MEMORY_BYTES, STALE_SECONDS, LocalStorage
 
 from ..support.stored_files import ID, file, put
 
@@ -52,12 +52,15 @@ def test_read_only_folder_is_rejected_at_once(folder: Path) -> None:
         LocalStorage(folder)
 
 
-STEPS = 8
+STEPS = 14
 """How often a write asks the system for something that can fail on the way (see :func:`system_calls`)."""
+LARGE = b"x" * (MAX_MEMORY_BYTES + 1)
+"""A file that is not kept in memory."""
+LARGE_STEPS = 12
 
 
 def system_calls() -> list[tuple[Any, str]]:
-    return [(os, "fsync"), (Path, "rename"), (Path, "open")]
+    return [(os, "fsync"), (os, "open"), (os, "write"), (os, "mkdir"), (Path, "rename")]
 
 
 def fail_at(patch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:
@@ -77,16 +80,20 @@ def fail_at(patch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:
     return lambda: next(calls)
 
 
-@pytest.mark.parametrize("step", range(STEPS))
+@pytest.mark.parametrize(
+    ("content", "step"),
+    [(b"some bytes", step) for step in range(STEPS)] + [(LARGE, step) for step in range(LARGE_STEPS)],
+    ids=lambda value: "" if isinstance(value, int) else f"{len(value)} bytes",
+)
 def test_failure_at_any_step_leaves_nothing(
-    local: LocalStorage, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    local: LocalStorage, folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, step: int
 ) -> None:
     writer = local.open_writer()
-    writer.write(b"some bytes")
+    writer.write(content)
     with monkeypatch.context() as patch:
         fail_at(patch, step)
         with pytest.raises(StorageUnavailable) as caught:
-            writer.commit(file())
+            writer.commit(file(content))
         writer.abort()
     assert "No space left" in caught.value.reason
     assert "space" not in caught.value.detail
@@ -96,12 +103,16 @@ def test_failure_at_any_step_leaves_nothing(
     put(local)  # and a second try succeeds
 
 
-def test_list_of_steps_is_complete(local: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("content", "count"), [(b"some bytes", STEPS), (LARGE, LARGE_STEPS)], ids=["small", "large"])
+def test_list_of_steps_is_complete(
+    local: LocalStorage, monkeypatch: pytest.MonkeyPatch, content: bytes, count: int
+) -> None:
     writer = local.open_writer()
+    writer.write(content)
     with monkeypatch.context() as patch:
         steps = fail_at(patch, -1)
-        writer.commit(file(b""))
-        assert steps() == STEPS
+        writer.commit(file(content))
+        assert steps() == count
 
 
 @pytest.mark.parametrize("step", range(STEPS + 1))
@@ -109,9 +120,10 @@ def test_process_killed_at_any_step_leaves_a_whole_file_or_none(folder: Path, st
     child = os.fork()
     if child == 0:  # it never returns to pytest
         calls = itertools.count()
+        started = LocalStorage(folder)
         for owner, name in system_calls():
             setattr(owner, name, _killing(getattr(owner, name), step, calls))
-        put(LocalStorage(folder))
+        put(started)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
@@ -125,7 +137,7 @@ def test_process_killed_at_any_step_leaves_a_whole_file_or_none(folder: Path, st
 
 def _killing(original: Callable[..., Any], step: int, calls: Iterator[int]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        if next(calls) == step + 1:  # the first is the writer's own file
+        if next(calls) == step:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*args, **kwargs)
 
@@ -159,6 +171,8 @@ def test_one_of_several_writes_to_one_id_wins(local: LocalStorage, folder: Path)
 
 def test_write_to_a_full_disk_fails_and_leaves_nothing(local: LocalStorage, folder: Path) -> None:
     writer = local.open_writer()
+    writer.write(LARGE)
+    assert writer._file
     with Path("/dev/full").open("wb", buffering=0) as full:
         os.dup2(full.fileno(), writer._file.fileno())
     with pytest.raises(StorageUnavailable, match="cannot be reached"):
@@ -179,20 +193,25 @@ def no_descriptors() -> Iterator[None]:
 
 
 def test_file_without_a_free_descriptor_is_not_begun(local: LocalStorage, folder: Path) -> None:
+    writer = local.open_writer()
     with no_descriptors(), pytest.raises(StorageUnavailable) as caught:
-        local.open_writer()
+        writer.write(LARGE)
+    writer.abort()
     assert "Too many open files" in caught.value.reason
     assert list((folder / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("commits", [False, True])
-def test_abort_without_a_free_descriptor_deletes_the_file(local: LocalStorage, folder: Path, commits: bool) -> None:
+@pytest.mark.parametrize("content", [b"some bytes", LARGE], ids=["small", "large"])
+def test_abort_without_a_free_descriptor_deletes_the_file(
+    local: LocalStorage, folder: Path, content: bytes, commits: bool
+) -> None:
     writer = local.open_writer()
-    writer.write(b"some bytes")
+    writer.write(content)
     with no_descriptors():
         if commits:
             with pytest.raises(StorageUnavailable):
-                writer.commit(file())
+                writer.commit(file(content))
         writer.abort()
     assert list((folder / "tmp").iterdir()) == []
 

@@ -11,18 +11,26 @@ import errno
 import json
 import os
 import shutil
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import IO, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import IO, TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ...logs import logger
 from ...units import MIB
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 Record = TypeVar("Record")
 
+_BINARY = getattr(os, "O_BINARY", 0)
+"""The flag with which Windows leaves the ends of lines as they are. Other systems have none."""
 _CANNOT_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 """Errors of ``copy_file_range(2)`` on a kernel, file system or container that does not support the call."""
 
@@ -60,15 +68,59 @@ def make_directory(directory: Path) -> None:
             sync_directory(made.parent)
 
 
-def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+@contextmanager
+def temporary_directory(parent: Path) -> Iterator[Path]:
+    """Make a directory. The body of the ``with`` statement may rename it. The rest of it is removed in the end."""
+    directory = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def rename_unless_taken(directory: Path, target: Path) -> None:
+    """Rename a directory that is not empty, unless the target exists and is not empty."""
+    try:
+        directory.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # POSIX, rename(): either
+            raise
+
+
+def write_new(path: Path, data: ReadableBuffer, *, mode: int = 0o666) -> None:
     """Write a new file, and sync its bytes, but not its directory.
 
     :param mode: the permissions of the file, before the umask.
     :raises OSError: the file exists, or cannot be written.
     """
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        sync_file(file)
+    descriptor = create(path, mode=mode)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create(path: Path, *, mode: int = 0o666) -> int:
+    """Create a file, and return its descriptor, for writing.
+
+    Python's file objects would take six more calls of the system.
+
+    :param mode: the permissions of the file, before the umask.
+    :raises OSError: the file exists, or cannot be created.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+
+
+def write_all(descriptor: int, data: ReadableBuffer) -> None:
+    """Write all of the data to an open file.
+
+    :raises OSError: the data cannot be written.
+    """
+    with memoryview(data) as view:
+        written = 0
+        while written < len(view):
+            written += os.write(descriptor, view[written:])
 
 
 def sync_file(file: IO[Any]) -> None:
@@ -92,7 +144,7 @@ def read_record(path: Path, record: type[Record]) -> Record | None:
     values = read_object(path)
     if values is None:
         return None
-    classes = {name: _classes(hint) for name, hint in get_type_hints(record).items()}
+    classes = _member_classes(cast("Any", record))
     try:
         value = record(**{name: _decoded(member, classes.get(name, ())) for name, member in values.items()})
         if all(isinstance(getattr(value, name), classes[name]) for name in classes):
@@ -111,6 +163,11 @@ def dump_record(record: Any) -> str:
     # dataclasses.asdict copies every member, which takes longer than the encoding.
     members = {field.name: getattr(record, field.name) for field in fields(record)}
     return json.dumps(members, ensure_ascii=False, default=datetime.isoformat)
+
+
+@cache  # the hints are text, and evaluating them takes longer than reading the file
+def _member_classes(record: type[Any]) -> dict[str, tuple[type, ...]]:
+    return {name: _classes(hint) for name, hint in get_type_hints(record).items()}
 
 
 def _classes(hint: Any) -> tuple[type, ...]:

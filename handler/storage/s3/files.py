@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DOWNLOAD_SECONDS = 300
 """How long a presigned download URL is valid."""
 MEMORY_BYTES = 8 * MIB
-"""The memory that all incoming files share. Further files wait on disk, which never happens on Lambda."""
+"""The memory that all incoming files share. Further files wait on disk. On Lambda only whole resumable uploads do."""
 
 
 SHA256_BYTES = 32
@@ -353,10 +353,14 @@ class S3Writer:
             self._body.seek(0, os.SEEK_END)
             return data
 
-    def commit(self, file: StoredFile, /) -> None:
+    def rewind(self) -> IO[bytes]:
+        """Return the bytes as a file, from the first one on. Nothing more can be written."""
         with disk_errors():
             self._body.seek(0)
-        self._storage.put(file, self._body)
+        return self._body
+
+    def commit(self, file: StoredFile, /) -> None:
+        self._storage.put(file, self.rewind())
         self.abort()
 
     def abort(self) -> None:

@@ -1,0 +1,442 @@
+"""The service for resumable uploads: create, append, ask, cancel. No Flask, and the same for both protocols.
+
+The bytes arrive in a storage (:mod:`handler.storage.resumable`). The last request promotes the file
+(:mod:`handler.direct.promotion`), so a file passes the same checks as a file that comes in any other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, NoReturn
+
+from .. import problems
+from ..direct.promotion import READ_IN_TIME_BYTES, Promotion
+from ..direct.uploads import DELETED, Pending
+from ..inspection.policy import Policy
+from ..intake import Intake
+from ..problems import (
+    FileTooLarge,
+    Forbidden,
+    InconsistentLength,
+    MismatchingOffset,
+    NotFound,
+    Problem,
+    UploadNotFound,
+    UploadRefused,
+)
+from ..storage import deadline, new_id
+from ..storage.direct import Arrivals, Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
+from ..storage.resumable import Beginning, Ending, OffsetMismatch, Progress, ResumableUploads
+from . import upload_ids
+from .first_bytes import FIRST_BYTES, FirstBytes, RefusedEarly
+from .requests import Append, Piece
+from .upload_ids import Flags, ResumableId
+
+MAX_READS_IN_TIME = 1000
+"""The largest number of pieces that are read while a gateway waits: about 300 a second, over ten connections."""
+NAMELESS = "The upload has no name, so its file was taken for a text. Send the name of the file."
+
+
+class Begun(NamedTuple):
+    """An upload that has begun.
+
+    :param signed: the upload id, for the client.
+    """
+
+    upload: ResumableId
+    signed: str
+
+
+class UploadState(NamedTuple):
+    """The state of an upload.
+
+    :param offset: the number of bytes that have arrived.
+    :param length: of the whole file, in bytes, if it is known.
+    :param verdict: ``None`` while bytes may arrive.
+    """
+
+    offset: int
+    length: int | None
+    verdict: Stored | Refused | Pending | None = None
+
+
+class Pieces:
+    """Uploads in pieces as a promotion sees them: see :class:`~handler.storage.direct.Arrivals`.
+
+    :param uploads: the storage of the pieces.
+    :param verdicts: the storage that keeps the verdicts on direct uploads. It keeps those on pieces too.
+    """
+
+    def __init__(self, uploads: ResumableUploads, verdicts: Arrivals) -> None:
+        self.open_incoming = uploads.open_incoming
+        self.discard = uploads.discard
+        self.end_copies = verdicts.end_copies
+        self.find_verdict = verdicts.find_verdict
+        self.refuse = verdicts.refuse
+
+
+class ResumableService:
+    """The operations on resumable uploads.
+
+    Every method may raise :class:`~handler.problems.StorageUnavailable`.
+
+    :param uploads: the storage of the pieces.
+    :param verdicts: the storage of the verdicts, and of the secret that signs upload ids.
+    :param intake: the only way into ``files/``.
+    """
+
+    def __init__(self, uploads: ResumableUploads, *, verdicts: DirectUploads, intake: Intake) -> None:
+        self._uploads = uploads
+        self._verdicts = verdicts
+        self._policy = intake.policy
+        self._promotion = Promotion(Pieces(uploads, verdicts), intake=intake)
+
+    def begin(self, beginning: Beginning, upload: ResumableId) -> Begun:
+        """Begin an upload.
+
+        :param upload: of :meth:`new_upload`.
+        """
+        self._uploads.begin(upload.path, beginning)
+        return Begun(upload, self.sign(upload))
+
+    def new_upload(
+        self,
+        declaration: Declaration,
+        *,
+        policy: Policy,
+        folder: str | None,
+        flags: Flags,
+    ) -> ResumableId:
+        """Return the id of an upload that begins now.
+
+        :param policy: the policy for this client.
+        :param folder: of the client's token.
+        """
+        return ResumableId(
+            id=new_id(),
+            max_bytes=policy.max_file_bytes,
+            expires=upload_ids.expiry(),
+            length=declaration.size,
+            subject=upload_ids.subject_hash(declaration.subject),
+            folder=folder,
+            flags=flags,
+        )
+
+    def sign(self, upload: ResumableId) -> str:
+        """Return an upload id as text, for the client."""
+        return upload_ids.sign(upload, secret=self._verdicts.secret())
+
+    def find(self, signed: str, *, folder: str | None) -> ResumableId:
+        """Return an upload for a client that asks for its status. Anyone who has the upload id may ask.
+
+        :param folder: of the client's token, if the client sent one.
+        :raises UploadNotFound: the upload id is invalid, or has expired.
+        :raises Forbidden: the upload is in another folder.
+        """
+        upload = upload_ids.verify(signed, secret=self._verdicts.secret())
+        if folder not in (None, upload.folder):
+            raise Forbidden("The token is for another folder. Use a token for the folder of the upload.")
+        return upload
+
+    def resume(self, signed: str, *, subject: str | None, folder: str | None) -> ResumableId:
+        """Return an upload for a client that continues it.
+
+        :param subject: the ``sub`` of the client's token, if the token has one.
+        :param folder: of the client's token, if the token has one.
+        :raises UploadNotFound: the upload id is invalid, or has expired.
+        :raises Forbidden: the upload was begun with another ``sub`` or another folder.
+        """
+        upload = upload_ids.verify(signed, secret=self._verdicts.secret())
+        if upload.subject != upload_ids.subject_hash(subject):
+            raise Forbidden("This upload was begun with another token. Use a token with the same 'sub'.")
+        if upload.folder != folder:
+            raise Forbidden("This upload was begun with another token. Use a token with the same 'folder'.")
+        return upload
+
+    def append(
+        self, upload: ResumableId, piece: Piece, content: Iterator[bytes], *, verify: Callable[[], None] | None = None
+    ) -> UploadState:
+        """Append a piece. After the last piece, promote the file.
+
+        A client may repeat the last piece: the result stays the same.
+
+        :param verify: compares the digest of the content, after its last byte. If it raises, nothing is kept.
+        :raises MismatchingOffset: the piece begins elsewhere.
+        :raises InconsistentLength: the request contradicts the length. After too many bytes, the upload has ended.
+        :raises FileTooLarge: more bytes than the file may have. The upload has ended.
+        :raises UploadNotFound: the upload never began, was cancelled, or is complete.
+        :raises Problem: the file is refused.
+        """
+        append, size = piece
+        length = self._length(upload, piece)
+        room = (upload.max_bytes if length is None else length) - append.offset
+        if size is not None and size > room:
+            self._check_offset(upload, append)
+            self._end_too_long(upload, length)
+        checked = FirstBytes(content, offset=append.offset, room=room)
+        if append.offset < FIRST_BYTES and (size is None or size >= append.offset):
+            self._inspect_early(checked, upload, length)
+        try:
+            offset = self._uploads.append(upload.path, append.offset, iter(checked), verify=verify)
+        except OffsetMismatch as mismatch:
+            return self._repeated(upload, piece, mismatch.progress)
+        except RefusedEarly as early:
+            self._refuse(upload, early.problem)
+        if checked.is_too_long:
+            self._end_too_long(upload, length)
+        return self._after(upload, append, offset=offset, length=length)
+
+    def state(self, upload: ResumableId) -> UploadState:
+        """Return the state of an upload. If all bytes have arrived and the file can be promoted quickly, promote it.
+
+        :raises UploadNotFound: the upload never began, or was cancelled.
+        :raises NotFound: the file was stored, and then deleted.
+        """
+        if upload.is_stored:
+            return UploadState(upload.length or 0, upload.length, self._verdict(upload))
+        progress = self._uploads.progress(upload.path)
+        if progress is None or progress.ending == Ending.CANCELLED:
+            raise UploadNotFound()
+        offset = progress.offset
+        if progress.ending == Ending.COMPLETE:
+            return UploadState(offset, offset, self._promote(upload, offset))
+        if progress.ending == Ending.REFUSED:
+            problem = self._verdicts.refusal(upload.path) or UploadRefused().as_dict()
+            return UploadState(offset, upload.length, Refused(problem))
+        length = self._known_length(upload)
+        if Flags.ENDS_AT_LENGTH in upload.flags and offset == length:  # the request of the last piece was interrupted
+            return self._complete(upload, offset)
+        return UploadState(offset, length)
+
+    def metadata(self, upload: ResumableId) -> str | None:
+        """Return the ``Upload-Metadata`` that the client sent when it began the upload."""
+        if upload.is_stored or Flags.HAS_METADATA not in upload.flags:
+            return upload.metadata
+        beginning = self._uploads.beginning(upload.path)
+        return None if beginning is None else beginning.metadata
+
+    def promote(self, path: str, *, version: str | None) -> Verdict | None:
+        """Promote a complete upload whose event arrives: see :meth:`~handler.direct.promotion.Promotion.promote`."""
+        return self._promotion.promote(path, version=version)
+
+    def cancel(self, upload: ResumableId) -> None:
+        """End an upload, and delete its bytes.
+
+        :raises UploadNotFound: the upload has ended.
+        """
+        progress = None if upload.is_stored else self._uploads.progress(upload.path)
+        if progress is None or progress.ending is not None:
+            is_complete = upload.is_stored or (progress is not None and progress.ending == Ending.COMPLETE)
+            self._refuse_ended(Ending.COMPLETE if is_complete else None)
+        ending = self._uploads.end(upload.path, Ending.CANCELLED)
+        if ending != Ending.CANCELLED:
+            self._refuse_ended(ending)
+        self._uploads.discard(upload.path)
+
+    def _refuse_ended(self, ending: Ending | None) -> NoReturn:
+        """:raises UploadNotFound: always."""
+        if ending == Ending.COMPLETE:
+            raise UploadNotFound("The upload is complete, so it cannot be cancelled. Delete the stored file instead.")
+        raise UploadNotFound()
+
+    def _known_length(self, upload: ResumableId) -> int | None:
+        return self._uploads.length(upload.path) if upload.length is None else upload.length
+
+    def _length(self, upload: ResumableId, piece: Piece) -> int | None:
+        """Return the length of the file, and record the length if this request is the first that has it.
+
+        The last piece implies the length: its offset and its size (section 4.1.3 of the draft). More bytes than the
+        length are the caller's case.
+
+        :raises InconsistentLength: the request contradicts the length.
+        """
+        append, size = piece
+        implied = append.offset + size if append.is_complete and size is not None else None
+        length = self._known_length(upload)
+        if length is None:
+            length = self._record_length(upload, append, append.length if implied is None else append.length or implied)
+        is_short = implied is not None and length is not None and implied < length
+        if is_short or append.length not in (None, length):
+            self._check_offset(upload, append)
+            raise InconsistentLength("The request contradicts the length of the upload. Send the same length.")
+        return length
+
+    def _record_length(self, upload: ResumableId, append: Append, length: int | None) -> int | None:
+        """Record the length of an upload that began without one, and return it.
+
+        :raises Problem: the file may not have this length.
+        """
+        if length is None:
+            return None
+        progress = self._uploads.progress(upload.path)
+        if progress is not None and progress.ending == Ending.COMPLETE:
+            return progress.offset
+        self._check_offset(upload, append)  # a stale request must not decide about the length
+        if length > upload.max_bytes:
+            self._refuse(upload, _too_large(upload))
+        if length < append.offset:
+            raise InconsistentLength(f"{append.offset:,} bytes have arrived, which is more than the length.")
+        return self._uploads.set_length(upload.path, length)
+
+    def _check_offset(self, upload: ResumableId, append: Append) -> None:
+        """Check the offset before something else is refused: a stale request must not end an upload.
+
+        :raises MismatchingOffset: the piece begins elsewhere.
+        :raises Problem: the upload has ended.
+        """
+        progress = self._uploads.progress(upload.path)
+        if progress is None or progress.ending in (Ending.CANCELLED, Ending.REFUSED):
+            self._raise_ended(upload, progress)
+        if progress.ending is not None or progress.offset != append.offset:
+            raise MismatchingOffset(offset=progress.offset, provided=append.offset)
+
+    def _raise_ended(self, upload: ResumableId, progress: Progress | None) -> NoReturn:
+        """:raises Problem: the reason why the upload ended."""
+        if progress is None or progress.ending == Ending.CANCELLED:
+            raise UploadNotFound()
+        refusal = self._verdicts.refusal(upload.path)
+        raise problems.from_dict(refusal) if refusal else UploadRefused()
+
+    def _repeated(self, upload: ResumableId, piece: Piece, progress: Progress) -> UploadState:
+        """Return the state again, if the client repeats the last piece because it got no response.
+
+        :raises MismatchingOffset: the piece begins elsewhere.
+        :raises Problem: the upload has ended.
+        """
+        if progress.ending in (Ending.CANCELLED, Ending.REFUSED):
+            self._raise_ended(upload, progress)
+        is_last = piece.append.is_complete is not False and piece.size is not None
+        if progress.ending is not None and is_last and piece.append.offset + (piece.size or 0) == progress.offset:
+            return self._decided(
+                upload, UploadState(progress.offset, progress.offset, self._promote(upload, progress.offset))
+            )
+        raise MismatchingOffset(offset=progress.offset, provided=piece.append.offset)
+
+    def _after(self, upload: ResumableId, append: Append, *, offset: int, length: int | None) -> UploadState:
+        """Return the state after a piece, and complete the upload after the last one."""
+        if append.is_complete and length is not None and offset < length:
+            raise InconsistentLength(f"{offset:,} of {length:,} bytes have arrived, so the upload is not complete.")
+        ends_at_length = append.is_complete is None or Flags.ENDS_AT_LENGTH in upload.flags
+        if append.is_complete or (ends_at_length and offset == length):
+            return self._complete(upload, offset)
+        return UploadState(offset, length)
+
+    def _complete(self, upload: ResumableId, size: int) -> UploadState:
+        """End an upload whose bytes have all arrived, and promote the file.
+
+        :raises Problem: the file is refused, or another request ended the upload.
+        """
+        try:
+            ending = self._uploads.end(upload.path, Ending.COMPLETE, offset=size)
+        except OffsetMismatch as mismatch:
+            raise MismatchingOffset(offset=mismatch.progress.offset, provided=size) from None
+        if ending != Ending.COMPLETE:
+            self._raise_ended(upload, Progress(offset=size, ending=ending))
+        return self._decided(upload, UploadState(size, size, self._promote(upload, size, undecided=True)))
+
+    def _decided(self, upload: ResumableId, state: UploadState) -> UploadState:
+        """Return a state without a refusal.
+
+        :raises Problem: the file is refused.
+        """
+        if isinstance(state.verdict, Refused):
+            raise with_reason(upload.flags, problems.from_dict(state.verdict.problem))
+        return state
+
+    def _promote(self, upload: ResumableId, size: int, *, undecided: bool = False) -> Stored | Refused | Pending:
+        """Return the verdict on a complete upload, after a promotion if necessary.
+
+        If a gateway waits for this request, the event of a manifest promotes a file above :data:`READ_IN_TIME_BYTES`,
+        or one of very many pieces.
+
+        :raises NotFound: the file was stored, and then deleted.
+        :raises UploadNotFound: the bytes are gone.
+        """
+        path = upload.path
+        verdict = None if undecided else self._verdicts.find_verdict(path)
+        if verdict is not None:
+            return _shown(verdict)
+        if not deadline.is_set():
+            return _shown(self._promotion.promote(path, undecided=True))
+        incoming = self._uploads.open_incoming(path) if size <= READ_IN_TIME_BYTES else None
+        # Pieces on S3 have the number of requests that read them.
+        if size > READ_IN_TIME_BYTES or getattr(incoming, "reads", 0) > MAX_READS_IN_TIME:
+            self._uploads.hand_over(path)
+            return Pending(f"incoming/{path}")
+        verdict = self._promotion.promote_incoming(path, incoming)
+        self._uploads.discard(path)  # pieces cause no event, which would discard them
+        return _shown(verdict)
+
+    def _verdict(self, upload: ResumableId) -> Stored | Refused | Pending:
+        return _shown(self._verdicts.find_verdict(upload.path))
+
+    def _inspect_early(self, checked: FirstBytes, upload: ResumableId, length: int | None) -> None:
+        """Let the content of a piece be checked as soon as it shows the type of the file."""
+        beginning = self._uploads.beginning(upload.path)
+        if beginning is None:
+            raise UploadNotFound()
+        declaration = beginning.declaration
+        policy = self._policy.narrowed(max_bytes=declaration.max_bytes)
+        name = policy.inspect_name(declaration.original_name)
+        before = self._uploads.read(upload.path, 0, checked.offset) if checked.offset else b""
+        if len(before) == checked.offset:
+            # Without a length, the largest that the file may have; even, because an odd one would not be UTF-16.
+            checked.inspect_with(
+                policy, name, before=before, size=upload.max_bytes // 2 * 2 if length is None else length
+            )
+
+    def _end_too_long(self, upload: ResumableId, length: int | None) -> NoReturn:
+        """End an upload that got more bytes than its file has, or may have.
+
+        :raises InconsistentLength: more bytes than the announced length.
+        :raises FileTooLarge: more bytes than the file may have.
+        """
+        if length is None:
+            self._refuse(upload, _too_large(upload))
+        self._refuse(
+            upload,
+            InconsistentLength(
+                f"More than the announced {length:,} bytes were sent, so the upload has ended. Begin again."
+            ),
+        )
+
+    def _refuse(self, upload: ResumableId, problem: Problem) -> NoReturn:
+        """End an upload with a refusal, and keep the reason for clients that ask.
+
+        :raises Problem: the reason.
+        """
+        problem = with_reason(upload.flags, problem)
+        ending = self._uploads.end(upload.path, Ending.REFUSED)
+        if ending == Ending.REFUSED:
+            self._verdicts.refuse(upload.path, problem.as_dict())
+            self._uploads.discard(upload.path)
+        raise problem
+
+
+def _shown(verdict: Verdict | None) -> Stored | Refused:
+    """Return a verdict for the client.
+
+    :raises NotFound: the file was stored, and then deleted.
+    :raises UploadNotFound: there is no verdict, and the bytes are gone.
+    """
+    match verdict:
+        case Stored() | Refused():
+            return verdict
+        case Deleted():
+            raise NotFound(DELETED)
+        case None:
+            raise UploadNotFound()
+
+
+def with_reason(flags: Flags, problem: Problem) -> Problem:
+    """Return the problem of a file. If the file has no name, the sentence says how it was checked."""
+    if Flags.NAMELESS in flags and problem.errors and not problem.detail.endswith(NAMELESS):
+        problem.aside = NAMELESS
+    return problem
+
+
+def _too_large(upload: ResumableId) -> FileTooLarge:
+    return FileTooLarge(
+        f"The file is larger than its limit of {upload.max_bytes:,} bytes. Send a smaller file.",
+        max_bytes=upload.max_bytes,
+    )
