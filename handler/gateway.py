@@ -504,8 +504,8 @@ else:
 
 
 PIECE_CHARS = 96 * 1024
-"""How much base64 is decoded at once. It is a multiple of four, because four characters stand for three bytes. Pieces of
-128 KiB and more cost more memory management than work (``web/forms.py``, READ_BYTES)."""
+"""How much base64 is decoded at once. It is a multiple of four, because four characters stand for three bytes. Larger
+pieces cost more memory management than work (``web/forms.py``, READ_BYTES)."""
 
 
 class Body(NamedTuple):
