@@ -39,10 +39,9 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
-READ_BYTES = 256 * KIB
 RESUMABLE_FIELDS = ("Tus-Resumable", "Upload-Complete", "Upload-Length", "X-HTTP-Method-Override")
 """The header fields without which no request belongs to a resumable upload."""
-MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
+MAX_BYTES_AFTER_REFUSAL = 256 * KIB
 """How much of a form is read after its first refusal, to report other refused files too."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_SHOWN_NAME_CHARS = 100
@@ -196,7 +195,7 @@ def _store_body(name: str, token: str | None) -> Response:
         fields = _query_fields()
         content = _open_body()
         incoming = batch.add(name)
-        while not batch.refusals and (data := content.read(READ_BYTES)):
+        while not batch.refusals and (data := content.read(forms.READ_BYTES)):
             incoming.write(data)
         return _store(batch, content, fields)
 
