@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import request
+from flask import g, request
 
 from ..problems import MalformedRequest
 from .services import current_services
@@ -22,9 +22,14 @@ RESUMABLE_ROUTES = "resumable"
 
 def requested_dialect() -> Dialect | None:
     """Return the dialect that an upload asks for with ``?for=``. All other requests get ``None``, and so does an
-    unknown name."""
+    unknown name. The clients of resumable uploads have no dialect: they read the status and the header fields."""
     name = request.args.get("for")
-    if name is None or request.blueprint != UPLOAD_ROUTES or request.method not in ("POST", "PUT"):
+    if (
+        name is None
+        or "ignores_dialect" in g
+        or request.blueprint != UPLOAD_ROUTES
+        or request.method not in ("POST", "PUT")
+    ):
         return None
     dialect: Dialect | None = _dialects().find(name)
     return dialect

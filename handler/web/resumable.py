@@ -95,16 +95,19 @@ def dispatch(name: str, token: str | None) -> Response:
     :param name: the upload id.
     :param token: the token from the path, if the route has one.
     """
+    is_tus = _begin_response()
     method = request.headers.get("X-HTTP-Method-Override", request.method).strip().upper()
     match method:
         case "PATCH":
-            return _append_piece(name, token)
+            return _append_piece(name, token, is_tus=is_tus)
         case "DELETE":
             return _cancel(name, token)
         case "HEAD" | "GET":
             return _show(name, token, is_head=method == "HEAD")
         case _:
-            raise MethodNotAllowed("An upload takes the methods GET, HEAD, PATCH and DELETE.")
+            problem = MethodNotAllowed("X-HTTP-Method-Override must be GET, HEAD, PATCH or DELETE.")
+            problem.headers = {"Allow": "DELETE, GET, HEAD, OPTIONS, PATCH"}
+            raise problem
 
 
 def options() -> Response:
@@ -193,6 +196,7 @@ def _read_creation(name: str | None, token: str | None, *, is_tus: bool) -> _New
     """
     grant = current_upload_grant(token)
     g.grant = grant
+    tus.check_concatenation(request.headers)
     creation = (tus if is_tus else ietf).creation(request.headers)
     size = _content_size()
     if is_tus and size != 0:
@@ -322,13 +326,12 @@ def _store_whole(new: _NewUpload) -> Response:
     return _respond_with(upload, state, status=201, url=_url(_service().sign(upload)), ignored=new.ignored)
 
 
-def _append_piece(name: str, token: str | None) -> Response:
+def _append_piece(name: str, token: str | None, *, is_tus: bool) -> Response:
     """Append a piece to an upload.
 
     :param name: the upload id.
     :param token: the token from the path, if the route has one.
     """
-    is_tus = _begin_response()
     upload = _resume(name, token)
     if not (request.mimetype == "" and not is_tus and (ietf.interop_version(request.headers) or 6) < 6):
         _check_piece_type()
@@ -343,7 +346,6 @@ def _show(name: str, token: str | None, *, is_head: bool) -> Response:
     :param name: the upload id. For a GET, it is enough: no token is needed.
     :param token: the token from the path, if the route has one.
     """
-    _begin_response()
     if "Upload-Offset" in request.headers or "Upload-Complete" in request.headers:
         raise MalformedRequest("A request for the offset must not have Upload-Offset or Upload-Complete. Omit them.")
     upload = _resume(name, token) if is_head else _find(name, token)
@@ -364,7 +366,6 @@ def _cancel(name: str, token: str | None) -> Response:
     :param name: the upload id.
     :param token: the token from the path, if the route has one.
     """
-    _begin_response()
     _service().cancel(_resume(name, token))
     return responses.nothing()
 
@@ -375,6 +376,7 @@ def _begin_response() -> bool:
     :raises PreconditionFailed: the client uses another version of tus.
     """
     after_this_request(_add_fields)
+    g.ignores_dialect = True  # clients of both protocols read the status
     is_tus = tus.is_used(request.headers)
     if is_tus:
         tus.check_version(request.headers)
@@ -564,7 +566,9 @@ def _limit(upload: ResumableId) -> str:
 
 
 def _url(signed: str) -> str:
-    return url_for("resumable.upload", name=signed, _external=True)
+    """Return the URL of an upload, for the client that began it. A token in the path stays there: such a client cannot
+    send it in a header field."""
+    return url_for("resumable.upload", name=signed, token=(request.view_args or {}).get("token"), _external=True)
 
 
 def _service() -> ResumableService:
