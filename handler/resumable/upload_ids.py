@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 import time
 from enum import IntFlag
 from typing import NamedTuple
@@ -16,6 +18,8 @@ from ..storage import path_of
 
 _PURPOSE = "resumable upload id"
 _SUBJECT_CHARS = 32
+ID_CHARS = 32
+"""The length of every id: see :func:`handler.storage.new_id`."""
 
 
 class Flags(IntFlag):
@@ -86,6 +90,14 @@ def verify(signed: str, *, secret: bytes) -> ResumableId:
         return upload._replace(flags=Flags(upload.flags))
     except (BadSignature, TypeError):
         raise UploadNotFound() from None
+
+
+def derived_id(*parts: str | int | None, secret: bytes) -> str:
+    """Return the id of an upload that these parts name: the same parts have the same id, and nobody can guess the id.
+
+    :param secret: the key, which all processes share.
+    """
+    return hmac.new(secret, json.dumps([_PURPOSE, *parts]).encode(), hashlib.sha256).hexdigest()[:ID_CHARS]
 
 
 def expiry() -> int:

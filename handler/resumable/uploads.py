@@ -15,8 +15,10 @@ from ..direct.uploads import DELETED, Pending
 from ..inspection.policy import Policy
 from ..intake import Intake
 from ..problems import (
+    FileExpired,
     FileTooLarge,
     Forbidden,
+    IdempotencyKeyReused,
     InconsistentLength,
     MismatchingOffset,
     NotFound,
@@ -98,6 +100,35 @@ class ResumableService:
         """
         self._uploads.begin(upload.path, beginning)
         return Begun(upload, self.sign(upload))
+
+    def begin_or_find(self, beginning: Beginning, upload: ResumableId) -> UploadState | None:
+        """Begin an upload whose id was derived from an idempotency key, unless an earlier request has begun it.
+
+        :returns: the state of the upload that an earlier request began; ``None`` if this request began it.
+        :raises IdempotencyKeyReused: the earlier request began the upload of another file.
+        :raises FileExpired: the upload was cancelled since, or its file was deleted.
+        :raises Problem: the file was refused.
+        """
+        earlier = self._uploads.beginning(upload.path)
+        if earlier is None:
+            self._uploads.begin(upload.path, beginning)
+            return None
+        if _facts(earlier) != _facts(beginning):
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key was used for another upload. A repeated request must have the same name, length "
+                "and fields. For a new upload, send a new key."
+            )
+        try:
+            return self._decided(upload, self.state(upload))
+        except (NotFound, UploadNotFound):
+            raise FileExpired(
+                "The upload with this Idempotency-Key was cancelled, or its file was deleted. To upload the file "
+                "again, send a new key."
+            ) from None
+
+    def derived_id(self, *parts: str | int | None) -> str:
+        """Return the id of an upload that these parts name: see :func:`.upload_ids.derived_id`."""
+        return upload_ids.derived_id(*parts, secret=self._verdicts.secret())
 
     def new_upload(
         self,
@@ -411,6 +442,13 @@ class ResumableService:
             self._verdicts.refuse(upload.path, problem.as_dict())
             self._uploads.discard(upload.path)
         raise problem
+
+
+def _facts(beginning: Beginning) -> tuple[object, ...]:
+    """Return the facts that a repeated request must repeat. The rest comes from the token, which may be new."""
+    declaration = beginning.declaration
+    fields = declaration.fields and dict(declaration.fields)
+    return declaration.original_name, declaration.size, declaration.sha256, fields, beginning.metadata
 
 
 def _shown(verdict: Verdict | None) -> Stored | Refused:

@@ -16,6 +16,7 @@ from .. import field_names
 from ..direct.declaration import MAX_NAME_CHARS
 from ..direct.upload_ids import RESUMABLE_PREFIX
 from ..direct.uploads import Pending
+from ..idempotency import IdempotencyKey, StoreOnce, parse_key
 from ..problems import (
     ContentCodingNotSupported,
     InconsistentLength,
@@ -43,12 +44,14 @@ from .piece_content import PieceContent, declared_sha256
 from .services import current_services
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..inspection.policy import FileName, Policy
+    from ..intake import Batch
     from ..resumable.uploads import ResumableService
     from ..storage import Details
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
 PIECE_TYPES = (tus.MEDIA_TYPE, ietf.MEDIA_TYPE)
 NAMELESS_STEM = "upload"
 TEXT_EXTENSION = "txt"
@@ -77,8 +80,7 @@ def respond(name: str | None, token: str | None) -> Response | None:
         return None
     is_form = request.mimetype == forms.MEDIA_TYPE
     offered = current_services().resumable is not None
-    is_keyed = name is not None and "Idempotency-Key" in headers
-    if (is_form or is_keyed or not offered) and not is_tus and ietf.creation(headers).is_complete:
+    if (is_form or not offered) and not is_tus and ietf.creation(headers).is_complete:
         return None  # the request is whole, and any request may say so
     if not offered:
         raise MalformedRequest("This is a piece of a file, and resumable uploads are not offered here. Send it whole.")
@@ -165,8 +167,9 @@ class _NewUpload(NamedTuple):
 def _create(name: str | None, token: str | None) -> Response:
     """Begin an upload, with or without content. A file that comes whole is stored at once."""
     new = _read_creation(name, token, is_tus=_begin_response())
+    key = _idempotency_key(new.details)
     if new.is_whole and not (new.size and _can_send_interim()) and _fits_into_id(new.creation.written_metadata):
-        return _store_whole(new)
+        return _store_whole(new, key)
     declaration = Declaration(
         original_name=new.file_name.original,
         max_bytes=new.policy.max_file_bytes if new.length is None else new.length,
@@ -179,14 +182,64 @@ def _create(name: str | None, token: str | None) -> Response:
     )
     upload = _service().new_upload(declaration, policy=new.policy, folder=new.details.folder, flags=new.flags)
     content = _content(is_whole=new.is_whole)
-    begun = _service().begin(Beginning(declaration=declaration, metadata=new.creation.written_metadata), upload)
+    beginning = Beginning(declaration=declaration, metadata=new.creation.written_metadata)
+    earlier = None
+    if key is None:
+        _service().begin(beginning, upload)
+    else:
+        upload = upload._replace(id=_service().derived_id(IDEMPOTENCY_KEY, key.subject, key.folder, key.key))
+        earlier = _service().begin_or_find(beginning, upload)
     g.upload_limit = _limit(upload)
-    url = _url(begun.signed)
+    url = _url(_service().sign(upload))
     _send_interim(url)
-    state = UploadState(0, new.length)
-    if new.size != 0:
-        state = _append(upload, Piece(new.creation.first_piece, new.size), content)
-    return _respond_with(upload, state, status=201, url=url)
+    state = _append_first(upload, new, content, earlier or UploadState(0, new.length))
+    response = _respond_with(upload, state, status=201, url=url)
+    return response if earlier is None else _replayed(response)
+
+
+def _append_first(upload: ResumableId, new: _NewUpload, content: PieceContent, state: UploadState) -> UploadState:
+    """Append the content of a request that begins an upload, except the bytes that an earlier try has appended.
+
+    :param state: of the upload before this request.
+    """
+    is_rest = new.size is None or new.size > state.offset or (new.creation.is_complete and new.size == state.offset)
+    if state.verdict is not None or not is_rest:
+        return state
+    append = new.creation.first_piece._replace(offset=state.offset)
+    size = None if new.size is None else new.size - state.offset
+    return _service().append(
+        upload,
+        Piece(append, size),
+        _without(content, state.offset),
+        verify=content.verify if content.has_digests else None,
+    )
+
+
+def _without(content: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Yield the content without its first bytes.
+
+    :param size: the number of these bytes.
+    """
+    for data in content:
+        if len(data) > size:
+            yield data[size:]
+        size = max(0, size - len(data))
+
+
+def _idempotency_key(details: Details) -> IdempotencyKey | None:
+    """Return the ``Idempotency-Key`` of the request, for this client; ``None`` without the field.
+
+    :raises MalformedRequest: the key is not valid.
+    """
+    if IDEMPOTENCY_KEY not in request.headers:
+        return None
+    key = parse_key(request.headers[IDEMPOTENCY_KEY])
+    return IdempotencyKey(key=key, subject=details.subject, folder=details.folder)
+
+
+def _replayed(response: Response) -> Response:
+    response.headers["Idempotency-Replayed"] = "true"
+    return response
 
 
 def _read_creation(name: str | None, token: str | None, *, is_tus: bool) -> _NewUpload:
@@ -290,8 +343,8 @@ def _metadata_fields(creation: Creation) -> MetadataFields:
     return fields
 
 
-def _store_whole(new: _NewUpload) -> Response:
-    """Store a file that came whole, as any other body is stored.
+def _store_whole(new: _NewUpload, key: IdempotencyKey | None) -> Response:
+    """Store a file that came whole, as any other body is stored: with a key, once.
 
     :raises Problem: the file is refused, or its content has another length or another digest than the request says.
     """
@@ -308,7 +361,7 @@ def _store_whole(new: _NewUpload) -> Response:
             if new.length not in (None, content.size):
                 raise InconsistentLength("The content has another length than Upload-Length. Send the same length.")
         try:
-            (file,) = batch.commit(new.details)
+            file, is_replayed = _commit(batch, new.details, key)
         except Problem as problem:
             raise uploads.with_reason(new.flags, problem) from None
     upload = ResumableId(
@@ -323,7 +376,20 @@ def _store_whole(new: _NewUpload) -> Response:
     )
     g.upload_limit = _limit(upload)
     state = UploadState(file.size, file.size, Stored(file))
-    return _respond_with(upload, state, status=201, url=_url(_service().sign(upload)), ignored=new.ignored)
+    response = _respond_with(upload, state, status=201, url=_url(_service().sign(upload)), ignored=new.ignored)
+    return _replayed(response) if is_replayed else response
+
+
+def _commit(batch: Batch, details: Details, key: IdempotencyKey | None) -> tuple[StoredFile, bool]:
+    """Store the file of the batch, and return whether an earlier request with the key had stored it.
+
+    :raises Problem: the file was refused or could not be stored.
+    """
+    if key is None:
+        (file,), is_replayed = batch.commit(details), False
+    else:
+        (file,), is_replayed = StoreOnce(current_services().direct_uploads, key).commit(batch, details)
+    return file, is_replayed
 
 
 def _append_piece(name: str, token: str | None, *, is_tus: bool) -> Response:
