@@ -35,6 +35,8 @@ class Flags(IntFlag):
     """The client wants the SHA-256 of the file in the last response."""
     STORED = 16
     """The file came whole with the first request, and was stored then."""
+    HAS_IGNORED = 128
+    """The client sent fields that are not kept with the file."""
 
 
 class ResumableId(NamedTuple):

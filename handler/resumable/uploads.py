@@ -6,7 +6,7 @@ The bytes arrive in a storage (:mod:`handler.storage.resumable`). The last reque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from .. import problems
@@ -245,6 +245,11 @@ class ResumableService:
             return upload.metadata
         beginning = self._uploads.beginning(upload.path)
         return None if beginning is None else beginning.metadata
+
+    def ignored(self, upload: ResumableId) -> Sequence[str]:
+        """Return the names of the fields that the client sent when it began the upload, and that are not kept."""
+        beginning = self._uploads.beginning(upload.path) if Flags.HAS_IGNORED in upload.flags else None
+        return () if beginning is None else beginning.ignored
 
     def promote(self, path: str, *, version: str | None) -> Verdict | None:
         """Promote a complete upload whose event arrives: see :meth:`~handler.direct.promotion.Promotion.promote`."""

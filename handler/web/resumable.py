@@ -39,12 +39,12 @@ from ..units import MIB
 from . import chunks, forms, limits, part_headers, responses
 from .grants import asking_folder, current_upload_grant
 from .hooks import SEND_INTERIM
-from .metadata_fields import MetadataFields
+from .metadata_fields import MetadataFields, ignored_member
 from .piece_content import PieceContent, declared_sha256
 from .services import current_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ..inspection.policy import FileName, Policy
     from ..intake import Batch
@@ -156,7 +156,7 @@ class _NewUpload(NamedTuple):
     size: int | None
     length: int | None
     details: Details
-    ignored: Mapping[str, Any]
+    ignored: tuple[str, ...]
 
     @property
     def is_whole(self) -> bool:
@@ -182,7 +182,7 @@ def _create(name: str | None, token: str | None) -> Response:
     )
     upload = _service().new_upload(declaration, policy=new.policy, folder=new.details.folder, flags=new.flags)
     content = _content(is_whole=new.is_whole)
-    beginning = Beginning(declaration=declaration, metadata=new.creation.written_metadata)
+    beginning = Beginning(declaration=declaration, metadata=new.creation.written_metadata, ignored=new.ignored)
     earlier = None
     if key is None:
         _service().begin(beginning, upload)
@@ -265,10 +265,12 @@ def _read_creation(name: str | None, token: str | None, *, is_tus: bool) -> _New
         flags |= Flags.ENDS_AT_LENGTH
     if creation.written_metadata:
         flags |= Flags.HAS_METADATA
+    if fields.ignored_names:
+        flags |= Flags.HAS_IGNORED
     if _wants_digest():
         flags |= Flags.WANTS_DIGEST
     details = limits.details_of(grant, fields.kept)
-    return _NewUpload(is_tus, creation, policy, file_name, flags, size, length, details, fields.ignored)
+    return _NewUpload(is_tus, creation, policy, file_name, flags, size, length, details, fields.ignored_names)
 
 
 def _announced_length(creation: Creation, size: int | None) -> int | None:
@@ -537,13 +539,13 @@ def _respond_with(
     *,
     status: int,
     url: str | None = None,
-    ignored: Mapping[str, Any] | None = None,
+    ignored: Sequence[str] | None = None,
 ) -> Response:
     """Return the response to a request that begins or continues an upload.
 
     :param status: of the response while bytes may arrive.
     :param url: of the upload, if the request began it.
-    :param ignored: see :attr:`~handler.web.metadata_fields.MetadataFields.ignored`.
+    :param ignored: the names of the fields that are not kept, if this request sent them.
     """
     headers = _state_fields(upload, state)
     if url is not None:
@@ -551,7 +553,8 @@ def _respond_with(
     match state.verdict:
         case Stored(file):
             g.stored = [file]
-            body = _stored_body(file) | dict(ignored or {})
+            names = _service().ignored(upload) if ignored is None else ignored
+            body = {**_stored_body(file), **ignored_member(names)}
             if url is None and "url" in body:
                 headers["Location"] = body["url"]
             if file.sha256 and Flags.WANTS_DIGEST in upload.flags:

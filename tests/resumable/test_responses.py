@@ -33,6 +33,12 @@ SECRET = "a secret of this test that is long enough"
 TEXT = b"0123456789" * 10
 PAGE = b"<!doctype html><script>alert(1)</script>"
 NONE: dict[str, str] = {}
+SAFE_FIELDS = {
+    *("cache-control", "content-length", "content-type", "content-security-policy", "referrer-policy", "vary"),
+    *("x-content-type-options", "cross-origin-resource-policy"),
+}
+"""The fields that every script may read (WHATWG Fetch, "CORS-safelisted response-header name"), or that are for the
+browser."""
 NAME = {"Content-Disposition": 'inline; filename="a.txt"'}
 
 
@@ -403,6 +409,48 @@ def test_token_stays_in_the_path(make_app: Callable[..., Flask]) -> None:
     expect(client.head(path), 204, Upload_Offset="30")
     expect(client.get(path), 200, Upload_Offset="30")
     expect(client.delete(path), 204)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["in pieces", "whole"])
+def test_last_response_names_the_ignored_fields(make_app: Callable[..., Flask], protocol: str, whole: bool) -> None:
+    client = make_app(METADATA_FIELDS="album").test_client()
+    uploads = Uploads(client, protocol)
+    fields = {"Upload-Metadata": "filename YS50eHQ=,album c3VtbWVy,color cmVk", "Upload-Length": "100"}
+    kind = {"Tus-Resumable": "1.0.0"} if uploads.is_tus else {"Upload-Complete": "?1" if whole else "?0"}
+    headers = fields | kind | {"Content-Type": PIECE_TYPES[0]}
+    response = client.post("/upload?size=1&weight=2", data=TEXT if whole else b"", headers=headers)
+    if not whole:
+        response = uploads.append(urlsplit(response.headers["Location"]).path, 0, TEXT, last=True)
+    expect(response, 201, Upload_Complete="?1")
+    assert response.json
+    assert response.json["files"][0]["fields"] == {"album": "summer"}
+    assert response.json["ignored_fields"] == ["color", "size", "weight"]
+
+
+def test_scripts_may_read_every_field_of_the_responses(make_app: Callable[..., Flask], protocol: str) -> None:
+    client = make_app(ALLOWED_ORIGINS="https://a.example", MAX_FILE_BYTES="1000", TOKEN_SECRET=SECRET).test_client()
+    uploads = Uploads(client, protocol)
+    shared = {"Origin": "https://a.example", "Upload-Metadata": "filename YS50eHQ=", "Want-Repr-Digest": "sha-256=1"}
+    shared |= {"Authorization": f"Bearer {mint(SECRET, expires_seconds=60)}", "Upload-Draft-Interop-Version": "8"}
+    created = uploads.begin(headers=shared)
+    path = urlsplit(created.headers["Location"]).path
+    responses = [
+        created,
+        client.options("/upload", headers=shared),
+        uploads.begin(length=2000, headers=shared),
+        uploads.begin(headers={"Origin": shared["Origin"]}),
+        uploads.append(path, 9, TEXT, headers=shared),
+        client.post(path, headers=shared | {"X-HTTP-Method-Override": "x"}),
+        client.patch(path, data=TEXT, headers=shared | {"Upload-Offset": "0", "Content-Type": "text/plain"}),
+        client.head(path, headers=shared),
+        uploads.append(path, 0, TEXT, last=True, headers=shared),
+        client.get(path, headers=shared),
+    ]
+    assert [response.status_code for response in responses] == [201, 204, 413, 401, 409, 405, 415, 204, 201, 200]
+    for response in responses:
+        exposed = response.headers["Access-Control-Expose-Headers"].lower().split(", ")
+        hidden = {name.lower() for name, _ in response.headers} - {*exposed, *SAFE_FIELDS}
+        assert not {name for name in hidden if not name.startswith("access-control-")}, response.status
 
 
 def test_upload_continues_with_a_new_token(
