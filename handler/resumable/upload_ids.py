@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping
 from enum import IntFlag
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ class Flags(IntFlag):
     """The client wants the SHA-256 of the file in the last response."""
     STORED = 16
     """The file came whole with the first request, and was stored then."""
+    NAMED_LATER = 32
+    """The name of the file comes with the first piece, as FilePond sends it. The upload begins then."""
+    PLACED = 64
+    """The pieces come in any order, as Dropzone sends them."""
     HAS_IGNORED = 128
     """The client sent fields that are not kept with the file."""
 
@@ -49,6 +54,7 @@ class ResumableId(NamedTuple):
     :param subject: a hash of the token's ``sub``, if the token has one.
     :param folder: the folder that the stored file will be in, if the token has one.
     :param metadata: the ``Upload-Metadata`` of a file that was stored at once.
+    :param fields: the form fields that are kept with a file whose name comes later.
     """
 
     id: str
@@ -59,6 +65,7 @@ class ResumableId(NamedTuple):
     folder: str | None = None
     flags: Flags = Flags(0)
     metadata: str | None = None
+    fields: Mapping[str, str] | None = None
 
     @property
     def path(self) -> str:

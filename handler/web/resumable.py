@@ -36,7 +36,7 @@ from ..storage import StoredFile
 from ..storage.direct import Declaration, Refused, Stored
 from ..storage.resumable import Beginning
 from ..units import MIB
-from . import chunks, forms, limits, part_headers, responses
+from . import chunks, filepond, forms, limits, part_headers, responses
 from .grants import asking_folder, current_upload_grant
 from .hooks import SEND_INTERIM
 from .metadata_fields import MetadataFields, ignored_member
@@ -44,7 +44,7 @@ from .piece_content import PieceContent, declared_sha256
 from .services import current_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..inspection.policy import FileName, Policy
     from ..intake import Batch
@@ -77,7 +77,7 @@ def respond(name: str | None, token: str | None) -> Response | None:
         return dispatch(name, token)
     is_tus = tus.is_used(headers)
     if not is_tus and not ietf.is_used(headers):
-        return None
+        return _begin_filepond(name, token)
     is_form = request.mimetype == forms.MEDIA_TYPE
     offered = current_services().resumable is not None
     if (is_form or not offered) and not is_tus and ietf.creation(headers).is_complete:
@@ -89,6 +89,14 @@ def respond(name: str | None, token: str | None) -> Response | None:
             "This is a piece of a form, and pieces of forms are not put together here. Send the bytes of the file."
         )
     return _create(name, token)
+
+
+def _begin_filepond(name: str | None, token: str | None) -> Response | None:
+    """Return the response to a POST that begins an upload of FilePond's; ``None`` for any other request."""
+    offered = current_services().resumable is not None and name is None and request.method == "POST"
+    if not offered or not chunks.begins_filepond_upload(request.headers):
+        return None
+    return filepond.begin(service(), token)
 
 
 def dispatch(name: str, token: str | None) -> Response:
@@ -180,20 +188,20 @@ def _create(name: str | None, token: str | None) -> Response:
         fields=new.details.fields,
         keep_days=new.details.keep_days,
     )
-    upload = _service().new_upload(declaration, policy=new.policy, folder=new.details.folder, flags=new.flags)
+    upload = service().new_upload(declaration, policy=new.policy, folder=new.details.folder, flags=new.flags)
     content = _content(is_whole=new.is_whole)
     beginning = Beginning(declaration=declaration, metadata=new.creation.written_metadata, ignored=new.ignored)
     earlier = None
     if key is None:
-        _service().begin(beginning, upload)
+        service().begin(beginning, upload)
     else:
-        upload = upload._replace(id=_service().derived_id(IDEMPOTENCY_KEY, key.subject, key.folder, key.key))
-        earlier = _service().begin_or_find(beginning, upload)
+        upload = upload._replace(id=service().derived_id(IDEMPOTENCY_KEY, key.subject, key.folder, key.key))
+        earlier = service().begin_or_find(beginning, upload)
     g.upload_limit = _limit(upload)
-    url = _url(_service().sign(upload))
+    url = url_of(service().sign(upload))
     _send_interim(url)
     state = _append_first(upload, new, content, earlier or UploadState(0, new.length))
-    response = _respond_with(upload, state, status=201, url=url)
+    response = respond_with(upload, state, status=201, url=url)
     return response if earlier is None else _replayed(response)
 
 
@@ -207,7 +215,7 @@ def _append_first(upload: ResumableId, new: _NewUpload, content: PieceContent, s
         return state
     append = new.creation.first_piece._replace(offset=state.offset)
     size = None if new.size is None else new.size - state.offset
-    return _service().append(
+    return service().append(
         upload,
         Piece(append, size),
         _without(content, state.offset),
@@ -378,7 +386,7 @@ def _store_whole(new: _NewUpload, key: IdempotencyKey | None) -> Response:
     )
     g.upload_limit = _limit(upload)
     state = UploadState(file.size, file.size, Stored(file))
-    response = _respond_with(upload, state, status=201, url=_url(_service().sign(upload)), ignored=new.ignored)
+    response = respond_with(upload, state, status=201, url=url_of(service().sign(upload)), ignored=new.ignored)
     return _replayed(response) if is_replayed else response
 
 
@@ -401,11 +409,14 @@ def _append_piece(name: str, token: str | None, *, is_tus: bool) -> Response:
     :param token: the token from the path, if the route has one.
     """
     upload = _resume(name, token)
+    is_filepond = Flags.NAMED_LATER in upload.flags
     if not (request.mimetype == "" and not is_tus and (ietf.interop_version(request.headers) or 6) < 6):
         _check_piece_type()
     size = _content_size()
-    piece = Piece((tus if is_tus else ietf).append(request.headers), size)
-    return _respond_with(upload, _append(upload, piece, _content(is_whole=False)), status=204)
+    piece = Piece((tus if is_tus or is_filepond else ietf).append(request.headers), size)
+    content = _content(is_whole=False)
+    state = filepond.append(service(), upload, piece, content) if is_filepond else _append(upload, piece, content)
+    return respond_with(upload, state, status=204)
 
 
 def _show(name: str, token: str | None, *, is_head: bool) -> Response:
@@ -417,11 +428,11 @@ def _show(name: str, token: str | None, *, is_head: bool) -> Response:
     if "Upload-Offset" in request.headers or "Upload-Complete" in request.headers:
         raise MalformedRequest("A request for the offset must not have Upload-Offset or Upload-Complete. Omit them.")
     upload = _resume(name, token) if is_head else _find(name, token)
-    state = _service().state(upload)
+    state = service().state(upload)
     if is_head and isinstance(state.verdict, Refused):
         raise UploadRefused()
     headers = _state_fields(upload, state)
-    if metadata := _service().metadata(upload):
+    if metadata := service().metadata(upload):
         headers["Upload-Metadata"] = metadata
     if is_head:
         return responses.nothing(headers=headers)
@@ -434,7 +445,7 @@ def _cancel(name: str, token: str | None) -> Response:
     :param name: the upload id.
     :param token: the token from the path, if the route has one.
     """
-    _service().cancel(_resume(name, token))
+    service().cancel(_resume(name, token))
     return responses.nothing()
 
 
@@ -511,7 +522,7 @@ def _check_piece_type() -> None:
 
 def _append(upload: ResumableId, piece: Piece, content: PieceContent) -> UploadState:
     verify = content.verify if content.has_digests else None
-    return _service().append(upload, piece, iter(content), verify=verify)
+    return service().append(upload, piece, iter(content), verify=verify)
 
 
 def _resume(name: str, token: str | None) -> ResumableId:
@@ -521,19 +532,19 @@ def _resume(name: str, token: str | None) -> ResumableId:
     """
     grant = current_upload_grant(token)
     g.grant = grant
-    upload = _service().resume(name, subject=grant.subject, folder=grant.folder)
+    upload = service().resume(name, subject=grant.subject, folder=grant.folder)
     g.upload_limit = _limit(upload)
     return upload
 
 
 def _find(name: str, token: str | None) -> ResumableId:
     """Return the upload of a client that asks for its status: see :func:`handler.web.grants.asking_folder`."""
-    upload = _service().find(name, folder=asking_folder(token))
+    upload = service().find(name, folder=asking_folder(token))
     g.upload_limit = _limit(upload)
     return upload
 
 
-def _respond_with(
+def respond_with(
     upload: ResumableId,
     state: UploadState,
     *,
@@ -553,7 +564,7 @@ def _respond_with(
     match state.verdict:
         case Stored(file):
             g.stored = [file]
-            names = _service().ignored(upload) if ignored is None else ignored
+            names = service().ignored(upload) if ignored is None else ignored
             body = {**_stored_body(file), **ignored_member(names)}
             if url is None and "url" in body:
                 headers["Location"] = body["url"]
@@ -562,12 +573,19 @@ def _respond_with(
                 headers["Repr-Digest"] = f"sha-256=:{digest}:"
             return responses.success(body, status=201, headers=headers)
         case Pending():
-            url = request.url
-            headers["Location"] = url
-            body = {"message": "The file is being checked.", "location": url, "status": url}
-            return responses.success(body, status=202, headers=headers)
+            named = request.args.get(chunks.FILEPOND_ID)
+            return checking(request.url if named is None else url_of(named), headers)
         case _:
             return responses.nothing(status=status, headers=headers)
+
+
+def checking(url: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response to the last piece of a file that an event promotes.
+
+    :param url: at which the client can ask for the verdict.
+    """
+    body = {"message": "The file is being checked.", "location": url, "status": url}
+    return responses.success(body, status=202, headers={**(headers or {}), "Location": url})
 
 
 def _state_fields(upload: ResumableId, state: UploadState) -> dict[str, str]:
@@ -634,13 +652,17 @@ def _limit(upload: ResumableId) -> str:
     return limits.upload_limit(upload.max_bytes, seconds=upload.remaining_seconds)
 
 
-def _url(signed: str) -> str:
+def url_of(signed: str) -> str:
     """Return the URL of an upload, for the client that began it. A token in the path stays there: such a client cannot
     send it in a header field."""
     return url_for("resumable.upload", name=signed, token=(request.view_args or {}).get("token"), _external=True)
 
 
-def _service() -> ResumableService:
+def service() -> ResumableService:
+    """Return the operations on resumable uploads.
+
+    :raises UploadNotFound: there are none.
+    """
     make = current_services().resumable
     if make is None:
         raise UploadNotFound()
