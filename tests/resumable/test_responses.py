@@ -18,7 +18,7 @@ from handler.inspection.policy import Policy
 from handler.problems import Problem
 from handler.resumable import fields
 from handler.resumable.upload_ids import verify
-from handler.web.resumable import PIECE_TYPES
+from handler.web.resumable_messages import PIECE_TYPES
 from handler.web.tokens import mint
 
 from ..support import samples
