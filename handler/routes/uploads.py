@@ -129,9 +129,9 @@ def form(token: str | None = None) -> Response:
 
     :param token: the token from the path, if it is there.
     """
-    check_dialect()
     if (response := _resumable(request.args.get("filename"), token)) is not None:
         return response
+    check_dialect()
     if "filename" in request.args and request.mimetype != forms.MEDIA_TYPE:
         return _store_body(request.args["filename"], token)
     with current_services().intake.begin() as batch:
@@ -157,9 +157,10 @@ def body(name: str, token: str | None = None) -> Response:
     :param name: the client's name of the file.
     :param token: the token from the path, if it is there.
     """
+    if (response := _resumable(name, token)) is not None:
+        return response
     check_dialect()
-    response = _resumable(name, token)
-    return _store_body(name, token) if response is None else response
+    return _store_body(name, token)
 
 
 @blueprint.put("/upload")
@@ -169,9 +170,9 @@ def body_without_name(token: str | None = None) -> Response:
 
     :param token: the token from the path, if it is there.
     """
-    check_dialect()
     if (response := _resumable(request.args.get("filename"), token)) is not None:
         return response
+    check_dialect()
     if "filename" in request.args:
         return _store_body(request.args["filename"], token)
     raise MalformedRequest(
