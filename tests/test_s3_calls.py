@@ -31,6 +31,7 @@ from .support.lambda_runtime import SECRET, Context, let_a_gateway_wait
 from .support.s3_events import object_created, queued
 from .support.stored_files import put
 from .support.tokens import bearer
+from .support.widget_pieces import Dropzone, FilePond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,6 +270,40 @@ def resumable(*pieces: bytes, repeat: bool = False, method: str = "PATCH") -> Ca
     return prepare
 
 
+def filepond(*pieces: bytes, repeat: bool = False, method: str = "PATCH") -> Callable[[Case], Ask]:
+    """A request of FilePond's for an upload of 10 bytes, as :func:`resumable`. Without a piece, the POST."""
+
+    def prepare(case: Case) -> Ask:
+        pond = FilePond(case.holder, b"hello you!", name="a.txt")
+        if not pieces and method == "PATCH":
+            return pond.begin
+        pond.begin()
+        offset = 0
+        for piece in pieces[:-1]:
+            pond.patch(offset, piece)
+            offset += len(piece)
+        if repeat:
+            pond.patch(offset, pieces[-1])
+        if method == "HEAD":
+            pond.patch(offset, pieces[-1])
+            return pond.offset
+        return partial(pond.patch, offset, pieces[-1])
+
+    return prepare
+
+
+def dropzone(*indexes: int) -> Callable[[Case], Ask]:
+    """The last of these pieces of Dropzone's, after the others. The file has three."""
+
+    def prepare(case: Case) -> Ask:
+        zone = Dropzone(case.holder, b"hello you!", name="a.txt", chunk_bytes=4)
+        for index in indexes[:-1]:
+            zone.post(index)
+        return partial(zone.post, indexes[-1])
+
+    return prepare
+
+
 TUS = {"Tus-Resumable": "1.0.0"}
 HTML = b"<html><script>alert(1)</script>"
 LARGE = samples.png(9 * MIB)
@@ -302,6 +337,17 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
     "`PATCH /upload/<name>`, at another offset": resumable(b"hello", b"you", repeat=True),
     "`GET /upload/<name>`, a resumable upload": resumable(b"hello", method="GET"),
     "`GET /upload/<name>`, a resumable upload that is stored": resumable(b"hello you!", method="GET"),
+    "`POST /upload`, FilePond's first request": filepond(),
+    "`PATCH /upload`, FilePond's first piece": filepond(b"hello"),
+    "`PATCH /upload`, a later piece": filepond(b"hello", b" you"),
+    "`PATCH /upload`, a later piece again": filepond(b"hello", b" you", repeat=True),
+    "`PATCH /upload`, the last piece": filepond(b"hello ", b"you!"),
+    "`GET /upload`, FilePond's offset (HEAD)": filepond(b"hello", method="HEAD"),
+    "`POST /upload`, Dropzone's first piece": dropzone(0),
+    "`POST /upload`, a later piece": dropzone(0, 1),
+    "`POST /upload`, a later piece again": dropzone(0, 1, 1),
+    "`POST /upload`, the last piece": dropzone(0, 1, 2),
+    "`POST /upload`, a piece after the last": dropzone(0, 1, 2, 1),
     "`DELETE /upload/<name>`": resumable(b"hello", method="DELETE"),
     "`PUT /upload`": to("PUT", "/upload", data=b"x"),
     "`PUT /upload`, with `?filename=`": to("PUT", "/upload?filename=a.txt", data=samples.TEXT),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 import time
+from collections.abc import Mapping
 from enum import IntFlag
 from typing import NamedTuple
 
@@ -16,6 +19,8 @@ from ..storage import path_of
 
 _PURPOSE = "resumable upload id"
 _SUBJECT_CHARS = 32
+ID_CHARS = 32
+"""The length of every id: see :func:`handler.storage.new_id`."""
 
 
 class Flags(IntFlag):
@@ -31,6 +36,10 @@ class Flags(IntFlag):
     """The client wants the SHA-256 of the file in the last response."""
     STORED = 16
     """The file came whole with the first request, and was stored then."""
+    NAMED_LATER = 32
+    """The name of the file comes with the first piece, as FilePond sends it. The upload begins then."""
+    PLACED = 64
+    """The pieces come in any order, as Dropzone sends them."""
 
 
 class ResumableId(NamedTuple):
@@ -43,6 +52,7 @@ class ResumableId(NamedTuple):
     :param subject: a hash of the token's ``sub``, if the token has one.
     :param folder: the folder that the stored file will be in, if the token has one.
     :param metadata: the ``Upload-Metadata`` of a file that was stored at once.
+    :param fields: the form fields that are kept with a file whose name comes later.
     """
 
     id: str
@@ -53,6 +63,7 @@ class ResumableId(NamedTuple):
     folder: str | None = None
     flags: Flags = Flags(0)
     metadata: str | None = None
+    fields: Mapping[str, str] | None = None
 
     @property
     def path(self) -> str:
@@ -86,6 +97,14 @@ def verify(signed: str, *, secret: bytes) -> ResumableId:
         return upload._replace(flags=Flags(upload.flags))
     except (BadSignature, TypeError):
         raise UploadNotFound() from None
+
+
+def derived_id(*parts: str | int | None, secret: bytes) -> str:
+    """Return the id of an upload that these parts name: the same parts have the same id, and nobody can guess the id.
+
+    :param secret: the key, which all processes share.
+    """
+    return hmac.new(secret, json.dumps([_PURPOSE, *parts]).encode(), hashlib.sha256).hexdigest()[:ID_CHARS]
 
 
 def expiry() -> int:

@@ -16,6 +16,7 @@ from ..direct.uploads import DELETED, Pending
 from ..inspection.policy import Policy
 from ..intake import Intake
 from ..problems import (
+    AlreadyExists,
     FileTooLarge,
     Forbidden,
     InconsistentLength,
@@ -29,7 +30,7 @@ from ..problems import (
 )
 from ..storage import deadline, new_id
 from ..storage.direct import Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
-from ..storage.resumable import Beginning, Ending, IncomingPieces, OffsetMismatch, Progress, ResumableUploads
+from ..storage.resumable import Beginning, Ending, Extent, IncomingPieces, OffsetMismatch, Progress, ResumableUploads
 from ..units import MIB, ceil_div
 from . import upload_ids
 from .first_bytes import FIRST_BYTES, FirstBytes, RefusedEarly
@@ -120,6 +121,11 @@ class ResumableService:
         self._uploads.begin(upload.path, beginning)
         return Begun(upload, self.sign(upload))
 
+    def begin_once(self, beginning: Beginning, upload: ResumableId) -> None:
+        """Begin an upload, if no other request has. The facts of the first request stay."""
+        with suppress(AlreadyExists):
+            self._uploads.begin(upload.path, beginning)
+
     def new_upload(
         self,
         declaration: Declaration,
@@ -209,6 +215,74 @@ class ResumableService:
             self._end_too_long(upload, length, offset=offset)
         return self._after(upload, append, offset=offset, length=length)
 
+    def append_whole(
+        self, upload: ResumableId, piece: Piece, content: Iterator[bytes], *, verify: Callable[[], None]
+    ) -> UploadState:
+        """Append a piece, all of it or nothing. A client may repeat any piece, with the same bytes.
+
+        FilePond needs that. It repeats a piece without a look at the offset. And it takes a piece for complete if the
+        offset is behind the first byte of the piece.
+
+        :raises Problem: as :meth:`append`.
+        """
+        try:
+            return self.append(upload, piece, content, verify=verify)
+        except MismatchingOffset as mismatch:
+            state = self.state(upload)
+            # After the last piece, the bytes are gone.
+            if state.verdict is None and not self._has(upload, piece.append.offset, content):
+                raise mismatch from None
+            return self._decided(upload, state)
+
+    def _has(self, upload: ResumableId, offset: int, content: Iterator[bytes]) -> bool:
+        """Return whether these bytes have arrived at this offset before."""
+        begin = offset
+        for data in content:
+            if self._uploads.read(upload.path, offset, len(data)) != data:
+                return False
+            offset += len(data)
+        return offset > begin
+
+    def place(self, upload: ResumableId, beginning: Beginning, offset: int, content: Iterator[bytes]) -> UploadState:
+        """Keep a piece of an upload whose pieces come in any order. After the last missing piece, promote the file.
+
+        A client may repeat any piece: the result stays the same. The first piece of the file is checked early.
+
+        :param upload: with a length. The upload begins with the piece that comes first.
+        :param offset: the offset of the piece, in bytes.
+        :param content: the bytes of the piece. If the iterator raises, nothing is kept.
+        :raises AlreadyExists: other bytes have arrived at this offset.
+        :raises UploadNotFound: the upload was cancelled, or is too old.
+        :raises Problem: the file is refused.
+        """
+        length = upload.length or 0
+        progress = self._uploads.progress(upload.path)
+        if progress is None:
+            self.begin_once(beginning, upload)
+        elif progress.ending is not None:
+            return self._ended(upload, progress)
+        checked = FirstBytes(content, offset=offset, room=length - offset)
+        if offset == 0:
+            self._inspect_early(checked, upload, length, beginning=beginning)
+        try:
+            extents = self._uploads.place(upload.path, offset, iter(checked))
+        except OffsetMismatch as mismatch:
+            return self._ended(upload, mismatch.progress)
+        except AlreadyExists:
+            raise AlreadyExists(
+                f"A piece with other bytes has arrived at byte {offset:,} of this file, so this piece was not kept. "
+                "Begin a new upload: choose the file again."
+            ) from None
+        except RefusedEarly as early:
+            self._refuse(upload, early.problem)
+        if extents == [Extent(0, length)]:
+            return self._complete(upload, length)
+        return UploadState(extents[0].size if extents and extents[0].offset == 0 else 0, length)
+
+    def derived_id(self, *parts: str | int | None) -> str:
+        """Return the id of an upload that these parts name: see :func:`.upload_ids.derived_id`."""
+        return upload_ids.derived_id(*parts, secret=self._verdicts.secret())
+
     def state(self, upload: ResumableId) -> UploadState:
         """Return the state of an upload. If all bytes have arrived and the file can be promoted quickly, promote it.
 
@@ -218,6 +292,8 @@ class ResumableService:
         if upload.is_stored:
             return UploadState(upload.length or 0, upload.length, self._verdict(upload))
         progress = self._uploads.progress(upload.path)
+        if progress is None and Flags.NAMED_LATER in upload.flags:
+            return UploadState(0, upload.length)
         if progress is None or progress.ending == Ending.CANCELLED:
             raise UploadNotFound()
         offset = progress.offset
@@ -256,7 +332,7 @@ class ResumableService:
         if progress is None or progress.ending is not None:
             is_complete = upload.is_stored or (progress is not None and progress.ending == Ending.COMPLETE)
             self._refuse_ended(Ending.COMPLETE if is_complete else None)
-        ending = self._uploads.end(upload.path, Ending.CANCELLED)
+        ending = self._uploads.end(upload.path, Ending.CANCELLED, offset=_placed_length(upload))
         if ending != Ending.CANCELLED:
             self._refuse_ended(ending)
         self._uploads.discard(upload.path)
@@ -352,10 +428,18 @@ class ResumableService:
             self._raise_ended(upload, progress)
         is_last = piece.append.is_complete is not False and piece.size is not None
         if progress.ending is not None and is_last and piece.append.offset + (piece.size or 0) == progress.offset:
-            return self._decided(
-                upload, UploadState(progress.offset, progress.offset, self._promote(upload, progress.offset))
-            )
+            return self._ended(upload, progress)
         raise MismatchingOffset(offset=progress.offset, provided=piece.append.offset)
+
+    def _ended(self, upload: ResumableId, progress: Progress) -> UploadState:
+        """Return the state of an upload that has ended.
+
+        :raises Problem: the file was refused, or the upload was cancelled.
+        """
+        if progress.ending != Ending.COMPLETE:
+            self._raise_ended(upload, progress)
+        size = progress.offset
+        return self._decided(upload, UploadState(size, size, self._promote(upload, size)))
 
     def _after(self, upload: ResumableId, append: Append, *, offset: int, length: int | None) -> UploadState:
         """Return the state after a piece, and complete the upload after the last one."""
@@ -434,9 +518,14 @@ class ResumableService:
     def _verdict(self, upload: ResumableId) -> Stored | Refused | Pending:
         return _shown(self._verdicts.find_verdict(upload.path))
 
-    def _inspect_early(self, checked: FirstBytes, upload: ResumableId, length: int | None) -> None:
-        """Let the content of a piece be checked as soon as it shows the type of the file."""
-        beginning = self._uploads.beginning(upload.path)
+    def _inspect_early(
+        self, checked: FirstBytes, upload: ResumableId, length: int | None, *, beginning: Beginning | None = None
+    ) -> None:
+        """Let the content of a piece be checked as soon as it shows the type of the file.
+
+        :param beginning: by default, the recorded facts.
+        """
+        beginning = beginning or self._uploads.beginning(upload.path)
         if beginning is None:
             raise UploadNotFound()
         declaration = beginning.declaration
@@ -476,6 +565,8 @@ class ResumableService:
         :raises Problem: the reason.
         """
         problem = with_reason(upload.flags, problem)
+        if offset is None:
+            offset = _placed_length(upload)
         try:
             ending = self._uploads.end(upload.path, Ending.REFUSED, offset=offset)
         except OffsetMismatch as mismatch:
@@ -499,6 +590,11 @@ def _shown(verdict: Verdict | None) -> Stored | Refused:
             raise NotFound(DELETED)
         case None:
             raise UploadNotFound()
+
+
+def _placed_length(upload: ResumableId) -> int | None:
+    """Return the offset at which an upload ends whose pieces come in any order; ``None`` for any other upload."""
+    return upload.length if Flags.PLACED in upload.flags else None
 
 
 def with_reason(flags: Flags, problem: Problem) -> Problem:

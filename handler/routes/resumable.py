@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint
+from flask import Blueprint, request
 
+from ..problems import MethodNotAllowed
+from ..web import chunks
 from ..web.client_dialect import RESUMABLE_ROUTES
 
 if TYPE_CHECKING:
@@ -28,6 +30,23 @@ def options(**_variables: str) -> Response:
     from ..web import resumable
 
     return resumable.options()
+
+
+@blueprint.patch("")
+@blueprint.patch("/t/<token>")
+def patch(token: str | None = None) -> Response:
+    """Append a piece of FilePond's, to the upload that the query names.
+
+    :param token: the token from the path, if it is there.
+    :raises MethodNotAllowed: the query names no upload.
+    """
+    if chunks.FILEPOND_ID not in request.args:
+        problem = MethodNotAllowed("PATCH needs the URL of an upload. Begin one with POST.")
+        problem.headers = {"Allow": "GET, HEAD, OPTIONS, POST, PUT"}
+        raise problem
+    from ..web import resumable
+
+    return resumable.dispatch(request.args[chunks.FILEPOND_ID], token)
 
 
 @blueprint.route("/<name>", methods=["PATCH", "DELETE"])

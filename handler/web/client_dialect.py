@@ -22,8 +22,11 @@ RESUMABLE_ROUTES = "resumable"
 
 def requested_dialect() -> Dialect | None:
     """Return the dialect that an upload asks for with ``?for=``. All other requests get ``None``, and so does an
-    unknown name."""
+    unknown name. FilePond's pieces have a field that shows their client, and an address without a query."""
     name = request.args.get("for")
+    if request.method == "PATCH" and "Upload-Name" in request.headers:
+        filepond: Dialect | None = _dialects().find("filepond")
+        return filepond
     if name is None or request.blueprint != UPLOAD_ROUTES or request.method not in ("POST", "PUT"):
         return None
     dialect: Dialect | None = _dialects().find(name)

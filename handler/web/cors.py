@@ -15,7 +15,7 @@ METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = (
     "Authorization, Cache-Control, Content-Digest, Content-Disposition, Content-MD5, Content-Type, Idempotency-Key, "
     "Range, Repr-Digest, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, Upload-Defer-Length, "
-    "Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, Upload-Offset, Want-Repr-Digest, "
+    "Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, Upload-Name, Upload-Offset, Want-Repr-Digest, "
     "X-HTTP-Method-Override, X-Requested-With"
 )
 """The fields that upload widgets and our own clients send. Cache-Control and X-Requested-With are Dropzone's. tus and

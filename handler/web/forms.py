@@ -81,7 +81,11 @@ def boundary_of(content_type: str) -> bytes:
     )
 
 
-def parts(stream: Readable, boundary: bytes) -> Iterator[tuple[FormPart, Iterator[bytes]]]:
+Parts = Iterator[tuple[FormPart, Iterator[bytes]]]
+"""The parts of a form, each with its content."""
+
+
+def parts(stream: Readable, boundary: bytes) -> Parts:
     """Yield the parts of a form, each with its content, which can be read until the next part is asked for.
 
     :param stream: the body, limited to its length. It is read to its end.

@@ -9,6 +9,7 @@ from flask import g, request
 
 from ..direct.upload_ids import MAX_SECONDS as MAX_UPLOAD_SECONDS
 from ..storage import Details
+from ..storage.direct import Declaration
 from ..storage.metadata import check_details
 from . import forms
 from .grants import bearer_token, current_grant
@@ -49,6 +50,25 @@ def details_of(grant: Grant, fields: Mapping[str, str] | None = None) -> Details
         meta=deepcopy(grant.meta),  # valid grants are remembered, and a receiver of the signal may change its file
         fields=fields or None,
         keep_days=_keep_days(grant),
+    )
+
+
+def declaration_of(grant: Grant, *, original_name: str, size: int, fields: Mapping[str, str] | None) -> Declaration:
+    """Return the declaration of a file that a client sends in pieces.
+
+    :param size: of the whole file, in bytes.
+    :param fields: the fields that are kept with the file.
+    :raises MalformedRequest: the details are too large to be kept.
+    """
+    details = details_of(grant, fields)
+    return Declaration(
+        original_name=original_name,
+        max_bytes=size,
+        size=size,
+        subject=details.subject,
+        meta=details.meta,
+        fields=details.fields,
+        keep_days=details.keep_days,
     )
 
 

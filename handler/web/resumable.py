@@ -35,7 +35,7 @@ from ..storage import StoredFile
 from ..storage.direct import Declaration, Refused, Stored
 from ..storage.resumable import Beginning
 from ..units import MIB
-from . import chunks, forms, limits, part_headers, responses
+from . import chunks, filepond, forms, limits, part_headers, responses
 from .grants import asking_folder, current_upload_grant
 from .hooks import SEND_INTERIM
 from .metadata_fields import MetadataFields
@@ -74,6 +74,13 @@ def respond(name: str | None, token: str | None) -> Response | None:
         return dispatch(name, token)
     is_tus = tus.is_used(headers)
     if not is_tus and not ietf.is_used(headers):
+        if (
+            request.method == "POST"
+            and name is None
+            and current_services().resumable is not None
+            and chunks.begins_filepond_upload(headers)
+        ):
+            return filepond.begin(service(), token)
         return None
     is_form = request.mimetype == forms.MEDIA_TYPE
     offered = current_services().resumable is not None
@@ -87,6 +94,15 @@ def respond(name: str | None, token: str | None) -> Response | None:
             "This is a piece of a form, and pieces of forms are not put together here. Send the bytes of the file."
         )
     return _create(name, token)
+
+
+def _begin_filepond(name: str | None, token: str | None) -> Response | None:
+    """Return the response to a POST that begins an upload of FilePond's; ``None`` for any other request."""
+    offered = current_services().resumable is not None and name is None and request.method == "POST"
+    if not offered or not chunks.begins_filepond_upload(request.headers):
+        return None
+    _begin_response()
+    return filepond.begin(service(), token)
 
 
 def dispatch(name: str, token: str | None) -> Response:
@@ -174,16 +190,16 @@ def _create(name: str | None, token: str | None) -> Response:
         fields=new.details.fields,
         keep_days=new.details.keep_days,
     )
-    upload = _service().new_upload(declaration, policy=new.policy, folder=new.details.folder, flags=new.flags)
+    upload = service().new_upload(declaration, policy=new.policy, folder=new.details.folder, flags=new.flags)
     content = _content(is_whole=new.is_whole)
-    begun = _service().begin(Beginning(declaration=declaration, metadata=new.creation.written_metadata), upload)
+    begun = service().begin(Beginning(declaration=declaration, metadata=new.creation.written_metadata), upload)
     g.upload_limit = _limit(upload)
-    url = _url(begun.signed)
+    url = url_of(begun.signed)
     _send_interim(url)
     state = UploadState(0, new.length)
     if new.size != 0:
         state = _append(upload, Piece(new.creation.first_piece, new.size), content)
-    return _respond_with(upload, state, status=201, url=url)
+    return respond_with(upload, state, status=201, url=url)
 
 
 def _read_creation(name: str | None, token: str | None, *, is_tus: bool) -> _NewUpload:
@@ -319,7 +335,7 @@ def _store_whole(new: _NewUpload) -> Response:
     )
     g.upload_limit = _limit(upload)
     state = UploadState(file.size, file.size, Stored(file))
-    return _respond_with(upload, state, status=201, url=_url(_service().sign(upload)), ignored=new.ignored)
+    return respond_with(upload, state, status=201, url=url_of(service().sign(upload)), ignored=new.ignored)
 
 
 def _append_piece(name: str, token: str | None) -> Response:
@@ -330,11 +346,14 @@ def _append_piece(name: str, token: str | None) -> Response:
     """
     is_tus = _begin_response()
     upload = _resume(name, token)
+    is_filepond = Flags.NAMED_LATER in upload.flags
     if not (request.mimetype == "" and not is_tus and (ietf.interop_version(request.headers) or 6) < 6):
         _check_piece_type()
     size = _content_size()
-    piece = Piece((tus if is_tus else ietf).append(request.headers), size)
-    return _respond_with(upload, _append(upload, piece, _content(is_whole=False)), status=204)
+    piece = Piece((tus if is_tus or is_filepond else ietf).append(request.headers), size)
+    content = _content(is_whole=False)
+    state = filepond.append(service(), upload, piece, content) if is_filepond else _append(upload, piece, content)
+    return respond_with(upload, state, status=204)
 
 
 def _show(name: str, token: str | None, *, is_head: bool) -> Response:
@@ -347,11 +366,11 @@ def _show(name: str, token: str | None, *, is_head: bool) -> Response:
     if "Upload-Offset" in request.headers or "Upload-Complete" in request.headers:
         raise MalformedRequest("A request for the offset must not have Upload-Offset or Upload-Complete. Omit them.")
     upload = _resume(name, token) if is_head else _find(name, token)
-    state = _service().state(upload)
+    state = service().state(upload)
     if is_head and isinstance(state.verdict, Refused):
         raise UploadRefused()
     headers = _state_fields(upload, state)
-    if metadata := _service().metadata(upload):
+    if metadata := service().metadata(upload):
         headers["Upload-Metadata"] = metadata
     if is_head:
         return responses.nothing(headers=headers)
@@ -365,7 +384,7 @@ def _cancel(name: str, token: str | None) -> Response:
     :param token: the token from the path, if the route has one.
     """
     _begin_response()
-    _service().cancel(_resume(name, token))
+    service().cancel(_resume(name, token))
     return responses.nothing()
 
 
@@ -441,7 +460,7 @@ def _check_piece_type() -> None:
 
 def _append(upload: ResumableId, piece: Piece, content: PieceContent) -> UploadState:
     verify = content.verify if content.has_digests else None
-    return _service().append(upload, piece, iter(content), verify=verify)
+    return service().append(upload, piece, iter(content), verify=verify)
 
 
 def _resume(name: str, token: str | None) -> ResumableId:
@@ -451,19 +470,19 @@ def _resume(name: str, token: str | None) -> ResumableId:
     """
     grant = current_upload_grant(token)
     g.grant = grant
-    upload = _service().resume(name, subject=grant.subject, folder=grant.folder)
+    upload = service().resume(name, subject=grant.subject, folder=grant.folder)
     g.upload_limit = _limit(upload)
     return upload
 
 
 def _find(name: str, token: str | None) -> ResumableId:
     """Return the upload of a client that asks for its status: see :func:`handler.web.grants.asking_folder`."""
-    upload = _service().find(name, folder=asking_folder(token))
+    upload = service().find(name, folder=asking_folder(token))
     g.upload_limit = _limit(upload)
     return upload
 
 
-def _respond_with(
+def respond_with(
     upload: ResumableId,
     state: UploadState,
     *,
@@ -491,12 +510,19 @@ def _respond_with(
                 headers["Repr-Digest"] = f"sha-256=:{digest}:"
             return responses.success(body, status=201, headers=headers)
         case Pending():
-            url = request.url
-            headers["Location"] = url
-            body = {"message": "The file is being checked.", "location": url, "status": url}
-            return responses.success(body, status=202, headers=headers)
+            named = request.args.get(chunks.FILEPOND_ID)
+            return checking(request.url if named is None else url_of(named), headers)
         case _:
             return responses.nothing(status=status, headers=headers)
+
+
+def checking(url: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response to the last piece of a file that an event promotes.
+
+    :param url: at which the client can ask for the verdict.
+    """
+    body = {"message": "The file is being checked.", "location": url, "status": url}
+    return responses.success(body, status=202, headers={**(headers or {}), "Location": url})
 
 
 def _state_fields(upload: ResumableId, state: UploadState) -> dict[str, str]:
@@ -563,11 +589,16 @@ def _limit(upload: ResumableId) -> str:
     return limits.upload_limit(upload.max_bytes, seconds=upload.remaining_seconds)
 
 
-def _url(signed: str) -> str:
+def url_of(signed: str) -> str:
+    """Return the URL of an upload."""
     return url_for("resumable.upload", name=signed, _external=True)
 
 
-def _service() -> ResumableService:
+def service() -> ResumableService:
+    """Return the operations on resumable uploads.
+
+    :raises UploadNotFound: there are none.
+    """
     make = current_services().resumable
     if make is None:
         raise UploadNotFound()

@@ -44,6 +44,8 @@ def check(app: Flask, response: TestResponse) -> None:
         return
     if dialects.find(parse_qs(request.query_string.decode("latin-1")).get("for", [""])[0]):
         return  # in that client's own shape: see test_dialects.py
+    if request.method == "PATCH" and "Upload-Name" in request.headers and response.status_code >= 400:
+        return  # FilePond shows the text: see test_filepond.py
     template, responses = _documented(app, path=request.path, method=request.method)
     label = f"{request.method} {template}: {response.status_code}"
     assert str(response.status_code) in responses, f"{label} is not documented"

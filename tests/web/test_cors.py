@@ -194,7 +194,7 @@ def test_options_request_without_preflight_fields_lists_the_methods(client: Flas
         "Access-Control-Allow-Origin",
         "Access-Control-Expose-Headers",
     }
-    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,8 @@ class LocalResumableUploads:
             if progress.ending is not None:
                 return progress.ending
             size = _size(_parts(directory, settled))
-            if offset not in (None, size):
+            # An upload whose pieces are placed is refused or cancelled at its length, before all bytes have arrived.
+            if offset is not None and (size > offset or (size < offset and ending is Ending.COMPLETE)):
                 raise OffsetMismatch(replace(progress, offset=size))
             if size != settled.synced:  # placed pieces
                 _write_state(directory, replace(settled, synced=size), sync=True)
