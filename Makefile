@@ -20,8 +20,8 @@ fast-tests := $(addprefix tests/,inspection/test_active_content.py inspection/te
 	test_logs.py test_packaging.py test_settings.py test_signing.py web/test_cors.py web/test_forms.py \
 	web/test_part_headers.py)
 
-.PHONY: help run deploy test check soak lint lint-template format contract browser clients bench bench-uploads \
-	bench-cold-start bench-direct bench-gateway bench-gateway-matrix bench-local bench-readme clean coverage
+.PHONY: help run deploy deployed deployed-clients redrive test check soak lint lint-template format contract browser clients bench bench-uploads \
+	bench-cold-start bench-direct bench-gateway bench-gateway-matrix bench-local bench-pieces bench-readme clean coverage
 
 # Only options on make's command line count, not the environment: conda sets a HOST, hosting sites set a PORT.
 option = $(if $(and $(filter command,$(origin $(1))),$($(1))),$(2) "$($(1))")
@@ -40,6 +40,21 @@ deploy:  ## build with SAM and deploy to AWS: shows a fresh secret to paste, the
 		"" "    $$($(PYTHON) -c 'import secrets; print(secrets.token_hex(32))')" "" \
 		"A stack that has a secret keeps the secret with 'sam build && sam deploy' instead." ""
 	sam deploy --guided
+
+# Stops unless make's command line names a deployment.
+named-deployment = @[ -n "$(ENDPOINT)" ] && [ -n "$(BUCKET)" ] && [ -n "$$TOKEN_SECRET" ] || \
+	{ echo "Name the deployment, with its secret in TOKEN_SECRET: make $@ ENDPOINT=https://… BUCKET=…" >&2; exit 2; }
+
+deployed: $(tests)  ## check a deployment, with TOKEN_SECRET and AWS credentials: make deployed ENDPOINT=https://… BUCKET=…
+	$(named-deployment)
+	@ENDPOINT="$(ENDPOINT)" BUCKET="$(BUCKET)" .venv/bin/python -m pytest -m "deployed and not clients" tests/deployed
+
+deployed-clients: .venv-browser/.installed .npm/clients/.installed  ## upload to a deployment with tus clients (needs npm)
+	$(named-deployment)
+	@ENDPOINT="$(ENDPOINT)" BUCKET="$(BUCKET)" .venv-browser/bin/python -m pytest -m "deployed and clients" tests/deployed
+
+redrive: $(server-s3)  ## send the dead letters of a stack back to their queues: make redrive STACK=upload
+	@.venv/bin/python -m handler redrive $(call option,STACK,--stack)
 
 install-sam := https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html
 
@@ -98,6 +113,9 @@ bench-cold-start: .venv-bench/.installed  ## measure the built artifact's cold s
 
 bench-direct: .venv-bench/.installed  ## measure the bytes that pass through Lambda while 1 GiB goes straight to S3
 	.venv-bench/bin/python benchmarks/direct.py --results $(results)
+
+bench-pieces: .venv-bench/.installed  ## measure two designs of resumable uploads (on moto, or on the S3 at STRICT_S3_URL)
+	.venv-bench/bin/python benchmarks/pieces.py
 
 bench-local: .venv-bench/.installed  ## measure the local server next to flask run and gunicorn (takes minutes)
 	.venv-bench/bin/python benchmarks/local_server.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from .direct.promotion import Promotion
 from .direct.uploads import UploadService
 from .inspection.policy import Policy
 from .intake import Intake
-from .routes import direct, files, health, openapi, page, uploads
+from .routes import direct, files, health, openapi, page, resumable, uploads
 from .settings import DEFAULT_FOLDER, Settings, SettingsError
 from .signals import send_file_stored
 from .storage import Storage, StoredFile
@@ -28,7 +28,9 @@ from .web.services import Services
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from .resumable.uploads import ResumableService
     from .storage.folder.files import FolderOutbox
+    from .storage.resumable import ResumableUploads
     from .web.receipts import Receipts
 
 
@@ -59,6 +61,8 @@ def _blueprints(settings: Settings) -> Iterator[Blueprint]:
     """Yield the routes. A capability that is not configured has no routes."""
     if settings.downloads:
         yield files.downloads  # before files.blueprint: the automatic OPTIONS of a path belongs to its first rule
+    if settings.takes_direct_uploads:
+        yield resumable.blueprint  # before uploads.blueprint, for the same reason
     yield from (page.blueprint, uploads.blueprint, files.blueprint, openapi.blueprint, health.blueprint)
     if settings.takes_direct_uploads:
         yield direct.blueprint
@@ -89,7 +93,7 @@ class _Rule(Rule):
 
 def _make_services(settings: Settings, *, on_stored: Callable[[StoredFile], None]) -> Services:
     policy = _make_policy(settings)
-    storage, direct_uploads = _make_storage(settings)
+    storage, direct_uploads, make_pieces = _make_storage(settings)
     intake = Intake(storage, policy=policy, on_stored=on_stored)
     promotion = Promotion(direct_uploads, intake=intake)
     return Services(
@@ -101,6 +105,7 @@ def _make_services(settings: Settings, *, on_stored: Callable[[StoredFile], None
         direct_uploads=direct_uploads,
         promotion=promotion,
         uploads=UploadService(direct_uploads, storage=storage, promotion=promotion),
+        resumable=_make_resumable(settings, make_pieces, direct_uploads, intake=intake),
         receipts=_make_receipts(settings),
     )
 
@@ -149,27 +154,61 @@ def _make_receipts(settings: Settings) -> Receipts | None:
     return Receipts(settings.token_secrets[0])
 
 
-def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads]:
+def _make_storage(settings: Settings) -> tuple[Storage, DirectUploads, Callable[[], ResumableUploads]]:
+    """Make the storage of the checked files, that of direct uploads, and a function that makes that of pieces."""
     if settings.upload_bucket:
         # Only a bucket needs botocore. The local server works without it.
         from .storage.s3.direct import S3DirectUploads
         from .storage.s3.files import S3Storage
 
         bucket = S3Storage(settings.upload_bucket, client=_make_client(settings.upload_bucket))
-        return bucket, S3DirectUploads(bucket)
+
+        def make_bucket_pieces() -> ResumableUploads:
+            from .storage.s3.pieces import S3ResumableUploads
+
+            return S3ResumableUploads(bucket)
+
+        return bucket, S3DirectUploads(bucket), make_bucket_pieces
     from .storage.folder.direct import LocalDirectUploads
     from .storage.folder.files import LocalStorage
 
     folder = settings.upload_folder or Path(DEFAULT_FOLDER)
     try:
         local = LocalStorage(folder, outbox=_make_outbox(settings, folder))
-        return local, LocalDirectUploads(local)
+        direct_uploads = LocalDirectUploads(local)
     except OSError as error:
         raise SettingsError(
             "UPLOAD_FOLDER",
             str(folder),
             f"files cannot be written there ({error.strerror}). Name a folder that this user may write to.",
         ) from None
+
+    def make_folder_pieces() -> ResumableUploads:
+        from .storage.folder.resumable import LocalResumableUploads
+
+        return LocalResumableUploads(local)
+
+    return local, direct_uploads, make_folder_pieces
+
+
+def _make_resumable(
+    settings: Settings,
+    make_pieces: Callable[[], ResumableUploads],
+    direct_uploads: DirectUploads,
+    *,
+    intake: Intake,
+) -> Callable[[], ResumableService] | None:
+    """Return a function that makes the operations on resumable uploads when it is first called."""
+    if not settings.takes_direct_uploads:
+        return None
+
+    @cache
+    def make() -> ResumableService:
+        from .resumable.uploads import ResumableService
+
+        return ResumableService(make_pieces(), verdicts=direct_uploads, intake=intake)
+
+    return make
 
 
 def _make_outbox(settings: Settings, folder: Path) -> FolderOutbox | None:

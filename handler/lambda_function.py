@@ -6,21 +6,27 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # imported objects stay: a search for garbage among them takes a twelfth of a cold start
+gc.disable()  # imported objects stay: searches for garbage among them take a twelfth of a cold start
+
+from .lazy_imports import lazy_imports
+
+with lazy_imports():
+    from .app import create_app
+
+    _app = create_app()
 
 import re
 import time
 from typing import Any
 
-from .app import create_app
 from .bucket_events import unwrap
 from .gateway import make_handler
 from .logs import logger
 from .problems import StorageUnavailable
-from .storage.direct import Deleted, Refused, Stored, Verdict
+from .storage.direct import Deleted, InPieces, Refused, Stored, Verdict
 from .web.services import services_of
 
-_app = create_app()
+gc.freeze()  # otherwise the first search looks at all of them, which takes a twentieth of a cold start
 gc.enable()
 _INCOMING_KEY = re.compile("incoming/((?:[A-Za-z0-9_-]{1,64}/)?([0-9a-f]{32}))")
 """A path, which may begin with a folder, and the id at its end."""
@@ -59,7 +65,7 @@ def _promote(created: Any, context: object) -> None:
     began = time.monotonic()
     request_id = getattr(context, "aws_request_id", None)
     try:
-        verdict = services_of(_app).promotion.promote(key[1], version=version or None)
+        verdict = _verdict(key[1], version or None, is_empty=object_created.get("size") == 0)
     except Exception as error:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
         logger.error("promotion failed", extra={"request_id": request_id, "id": key[2], "reason": reason})
@@ -73,6 +79,24 @@ def _promote(created: Any, context: object) -> None:
             **_verdict_fields(verdict),
         },
     )
+
+
+def _verdict(path: str, version: str | None, *, is_empty: bool) -> Verdict | None:
+    """Promote a file that came straight to S3, or a resumable upload that was too large for its last request.
+
+    :param is_empty: the object may stand for a resumable upload. If its last request has made the verdict after all,
+        that request may have had no time to discard the pieces.
+    """
+    services = services_of(_app)
+    try:
+        verdict = services.promotion.promote(path, version=version)
+    except InPieces:
+        if services.resumable is None:
+            raise
+        return services.resumable().promote(path, version=version)
+    if is_empty and services.resumable is not None:
+        services.resumable().discard(path)
+    return verdict
 
 
 def _verdict_fields(verdict: Verdict | None) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 TYPE_PREFIX = "urn:problem-type:upload:"
+IANA_TYPE_PREFIX = "https://iana.org/assignments/http-problem-types#"
+"""The prefix of the types that the draft of resumable uploads registers (draft-ietf-httpbis-resumable-upload-12)."""
 
 
 class Problem(Exception):
@@ -21,6 +23,7 @@ class Problem(Exception):
     """
 
     status: int = 500
+    type_prefix: ClassVar[str] = TYPE_PREFIX
     slug: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
     headers: Mapping[str, str] = {}
@@ -35,7 +38,7 @@ class Problem(Exception):
 
     @property
     def type(self) -> str:
-        return TYPE_PREFIX + self.slug
+        return self.type_prefix + self.slug
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -155,6 +158,52 @@ class UploadIncomplete(Problem):
     title = "Incomplete upload"
 
 
+class MismatchingOffset(Problem):
+    """The piece of a resumable upload does not begin where the bytes that have arrived end (section 7.1 of the draft).
+
+    :param offset: the number of bytes that have arrived.
+    :param provided: the offset in the request.
+    """
+
+    status = 409
+    type_prefix = IANA_TYPE_PREFIX
+    slug = "mismatching-upload-offset"
+    title = "Mismatching offset"
+
+    def __init__(self, *, offset: int, provided: int) -> None:
+        super().__init__(f"The piece begins at byte {provided:,}, but {offset:,} bytes have arrived. Continue there.")
+        self.extensions = {"expected-offset": offset, "provided-offset": provided}
+        self.headers = {"Upload-Offset": str(offset)}
+
+
+class InconsistentLength(Problem):
+    """A request contradicts the length of a resumable upload (section 7.2 of the draft)."""
+
+    status = 400
+    type_prefix = IANA_TYPE_PREFIX
+    slug = "inconsistent-upload-length"
+    title = "Inconsistent length"
+
+
+class ChecksumMismatch(Problem):
+    """The piece has another digest than its ``Upload-Checksum`` (tus 1.0, "Checksum", which defines this status)."""
+
+    status = 460
+    slug = "checksum-mismatch"
+    title = "Checksum mismatch"
+
+
+class UploadRefused(Problem):
+    """The file of a resumable upload was refused. A GET of the upload has the reason."""
+
+    status = 410
+    slug = "upload-refused"
+    title = "Refused upload"
+
+    def __init__(self, detail: str = "The file was refused. A GET of this URL has the reason.") -> None:
+        super().__init__(detail)
+
+
 class FileExpired(Problem):
     """The file has expired, and the storage may still have to delete it. Or a client repeats the upload of a deleted
     file under its ``Idempotency-Key``."""
@@ -208,6 +257,13 @@ class ContentCodingNotSupported(Problem):
     slug = "content-coding-not-supported"
     title = "Content coding not supported"
     headers: Mapping[str, str] = {"Accept-Encoding": "identity"}  # RFC 9110, section 15.5.16
+
+
+class PieceTypeNotSupported(Problem):
+    status = 415
+    slug = "piece-type-not-supported"
+    title = "Media type of a piece not supported"
+    headers: Mapping[str, str] = {"Accept-Patch": "application/offset+octet-stream, application/partial-upload"}
 
 
 class RangeNotSatisfiable(Problem):
@@ -309,7 +365,7 @@ def from_dict(body: Mapping[str, Any]) -> Problem:
     :param body: the object. Its ``errors`` and ``error`` follow from the other members.
     :raises KeyError: the object does not come from :meth:`Problem.as_dict`.
     """
-    known = {TYPE_PREFIX + problem.slug: problem for problem in Problem.__subclasses__()}
+    known = {problem.type_prefix + problem.slug: problem for problem in Problem.__subclasses__()}
     core = ("type", "title", "status", "detail", "error", "errors")
     extensions = {name: value for name, value in body.items() if name not in core}
     file_name = next((error["name"] for error in body.get("errors", ())), None)

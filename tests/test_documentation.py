@@ -58,7 +58,7 @@ def test_make_targets_and_options_exist() -> None:
     known = {
         option for subparser in parsers.values() for action in subparser._actions for option in action.option_strings
     }
-    for line in re.findall(r"(?:python|py) -m handler\b([^`\n)]*)", text):
+    for line in re.findall(r"(?:python|py) -m handler\b(?!,)([^`\n)]*)", text):
         words = line.replace("`", "").split()
         assert not words or words[0].startswith(("-", "#", "&", "|")) or words[0].rstrip(",.:;") in commands.choices, (
             line
@@ -253,8 +253,8 @@ def test_defaults_of_the_template_equal_the_code() -> None:
 def test_template_names_the_handlers_and_the_makefile() -> None:
     makefile = (ROOT / GLOBALS["CodeUri"] / "Makefile").read_text()
     assert f"--python-version {GLOBALS['Runtime'].removeprefix('python')} " in makefile
-    (targets,) = re.findall(r"^(build-.*):$", makefile, re.MULTILINE)
-    assert targets.split() == [f"build-{name}" for name in FUNCTIONS]
+    targets = re.findall(r"^(build-[\w -]+):", makefile, re.MULTILINE)
+    assert " ".join(targets).split() == [f"build-{name}" for name in FUNCTIONS]
     for name, function in FUNCTIONS.items():
         module, _, handler = function["Handler"].rpartition(".")
         source = (ROOT / (module.replace(".", "/") + ".py")).read_text()

@@ -33,6 +33,8 @@ from handler.inspection import policy as inspection
 from handler.inspection.formats import File, Mismatch
 from handler.local import http1
 from handler.problems import Problem
+from handler.resumable import fields as resumable_fields
+from handler.resumable import tus
 from handler.settings import Settings
 from handler.web import digests, forms, part_headers, tokens
 
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 
 HANDLER = Path(__file__).parents[1] / "handler"
 METHODS = {"finditer", "findall", "fullmatch", "match", "search", "split", "sub", "subn"}
-PARSERS = ("web.digests", "web.forms", "web.part_headers", "web.tokens", "direct.upload_ids", "local.http1")
+PARSERS = (
+    "web.digests", "web.forms", "web.part_headers", "web.tokens", "direct.upload_ids", "local.http1", "resumable.fields"
+)  # fmt: skip
 """The modules whose public functions each have a row."""
 
 MAX_GROWTH = 6
@@ -58,6 +62,8 @@ ENOUGH_SECONDS = 0.3
 TRIES = 5
 """How often too large a growth is measured before it counts: other processes can cause one."""
 SECRET = "a" * 40
+STRUCTURED = (";", "; ", ";a", ";a=", ";a=1", ';a="', ';a="\\', ";a=:", ";a=a", " ")
+"""Pieces of the parameters of a structured field (RFC 9651)."""
 
 Input = str | bytes
 Build = Callable[[int], Any]
@@ -358,6 +364,9 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("a", start="files/"),
         repeated("/" + "a" * 64, start="files"),
     ),
+    "resumable.fields._BOOLEAN.fullmatch": on(*(repeated(piece, start="?1") for piece in STRUCTURED), SPACES),
+    "resumable.fields._INTEGER.fullmatch": on(*(repeated(piece, start="1") for piece in STRUCTURED), repeated("1")),
+    "resumable.fields._CHECKSUM.fullmatch": on(repeated("a"), repeated("a", start="sha1 "), repeated("=", start="a a")),
     "web.part_headers._ENCODED_WORD.match": on(
         repeated("=?"), repeated("a", start="=?"), repeated("=", start="=?utf-8?q?"), repeated(" ", start="=?a?q?a?=")
     ),
@@ -426,6 +435,18 @@ TABLE: dict[str, Row | Trusted] = {
         repeated("=1B$B=1B(B", start="=?iso-2022-jp?q?", end="?="),
         repeated("QQ==", start="=?utf-8?b?", end="?="),
         run=part_headers.decoded,
+    ),
+    "resumable.fields.boolean": on(*map(repeated, ("?", ";", " ")), run=resumable_fields.boolean),
+    "resumable.fields.integer": on(*map(repeated, ("1", ";", " ")), run=resumable_fields.integer),
+    "resumable.fields.checksum": on(
+        *map(repeated, ("a", "=", " ")), run=lambda text: resumable_fields.checksum(text, algorithms=tus.ALGORITHMS)
+    ),
+    "resumable.fields.metadata": on(
+        *map(repeated, (",", " ", "a", "a,", "=", "a YQ==,")), repeated("YQ", start="a "), run=resumable_fields.metadata
+    ),
+    "web.part_headers.file_name_in": on(
+        *(repeated(piece, start='inline; filename="') for piece in ('"', '\\"', ";", "a=;", "%41", " ")),
+        run=part_headers.file_name_in,
     ),
     "web.part_headers.parameters": on(
         *(repeated(piece, start='form-data; name="') for piece in ('"', '\\"', "\\", '" ', '";', ";", "a=;", " ")),

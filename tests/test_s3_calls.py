@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -30,6 +31,7 @@ from .support.lambda_runtime import SECRET, Context, let_a_gateway_wait
 from .support.s3_events import object_created, queued
 from .support.stored_files import put
 from .support.tokens import bearer
+from .support.widget_pieces import Dropzone, FilePond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,6 +245,67 @@ def event_after_completion(content: bytes, filename: str = "a.txt") -> Callable[
     return prepare
 
 
+def resumable(*pieces: bytes, repeat: bool = False, method: str = "PATCH") -> Callable[[Case], Ask]:
+    """A request for a resumable upload of 10 bytes: the last of these pieces, or another method after all of them.
+
+    :param repeat: the last piece is sent once before.
+    """
+
+    def prepare(case: Case) -> Ask:
+        created = case.holder.post("/upload", headers=TUS | {"Upload-Length": "10", "Upload-Metadata": "name YS50eHQ="})
+        path, offset = urlsplit(created.headers["Location"]).path, 0
+        asks: list[Ask] = []
+        for piece in pieces:
+            headers = TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+            asks.append(partial(case.holder.patch, path, data=piece, headers=headers))
+            offset += len(piece)
+        if method == "PATCH":
+            asks = asks + asks[-1:] if repeat else asks
+        else:
+            asks.append(partial(case.holder.open, path, method=method, headers=TUS))
+        for ask in asks[:-1]:
+            ask()
+        return asks[-1]
+
+    return prepare
+
+
+def filepond(*pieces: bytes, repeat: bool = False, method: str = "PATCH") -> Callable[[Case], Ask]:
+    """A request of FilePond's for an upload of 10 bytes, as :func:`resumable`. Without a piece, the POST."""
+
+    def prepare(case: Case) -> Ask:
+        pond = FilePond(case.holder, b"hello you!", name="a.txt")
+        if not pieces and method == "PATCH":
+            return pond.begin
+        pond.begin()
+        offset = 0
+        for piece in pieces[:-1]:
+            pond.patch(offset, piece)
+            offset += len(piece)
+        if repeat:
+            pond.patch(offset, pieces[-1])
+        if method == "HEAD":
+            pond.patch(offset, pieces[-1])
+            return pond.offset
+        return partial(pond.patch, offset, pieces[-1])
+
+    return prepare
+
+
+def dropzone(*indexes: int) -> Callable[[Case], Ask]:
+    """The last of these pieces of Dropzone's, after the others. The file has three."""
+
+    def prepare(case: Case) -> Ask:
+        zone = Dropzone(case.holder, b"hello you!", name="a.txt", chunk_bytes=4)
+        for index in indexes[:-1]:
+            zone.post(index)
+        return partial(zone.post, indexes[-1])
+
+    return prepare
+
+
+TUS = {"Tus-Resumable": "1.0.0"}
+KEYED = TUS | {"Upload-Length": "10", "Idempotency-Key": "1"}
 HTML = b"<html><script>alert(1)</script>"
 LARGE = samples.png(9 * MIB)
 DIGEST = hashlib.sha256(samples.TEXT).hexdigest()
@@ -259,6 +322,39 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
         lambda: case.holder.post("/upload", data={"file": (io.BytesIO(samples.TEXT), "a.txt")})
     ),
     "`POST /upload`, with `?filename=`": to("POST", "/upload?filename=a.txt", data=samples.TEXT),
+    "`POST /upload`, a resumable upload": to(
+        "POST", "/upload", headers=TUS | {"Upload-Length": "10", "Upload-Metadata": "name YS50eHQ="}
+    ),
+    "`POST /upload`, a resumable upload that comes whole": to(
+        "POST",
+        "/upload?filename=a.txt",
+        data=samples.TEXT,
+        headers=TUS | {"Upload-Length": str(len(samples.TEXT)), "Content-Type": "application/offset+octet-stream"},
+    ),
+    "`POST /upload`, a resumable upload with an `Idempotency-Key`": to("POST", "/upload?filename=a.txt", headers=KEYED),
+    "`POST /upload`, a resumable upload with an `Idempotency-Key`, again": lambda case: (
+        case.holder.post("/upload?filename=a.txt", headers=KEYED),
+        to("POST", "/upload?filename=a.txt", headers=KEYED)(case),
+    )[1],
+    "`PATCH /upload/<name>`, the first piece": resumable(b"hello"),
+    "`PATCH /upload/<name>`, a later piece": resumable(b"hello", b" you"),
+    "`PATCH /upload/<name>`, the last piece": resumable(b"hello ", b"you!"),
+    "`PATCH /upload/<name>`, the last piece again": resumable(b"hello ", b"you!", repeat=True),
+    "`PATCH /upload/<name>`, at another offset": resumable(b"hello", b"you", repeat=True),
+    "`GET /upload/<name>`, a resumable upload": resumable(b"hello", method="GET"),
+    "`GET /upload/<name>`, a resumable upload that is stored": resumable(b"hello you!", method="GET"),
+    "`POST /upload`, FilePond's first request": filepond(),
+    "`PATCH /upload`, FilePond's first piece": filepond(b"hello"),
+    "`PATCH /upload`, a later piece": filepond(b"hello", b" you"),
+    "`PATCH /upload`, a later piece again": filepond(b"hello", b" you", repeat=True),
+    "`PATCH /upload`, the last piece": filepond(b"hello ", b"you!"),
+    "`GET /upload`, FilePond's offset (HEAD)": filepond(b"hello", method="HEAD"),
+    "`POST /upload`, Dropzone's first piece": dropzone(0),
+    "`POST /upload`, a later piece": dropzone(0, 1),
+    "`POST /upload`, a later piece again": dropzone(0, 1, 1),
+    "`POST /upload`, the last piece": dropzone(0, 1, 2),
+    "`POST /upload`, a piece after the last": dropzone(0, 1, 2, 1),
+    "`DELETE /upload/<name>`": resumable(b"hello", method="DELETE"),
     "`PUT /upload`": to("PUT", "/upload", data=b"x"),
     "`PUT /upload`, with `?filename=`": to("PUT", "/upload?filename=a.txt", data=samples.TEXT),
     "`POST /upload/<name>`": to("POST", "/upload/a.txt", data=samples.TEXT),

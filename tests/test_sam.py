@@ -117,6 +117,22 @@ def request_every_path(client: Client) -> None:
         assert preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
+def upload_in_pieces(client: Client, prefix: str) -> None:
+    """Upload a file as a tus client does, and end another upload."""
+    tus = {"Tus-Resumable": "1.0.0"}
+    fields = tus | {"Upload-Length": "5", "Upload-Metadata": "filename YS50eHQ="}
+    ids = [client.post(prefix, headers=fields).headers["Location"].rpartition("/")[2] for _ in range(2)]
+    unfinished, finished = (f"{prefix}/{upload_id}" for upload_id in ids)
+    assert client.delete(unfinished, headers=tus).status_code == 204
+    for offset, piece in (("0", b"he"), ("2", b"llo")):
+        assert client.head(finished, headers=tus).headers["Upload-Offset"] == offset
+        fields = tus | {"Content-Type": "application/offset+octet-stream", "Upload-Offset": offset}
+        sent = client.patch(finished, data=piece, headers=fields)
+        assert sent.status_code in (201, 204), sent.text
+    (file,) = client.get(finished).json()["files"]
+    assert client.get(file["url"]).content == b"hello"
+
+
 def test_every_route_works(
     sam_options: list[str], client: Client, strict_s3: S3Client, strict_bucket: str, tmp_path: Path
 ) -> None:
@@ -170,6 +186,9 @@ def test_every_route_works(
         presigned = client.get(f"{prefix}/params", params={"filename": "a.txt", "type": "text/plain"}).json()
         sent = requests.post(presigned["url"], data=presigned["fields"], files={"file": b"hello"}, timeout=60)
         assert sent.status_code == 204, sent.text
+
+    for prefix in ("/upload", with_token):
+        upload_in_pieces(client, prefix)
 
     # Of a form nobody says that it is done: S3 does, and EventBridge calls the other function.
     event = tmp_path / "event.json"

@@ -13,6 +13,9 @@ from ..storage import path_of
 MAX_SECONDS = 24 * 60 * 60
 """The longest time that an upload may take. The bucket's lifecycle rules delete unfinished uploads after a day."""
 MAX_CHARS = 4096
+RESUMABLE_PREFIX = "r."
+"""The beginning of the ids of resumable uploads (:mod:`handler.resumable.upload_ids`), which share their URLs with the
+ids here. No id here begins so, because the signed part begins with ``ey``, or with a dot."""
 
 _PURPOSE = "upload id"
 _FIELDS = {"upload": "multipart_id"}

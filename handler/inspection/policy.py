@@ -11,7 +11,7 @@ from werkzeug.utils import secure_filename
 
 from ..problems import ContentMismatch, EmptyFile, FileTooLarge, ImageTooLarge, TypeNotAllowed
 from .filetypes import FileType
-from .formats import Dimensions, File, Mismatch, Steps, T, Unsafe
+from .formats import Damaged, Dimensions, File, Mismatch, Steps, T, Unsafe
 
 MAX_STEM_CHARS = 80
 MAX_ORIGINAL_CHARS = 150
@@ -20,7 +20,11 @@ metadata of an object to 2 KB. File systems reject names of more than 255 bytes.
 MAX_EXTENSION_CHARS = 20
 MAX_SHOWN_MEDIA_TYPE_CHARS = 100
 """How many characters of the client's media type an error shows."""
+MIN_BEGINNING_BYTES = 32
+"""The shortest beginning of a file that is checked: longer than every signature."""
 FALLBACK_STEM = "file"
+_BLANKS = b" \t\n\r\x0b\x0c\x00\xef\xbb\xbf"
+"""The bytes that may stand before a signature: white space and the byte order mark of UTF-8."""
 
 # Invisible characters that Unicode counts as letters, marks or symbols: its Default_Ignorable_Code_Point (section 5.21)
 # without the format characters, and three that look blank (of Braille, Khitan and music).
@@ -161,6 +165,49 @@ class Policy:
                 max_pixels=self.max_image_pixels,
             )
 
+    def inspect_beginning(self, name: FileName, *, size: int, beginning: bytes) -> None:
+        """Decide by the first bytes, before the rest has arrived. Only the whole file can pass: see
+        :meth:`inspect_content`.
+
+        A beginning that shows nothing yet, or looks like that of a damaged file, is not refused.
+
+        :param size: of the whole file, in bytes. If it is unknown, an even number that the file cannot exceed.
+        :param beginning: at most the whole file.
+        :raises ContentMismatch: no file that begins so is of the type that the extension stands for.
+        :raises ImageTooLarge: the header of the image declares too many pixels.
+        """
+        if len(beginning.lstrip(_BLANKS)) < min(MIN_BEGINNING_BYTES, size):
+            return
+        try:
+            self.inspect_content(name, size=size, read=_Beginning(beginning).read)
+        except _NotArrived:
+            pass
+        except ContentMismatch as refusal:
+            if not isinstance(refusal.__cause__, Damaged):
+                raise
+
+
+class _NotArrived(Exception):
+    """A check needs bytes that have not arrived."""
+
+
+class _Beginning:
+    """The first bytes of a file.
+
+    The first question of a check is for the head of the file, of which the first bytes decide most. So the answer to
+    that question can be shorter.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._is_first = True
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset + length > len(self._data) and (offset or not self._is_first):
+            raise _NotArrived
+        self._is_first = False
+        return self._data[offset : offset + length]
+
 
 def clean_name(client_name: str) -> str:
     """Return the client's name as it may be shown: without folders and invisible characters, at most 150 characters.
@@ -200,7 +247,7 @@ def _check_type(name: FileName, *, size: int, read: Callable[[int, int], bytes])
             f"'{name.original}' {verdict}. {mismatch.reason[:1].upper()}{mismatch.reason[1:]}. {mismatch.advice}",
             file_name=name.original,
             media_type=file_type.media_type,
-        ) from None
+        ) from mismatch
 
 
 def run(steps: Steps[T], read: Callable[[int, int], bytes]) -> T:

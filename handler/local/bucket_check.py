@@ -30,9 +30,10 @@ PREFLIGHT_SECONDS = 5
 CORS_METHODS = ("PUT", "POST")
 """Browsers send parts with PUT and forms with POST."""
 CORS_RULES = (
-    '{"CORSRules":[{"AllowedMethods":["PUT","POST"],"AllowedOrigins":["*"],"AllowedHeaders":["*"],'
-    '"ExposeHeaders":["ETag"]}]}'
+    '{"CORSRules":[{"AllowedMethods":["GET","HEAD","PUT","POST"],"AllowedOrigins":["*"],"AllowedHeaders":["*"],'
+    '"ExposeHeaders":["Content-Disposition","Content-Range","ETag"]}]}'
 )
+"""The rule of the bucket in ``template.yaml``. With GET and HEAD, scripts can read files."""
 _BAD_CREDENTIALS = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",

@@ -1,4 +1,7 @@
-"""``python -m handler``: the local server; ``… token`` makes an upload token, and ``… check`` checks the settings."""
+"""``python -m handler``: the local server, and commands for its owner.
+
+``… token`` makes an upload token, ``… check`` checks the settings, and ``… redrive`` sends dead letters back.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +154,31 @@ def token(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {None: serve, "token": token, "check": check}
+def redrive(options: argparse.Namespace) -> int:
+    """Send the dead letters of a deployed stack back to their queues, and print a line for each."""
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from . import dead_letters
+    except ImportError:
+        raise CommandError(f"this needs boto3. Install it: {sys.executable} -m pip install boto3") from None
+    try:
+        for line in dead_letters.redrive(options.stack):
+            _print(line)
+    except (BotoCoreError, ClientError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise CommandError(
+            f"AWS responds with an error: {reason}. Every message is still in one of the queues."
+        ) from None
+    return 0
+
+
+_COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
+    None: serve,
+    "token": token,
+    "check": check,
+    "redrive": redrive,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,6 +193,12 @@ def _parser() -> argparse.ArgumentParser:
         help="check the settings and the bucket",
         description="Check the settings, and the credentials and the bucket if UPLOAD_BUCKET is set.",
     )
+    redriving = commands.add_parser(
+        "redrive",
+        help="send dead letters back to their queues",
+        description="Send the dead letters of a deployed stack back to their queues. See docs/operations.md.",
+    )
+    redriving.add_argument("--stack", default="upload", help="the name of the stack (default: %(default)s)")
     minting = commands.add_parser("token", help="make an upload token", description="Make a token with TOKEN_SECRET.")
     minting.add_argument("--expires", type=_duration, required=True, help="how long it is good: 30m, 1h, 7d")
     minting.add_argument("--scope", choices=SCOPES, action="append", help=f"may be repeated (default: {UPLOAD})")

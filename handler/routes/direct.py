@@ -14,14 +14,15 @@ from urllib.parse import urljoin
 from flask import Blueprint, Response, g, request, url_for
 
 from ..direct import declaration
+from ..direct.upload_ids import RESUMABLE_PREFIX
 from ..direct.uploads import Pending, UploadReference, UploadService
-from ..problems import MalformedRequest, Problem, RequestTooLarge
+from ..problems import MalformedRequest, RequestTooLarge
 from ..storage import StoredFile, is_id
 from ..storage.direct import Refused, Stored
 from ..units import MIB
 from ..web import limits, responses
-from ..web.access import UPLOAD, Grant
-from ..web.grants import bearer_token, current_grant, current_upload_grant
+from ..web.access import UPLOAD
+from ..web.grants import current_upload_grant, token_grant
 from ..web.metadata_fields import MetadataFields
 from ..web.services import current_services
 
@@ -46,7 +47,11 @@ def status(name: str) -> Response:
 
     :param name: the upload id, or the file's id.
     """
-    grant = _token_grant()
+    if name.startswith(RESUMABLE_PREFIX) or "Tus-Resumable" in request.headers:
+        from ..web import resumable
+
+        return resumable.dispatch(name, None)
+    grant = token_grant()
     if is_id(name):
         may_upload = grant is not None and UPLOAD in grant.scopes
         status = _service().status_of_file(name, folder=grant.folder if grant else None, with_token=may_upload)
@@ -194,18 +199,6 @@ def _reference(upload_id: str, token: str | None) -> UploadReference:
     """
     grant = current_upload_grant(token)
     return UploadReference(upload_id=upload_id, subject=grant.subject, folder=grant.folder, key=request.args.get("key"))
-
-
-def _token_grant() -> Grant | None:
-    """Return the grant of the client's token; ``None`` without a valid token. Its folder counts with every scope."""
-    token = bearer_token(request)
-    if token is None:
-        return None
-    try:
-        grant = current_grant(token)
-    except Problem:
-        return None  # the request needs no token, so an invalid token changes nothing
-    return grant if grant.expires is not None else None
 
 
 def _status_url(upload_id: str) -> str:

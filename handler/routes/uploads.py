@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
-READ_BYTES = 256 * KIB
-MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
+RESUMABLE_FIELDS = ("Tus-Resumable", "Upload-Complete", "Upload-Length", "X-HTTP-Method-Override")
+"""The header fields without which no request belongs to a resumable upload."""
+MAX_BYTES_AFTER_REFUSAL = 256 * KIB
 """How much of a form is read after its first refusal, to report other refused files too."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_SHOWN_NAME_CHARS = 100
@@ -58,6 +59,10 @@ def show_limits(token: str | None = None) -> Response:
     """
     if chunks.is_probe(request.args):
         return responses.nothing()
+    if request.method == "HEAD" and chunks.FILEPOND_ID in request.args:
+        from ..web import resumable
+
+        return resumable.dispatch(request.args[chunks.FILEPOND_ID], token)
     policy = limits.current_policy() if token is None else limits.policy_of(current_upload_grant(token))
     return responses.success(
         {
@@ -71,6 +76,19 @@ def show_limits(token: str | None = None) -> Response:
             "ways": list(_ways(policy)),
         }
     )
+
+
+def _resumable(name: str | None, token: str | None) -> Response | None:
+    """Return the response to a request of a resumable upload; ``None`` for any other request.
+
+    :param name: the name in the path or in the query, if there is one.
+    :param token: the token from the path, if it is there.
+    """
+    if not any(field in request.headers for field in RESUMABLE_FIELDS):
+        return None
+    from ..web import resumable
+
+    return resumable.respond(name, token)
 
 
 def _ways(policy: Policy) -> Iterator[dict[str, object]]:
@@ -93,6 +111,15 @@ def _ways(policy: Policy) -> Iterator[dict[str, object]]:
     }
     if url := responses.direct_url():
         yield {"name": "direct", "method": "POST", "url": url, "max_bytes": policy.max_file_bytes}
+    if current_services().resumable is not None:
+        yield {
+            "name": "resumable",
+            "method": "POST",
+            "url": upload_url,
+            "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload"],
+            "max_append_bytes": settings.max_content_length,
+            "max_bytes": policy.max_file_bytes,
+        }
 
 
 @blueprint.post("/upload")
@@ -102,6 +129,8 @@ def form(token: str | None = None) -> Response:
 
     :param token: the token from the path, if it is there.
     """
+    if (response := _resumable(request.args.get("filename"), token)) is not None:
+        return response
     check_dialect()
     if "filename" in request.args and request.mimetype != forms.MEDIA_TYPE:
         return _store_body(request.args["filename"], token)
@@ -115,7 +144,8 @@ def form(token: str | None = None) -> Response:
         boundary = forms.boundary_of(request.headers.get("Content-Type", ""))
         content = _open_body()
         reader = _FormReader(batch, authorized=authorized)
-        reader.read(content, boundary)
+        if (response := reader.read(content, boundary)) is not None:
+            return response
         return _store(batch, content, reader.fields)
 
 
@@ -127,6 +157,8 @@ def body(name: str, token: str | None = None) -> Response:
     :param name: the client's name of the file.
     :param token: the token from the path, if it is there.
     """
+    if (response := _resumable(name, token)) is not None:
+        return response
     check_dialect()
     return _store_body(name, token)
 
@@ -138,6 +170,8 @@ def body_without_name(token: str | None = None) -> Response:
 
     :param token: the token from the path, if it is there.
     """
+    if (response := _resumable(request.args.get("filename"), token)) is not None:
+        return response
     check_dialect()
     if "filename" in request.args:
         return _store_body(request.args["filename"], token)
@@ -162,7 +196,7 @@ def _store_body(name: str, token: str | None) -> Response:
         fields = _query_fields()
         content = _open_body()
         incoming = batch.add(name)
-        while not batch.refusals and (data := content.read(READ_BYTES)):
+        while not batch.refusals and (data := content.read(forms.READ_BYTES)):
             incoming.write(data)
         return _store(batch, content, fields)
 
@@ -312,13 +346,17 @@ class _FormReader:
         self.fields = MetadataFields(current_services().settings.metadata_fields)
         """The other fields of the form."""
 
-    def read(self, content: DigestStream, boundary: bytes) -> None:
+    def read(self, content: DigestStream, boundary: bytes) -> Response | None:
         """Read the form to its end.
 
+        :returns: the response to a piece of a file, which is kept; ``None`` if the form has whole files.
         :raises Problem: the form has no file, or holds a piece of a file; or a file of it was refused, and more than
             :data:`MAX_BYTES_AFTER_REFUSAL` followed.
         """
-        for part, data in forms.parts(content, boundary):
+        parts = forms.parts(content, boundary)
+        for part, data in parts:
+            if part.file_name and self._is_kept_piece(part.name):
+                return self._read_piece(part.file_name, data, parts, content)
             if part.file_name:
                 self._read_file(part.name, part.file_name, self._limited(data))
             else:
@@ -326,6 +364,35 @@ class _FormReader:
         # Some clients send the fields that mark a piece before the file, and some after it.
         self._check_piece_fields()
         self._check_files()
+        return None
+
+    def _is_kept_piece(self, field: str) -> bool:
+        """Return whether the file of a part is a piece that is put together with others here."""
+        return (
+            chunks.is_dropzone_piece(self._piece_fields)
+            and current_services().resumable is not None
+            and not self._used_fields
+            and field_names.is_taken(field, self._file_fields)
+        )
+
+    def _read_piece(self, file_name: str, data: Iterator[bytes], parts: forms.Parts, content: DigestStream) -> Response:
+        """Keep a piece of a file.
+
+        :param parts: the parts after the piece.
+        :raises Problem: the client may not upload, or the piece or its file is refused.
+        """
+
+        def finish() -> None:
+            for part, rest in parts:
+                if part.file_name:
+                    raise MalformedRequest("The form has two files, and one is a piece. Send each in its own form.")
+                self._read_field(part, rest)
+            content.verify()
+
+        self._authorize()
+        from ..web import dropzone
+
+        return dropzone.place(file_name, data, self._piece_fields, self.fields, finish=finish)
 
     def _read_file(self, field: str, file_name: str, content: Iterator[bytes]) -> None:
         """Add the file of a part to the batch.

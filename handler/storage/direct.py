@@ -185,6 +185,10 @@ class SentAgain(Exception):
     """Other bytes arrived under this id before these. Only the first bytes get a verdict."""
 
 
+class InPieces(Exception):
+    """The bytes are the pieces of a resumable upload (:mod:`.resumable`), which its own storage must open."""
+
+
 class Arrivals(Protocol):
     """A storage in which whole files arrive that nobody has checked yet. A promotion needs no more than this.
 
@@ -198,6 +202,7 @@ class Arrivals(Protocol):
         :returns: ``None`` if nothing has arrived, or if the bytes were discarded after a verdict. A verdict can come
             between two calls, so the caller then looks for a verdict again.
         :raises SentAgain: the version exists, and is not the first that arrived.
+        :raises InPieces: the path is that of a complete resumable upload, whose event is being handled.
         """
 
     def discard(self, path: str, version: str | None = None, /) -> None:

@@ -4,16 +4,20 @@ A piece begins where the pieces before it end. The first byte of a piece is its 
 offset have one winner, a repeated piece is recognised, and the offset never decreases. No lock is held between two
 requests. An upload ends once: the first ending that a storage records is final.
 
+A few clients send the pieces of a file in any order, and several at once. :meth:`ResumableUploads.place` takes these
+pieces. An upload uses one way only: it appends, or it places.
+
 The pieces of a path arrive where nobody can read them. :mod:`handler.direct.promotion` checks the whole file, and
 copies it to ``files/`` or refuses it, as it does for direct uploads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .direct import Declaration, Incoming
 
@@ -35,10 +39,33 @@ class Beginning:
 
     :param declaration: of the whole file. Its ``size`` is the announced length, in bytes, if the client announced one.
     :param metadata: the value of tus's ``Upload-Metadata``, as the client sent it. tus wants it back.
+    :param ignored: the names of the fields that are not kept with the file, for the last response.
     """
 
     declaration: Declaration
     metadata: str | None = None
+    ignored: Sequence[str] = ()
+
+    def to_json(self) -> bytes:
+        """Return the facts as JSON, for a storage to keep."""
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, written: bytes) -> Beginning:
+        """Return the facts that :meth:`to_json` wrote.
+
+        :raises ValueError, KeyError, TypeError: something else wrote the JSON.
+        """
+        facts = json.loads(written)
+        declaration = Declaration(**facts["declaration"])
+        return cls(declaration=declaration, metadata=facts["metadata"], ignored=tuple(facts.get("ignored", ())))
+
+
+class Extent(NamedTuple):
+    """Bytes of a file that have arrived, without a gap. Both numbers are in bytes."""
+
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +78,14 @@ class Progress:
 
     offset: int
     ending: Ending | None = None
+
+
+class IncomingPieces(Incoming, Protocol):
+    """The bytes of a complete upload, as a promotion sees them."""
+
+    @property
+    def reads(self) -> int:
+        """The number of pieces that the storage reads to read the whole file."""
 
 
 class OffsetMismatch(Exception):
@@ -89,7 +124,10 @@ class ResumableUploads(Protocol):
         """Return the length that :meth:`set_length` recorded, in bytes."""
 
     def progress(self, path: str, /) -> Progress | None:
-        """Return the state; ``None`` if the upload never began, or is too old. On S3 this takes one call."""
+        """Return the state; ``None`` if the upload never began, or is too old. On S3 this takes one call.
+
+        A storage that streams ends a request that still appends, so that the next append can begin at this offset.
+        """
 
     def append(
         self, path: str, offset: int, content: Iterator[bytes], /, *, verify: Callable[[], None] | None = None
@@ -102,22 +140,54 @@ class ResumableUploads(Protocol):
         :param content: the bytes, in pieces of any size. It may be empty.
         :param verify: is called after the last byte and before anything is kept. If it raises, nothing is kept.
         :returns: the new offset.
-        :raises OffsetMismatch: the piece begins elsewhere, or the upload has ended.
+        :raises OffsetMismatch: the piece begins elsewhere, or the upload has ended. Or, in a storage that streams, a
+            newer request for the upload ended this one. Then the bytes that were written before stay.
         :raises UploadNotFound: the upload never began, or is too old.
         """
 
-    def read(self, path: str, offset: int, length: int, /) -> bytes:
-        """Return up to ``length`` of the bytes that have arrived, from ``offset`` on."""
+    def place(self, path: str, offset: int, content: Iterator[bytes], /) -> list[Extent]:
+        """Keep a piece that begins at this offset, independent of the pieces before it.
 
-    def end(self, path: str, ending: Ending, /) -> Ending:
+        A piece that is sent again with the same bytes changes nothing. If ``content`` raises, nothing is kept.
+
+        :param content: the bytes of the whole piece, in pieces of any size. Without a byte, nothing is kept.
+        :returns: the extents that have arrived, with this piece, sorted by their offset and joined where they meet.
+            After the last piece there is one extent, from 0 to the length. Of several last pieces at the same moment,
+            at least one returns this extent.
+        :raises AlreadyExists: a piece with other bytes is at this offset. Nothing was written.
+        :raises OffsetMismatch: the upload has ended. The bytes do not count.
+        :raises UploadNotFound: the upload never began, or is too old.
+        """
+
+    def read(self, path: str, offset: int, length: int, /, *, max_reads: int | None = None) -> bytes:
+        """Return up to ``length`` of the bytes that have arrived, from ``offset`` on.
+
+        :param max_reads: return nothing if the storage would have to read more pieces than this.
+        """
+
+    def end(self, path: str, ending: Ending, /, *, offset: int | None = None) -> Ending:
         """End the upload. Afterwards nothing can be appended.
 
+        :param offset: the offset that :meth:`append` has returned. It becomes the size of the file, and saves a call on
+            S3. An upload whose pieces are placed always needs it, for every ending: the length of the file. ``None``
+            ends the upload at its current offset.
         :returns: the ending, which differs if another request ended the upload before.
+        :raises OffsetMismatch: more bytes were appended than ``offset``.
         :raises UploadNotFound: the upload never began, or is too old.
         """
 
-    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
-        """Return the bytes of a complete upload; ``None`` if it is not complete, or its bytes were discarded."""
+    def hand_over(self, path: str, /) -> None:
+        """Have an event of the storage promote a complete upload, which is too large for the request of a gateway.
+
+        A repetition changes nothing. A storage without events does nothing: no gateway waits for it.
+        """
+
+    def open_incoming(self, path: str, version: str | None = None, /) -> IncomingPieces | None:
+        """Return the bytes of a complete upload; ``None`` if it is not complete, or its bytes were discarded.
+
+        A piece that is written late can take the place of a piece that was discarded. So the caller looks for a refusal
+        after this call: if there is none, no piece was discarded before the call.
+        """
 
     def discard(self, path: str, version: str | None = None, /) -> None:
         """Delete the bytes. The ending stays for as long as the client may ask."""

@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
+FILEPOND_ID = "patch"
+"""The query parameter that has the upload id, in FilePond's URLs."""
 MAX_NUMBER_CHARS = 20
 """The number of digits of 2**64."""
 
@@ -90,12 +92,15 @@ def _by_size(piece: str, whole: str) -> Callable[[Fields], bool]:
     return is_piece
 
 
+DROPZONE = "Dropzone"
+"""The client whose pieces are put together (:mod:`.dropzone`), where resumable uploads are offered."""
 _MORE_THAN_HALF = "set 'chunkSize' to more than half of the largest file."  # the rest goes with the last piece
 
 CLIENTS = tuple(
     Client(*row)
     for row in (
-        ("Dropzone", "set 'chunking: false'.", ("dzuuid", "dzchunkindex", "dztotalchunkcount"),
+        (DROPZONE, "set 'chunking: false'. Or send a form, with the fields before the file.",
+         ("dzuuid", "dzchunkindex", "dztotalchunkcount", "dztotalfilesize", "dzchunksize", "dzchunkbyteoffset"),
          _by_count("dztotalchunkcount", any_of=("dzuuid", "dzchunkindex"))),
         ("Resumable.js", _MORE_THAN_HALF, ("resumableChunkNumber", "resumableTotalChunks"),
          _by_count("resumableTotalChunks", any_of=("resumableChunkNumber",))),
@@ -126,11 +131,10 @@ FIELDS = frozenset(field for client in CLIENTS for field in client.fields)
 HEADERS = (
     # RFC 9110, section 14.5: a part must not be taken for the whole.
     ("Content-Range", lambda _: False, "leave out Content-Range (in jQuery File Upload 'maxChunkSize')."),
-    # draft-ietf-httpbis-resumable-upload, from version 03, and before it; a structured field (RFC 9651, section 3.3.6).
-    ("Upload-Complete", lambda value: value == "?1", "leave out Upload-Complete, or send '?1' with the whole file."),
+    # draft-ietf-httpbis-resumable-upload before version 03; a structured field (RFC 9651, section 3.3.6). Requests with
+    # Upload-Complete or Tus-Resumable are those of web/resumable.py.
     ("Upload-Incomplete", lambda value: value == "?0", "leave out Upload-Incomplete."),
     ("Upload-Offset", lambda value: value == "0", "begin at its first byte."),
-    ("Tus-Resumable", lambda _: False, "as a form or with PUT, because tus is not supported here."),
     ("Uploader-Chunk-Number", lambda _: False, "do not use huge-uploader."),
 )
 """The header fields that mark a piece: name, whether a value stands for the whole file, and what to do instead."""
@@ -151,17 +155,29 @@ def refusal_of_fields(fields: Fields) -> str | None:
     return None
 
 
+def is_dropzone_piece(fields: Fields) -> bool:
+    """Return whether the fields of a form mark a piece of Dropzone's."""
+    return CLIENTS[0].is_piece(fields)
+
+
+def begins_filepond_upload(headers: Headers) -> bool:
+    """Return whether a POST announces a file that FilePond sends in pieces.
+
+    tus sends ``Tus-Resumable`` with the length, and the IETF's draft sends ``Upload-Complete``.
+    """
+    return headers.get("Upload-Length") is not None and not (headers.get("Upload-Complete") or "")
+
+
 def refusal_of_headers(headers: Headers) -> str | None:
     """Return the sentences that refuse a piece; ``None`` if the header of the request marks none."""
     for name, is_whole, advice in HEADERS:
         value = headers.get(name)
         if value is not None and not is_whole(value.partition(";")[0].strip()):
             return f"This is a piece of a file: the header field {name} says so. Send the file whole: {advice}"
-    # FilePond announces its pieces so, and tus too. The IETF's draft has the field next to Upload-Complete.
-    if headers.get("Upload-Length") is not None and not (headers.get("Upload-Complete") or ""):
+    if begins_filepond_upload(headers):
         return (
-            "This announces a file in pieces: the header field Upload-Length says so. Pieces are not put together "
-            "here. In FilePond, set 'chunkUploads: false'."
+            "This announces a file in pieces: the header field Upload-Length says so. FilePond sends the field with "
+            "POST /upload, in a form without a file. Omit the field to send a whole file."
         )
     return None
 

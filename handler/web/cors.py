@@ -11,15 +11,20 @@ from collections.abc import Sequence
 
 from flask import Flask, Response, g, request
 
-METHODS = "GET, HEAD, POST, PUT, DELETE"
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = (
-    "Authorization, Cache-Control, Content-Digest, Content-MD5, Content-Type, Idempotency-Key, Range, Repr-Digest, "
-    "X-Requested-With"
+    "Authorization, Cache-Control, Content-Digest, Content-Disposition, Content-MD5, Content-Type, Idempotency-Key, "
+    "Range, Repr-Digest, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, Upload-Defer-Length, "
+    "Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, Upload-Name, Upload-Offset, Want-Repr-Digest, "
+    "X-HTTP-Method-Override, X-Requested-With"
 )
-"""The fields that upload widgets and our own clients send. Cache-Control and X-Requested-With are Dropzone's."""
+"""The fields that upload widgets and our own clients send. Cache-Control and X-Requested-With are Dropzone's. tus and
+the IETF's draft have those that begin with Tus and Upload."""
 RESPONSE_HEADERS = (
-    "Content-Disposition, ETag, Idempotency-Replayed, Location, Retry-After, WWW-Authenticate, "
-    "X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
+    "Accept-Patch, Allow, Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Location, Repr-Digest, "
+    "Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, "
+    "Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, Upload-Limit, Upload-Metadata, "
+    "Upload-Offset, WWW-Authenticate, X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
 )
 """A REST API renames ``WWW-Authenticate`` to Amazon's field (AWS: "Amazon API Gateway important notes")."""
 PREFLIGHT_SECONDS = 7200

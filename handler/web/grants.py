@@ -6,7 +6,7 @@ import time
 
 from flask import Request, g, request
 
-from ..problems import Forbidden
+from ..problems import Forbidden, Problem
 from .access import UPLOAD, Grant
 from .services import current_services
 
@@ -44,6 +44,27 @@ def current_upload_grant(path_token: str | None) -> Grant:
         if grant.expires > time.time() + MAX_PATH_TOKEN_SECONDS:
             raise Forbidden("A token in a path may be valid for one hour at most. Make one that expires sooner.")
     return grant
+
+
+def token_grant() -> Grant | None:
+    """Return the grant of the client's token; ``None`` without a valid token. Its folder counts with every scope."""
+    token = bearer_token(request)
+    if token is None:
+        return None
+    try:
+        grant = current_grant(token)
+    except Problem:
+        return None  # the request needs no token, so an invalid token changes nothing
+    return grant if grant.expires is not None else None
+
+
+def asking_folder(path_token: str | None) -> str | None:
+    """Return the folder of a client that asks for the status of an upload. No token is needed for that.
+
+    :param path_token: the token from the path, if the route has one. It must be valid.
+    """
+    grant = token_grant() if path_token is None else current_upload_grant(path_token)
+    return grant.folder if grant else None
 
 
 def _loggable(subject: str) -> str | None:

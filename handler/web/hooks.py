@@ -18,6 +18,7 @@ from ..problems import TYPE_PREFIX, AccessNotConfigured, InternalError, Problem,
 from ..storage import is_key
 from ..storage.deadline import REQUEST_SECONDS, deadline
 from . import limits, responses
+from .client_dialect import RESUMABLE_ROUTES, UPLOAD_ROUTES
 from .security_headers import security_headers
 from .services import current_services
 
@@ -125,6 +126,10 @@ def _end(response: Response) -> Response:
     # Our own pages load a style and an icon. The upload page also has scripts, and sets a policy of its own.
     if response.mimetype == responses.HTML and request.blueprint != "downloads":
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+    if response.status_code == 413 and request.blueprint in (UPLOAD_ROUTES, RESUMABLE_ROUTES):
+        max_bytes = limits.max_file_bytes()
+        response.headers.setdefault("Upload-Limit", limits.upload_limit(max_bytes))
+        response.headers.setdefault("Tus-Max-Size", str(max_bytes))
     given = {name.lower() for name, _ in response.headers}  # asking Headers for a missing field takes longer
     for name, value in security_headers(over_tls=request.is_secure):
         if name.lower() not in given:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from flask import request
+from flask import g, request
 
+from ..direct.upload_ids import MAX_SECONDS as MAX_UPLOAD_SECONDS
 from ..storage import Details
+from ..storage.direct import Declaration
 from ..storage.metadata import check_details
 from . import forms
 from .grants import bearer_token, current_grant
@@ -51,6 +53,25 @@ def details_of(grant: Grant, fields: Mapping[str, str] | None = None) -> Details
     )
 
 
+def declaration_of(grant: Grant, *, original_name: str, size: int, fields: Mapping[str, str] | None) -> Declaration:
+    """Return the declaration of a file that a client sends in pieces.
+
+    :param size: of the whole file, in bytes.
+    :param fields: the fields that are kept with the file.
+    :raises MalformedRequest: the details are too large to be kept.
+    """
+    details = details_of(grant, fields)
+    return Declaration(
+        original_name=original_name,
+        max_bytes=size,
+        size=size,
+        subject=details.subject,
+        meta=details.meta,
+        fields=details.fields,
+        keep_days=details.keep_days,
+    )
+
+
 def _keep_days(grant: Grant) -> int | None:
     """Return the days after which a client's files expire. A token can only shorten the time of ``KEEP_DAYS``."""
     limits = [days for days in (current_services().settings.keep_days, grant.keep_days) if days is not None]
@@ -61,3 +82,17 @@ def max_form_bytes(policy: Policy) -> int:
     """Return the largest file that fits into a form, in bytes: the request also has to hold the rest of the form."""
     room = current_services().settings.max_content_length - forms.ONE_FILE_OVERHEAD_BYTES
     return max(0, min(policy.max_file_bytes, room))
+
+
+def max_file_bytes() -> int:
+    """Return the largest file that the client of the current request may send, in bytes, as far as it is known."""
+    return (policy_of(g.grant) if "grant" in g else current_services().policy).max_file_bytes
+
+
+def upload_limit(max_bytes: int, *, seconds: int = MAX_UPLOAD_SECONDS) -> str:
+    """Return the value of ``Upload-Limit`` (draft-ietf-httpbis-resumable-upload-12, section 4.1.4).
+
+    :param max_bytes: the largest file, in bytes.
+    :param seconds: the remaining lifetime of the upload.
+    """
+    return f"max-size={max_bytes}, max-append-size={current_services().settings.max_content_length}, max-age={seconds}"

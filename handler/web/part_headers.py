@@ -18,6 +18,8 @@ from ..problems import MalformedRequest
 
 MAX_PARAMETERS = 32
 """The largest number of parameters of a field. Clients send two or three."""
+MAX_DISPOSITION_CHARS = 8192
+"""The longest ``Content-Disposition`` of a request that is read."""
 MAX_ENCODED_WORDS = 32
 """The largest number of encoded words of a name. Each word has up to 75 characters (RFC 2047, section 2)."""
 
@@ -72,6 +74,17 @@ def parse(block: bytes) -> FormPart:
     file_name = _file_name(given)
     encoding = _encoding(fields.get("content-transfer-encoding", []), is_file=bool(file_name))
     return FormPart(_name(given) or "", file_name, encoding)
+
+
+def file_name_in(disposition: str) -> str | None:
+    """Return the name of the file in the ``Content-Disposition`` of a request; ``None`` without one.
+
+    :param disposition: each byte as one character.
+    :raises MalformedRequest: two readers could read the name in two ways, or the field is too long.
+    """
+    if len(disposition) > MAX_DISPOSITION_CHARS:
+        raise MalformedRequest(f"Content-Disposition has more than {MAX_DISPOSITION_CHARS:,} characters. Send fewer.")
+    return _file_name(_names_in(disposition)) or None
 
 
 def _check_media_types(media_types: Iterable[str]) -> None:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from flask import current_app
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
     from ..direct.promotion import Promotion
     from ..direct.uploads import UploadService
     from ..inspection.policy import Policy
     from ..intake import Intake
+    from ..resumable.uploads import ResumableService
     from ..settings import Settings
     from ..storage import Storage
     from ..storage.direct import DirectUploads
@@ -36,6 +39,7 @@ class Services:
     :param direct_uploads: receives bytes that do not pass through the app.
     :param promotion: checks these bytes and moves them into the storage.
     :param uploads: the operations on direct uploads.
+    :param resumable: makes the operations on resumable uploads, at their first request; ``None`` where there are none.
     :param receipts: signs the receipts of stored files; ``None`` without a ``TOKEN_SECRET``.
     """
 
@@ -47,6 +51,7 @@ class Services:
     direct_uploads: DirectUploads
     promotion: Promotion
     uploads: UploadService
+    resumable: Callable[[], ResumableService] | None = None
     receipts: Receipts | None = None
 
     def attach(self, app: Flask) -> None:

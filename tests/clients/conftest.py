@@ -99,17 +99,25 @@ class PageServer(PageHandler):
         return page.replace("%ENDPOINT%", self.endpoint)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The origin of the pages."""
+def bundle_pages(folder: Path) -> None:
+    """Let the site find the packages of the pages. If they are not installed, skip the test.
+
+    :param folder: an empty folder, for the bundles.
+    """
     if not PACKAGES.is_dir():
         pytest.skip(f"{PACKAGES.relative_to(ROOT)} is missing; make clients brings it with npm")
-    PageServer.bundles = tmp_path_factory.mktemp("bundles")
+    PageServer.bundles = folder
     subprocess.run(
         ["node", PACKAGES / "esbuild" / "bin" / "esbuild", *PAGES.glob("*.js"), "--bundle", "--format=esm",
          f"--outdir={PageServer.bundles}", "--log-level=warning"],
         env=os.environ | {"NODE_PATH": str(PACKAGES)}, check=True,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The origin of the pages."""
+    bundle_pages(tmp_path_factory.mktemp("bundles"))
     with serve(PageServer) as origin:
         yield origin
 

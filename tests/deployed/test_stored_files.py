@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ..support import samples
-from .conftest import Deployed, eventually
+from .conftest import Deployed, Emulated, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,12 +54,12 @@ def test_files_are_listed_page_by_page(deployed: Deployed) -> None:
 
 
 def test_list_needs_its_scope(deployed: Deployed) -> None:
-    response = deployed.send("GET", f"{deployed.root}files")
+    response = deployed.with_claims().send("GET", "files")
     assert (response.status_code, response.json()["scope"]) == (403, "list")
 
 
 def test_file_that_expires_has_the_tag_of_a_lifecycle_rule(deployed: Deployed) -> None:
-    s3, bucket = deployed.aws("s3"), deployed.resources["UploadBucket"]
+    s3, bucket = deployed.aws("s3"), deployed.bucket
     entry = put(deployed.with_claims(keep_days=7))
     assert datetime.fromisoformat(entry["expires"]) - datetime.fromisoformat(entry["stored"]) == timedelta(days=7)
     tags = s3.get_object_tagging(Bucket=bucket, Key=key_of(entry))["TagSet"]
@@ -73,7 +73,7 @@ def test_file_that_expires_has_the_tag_of_a_lifecycle_rule(deployed: Deployed) -
 
 def test_file_of_a_form_that_expires_has_its_tag(deployed: Deployed) -> None:
     """The function that handles the event copies the tag, with the permissions of its own role."""
-    s3, bucket = deployed.aws("s3"), deployed.resources["UploadBucket"]
+    s3, bucket = deployed.aws("s3"), deployed.bucket
     sender = deployed.with_claims(keep_days=30)
     form = sender.send("GET", f"{deployed.endpoint}/s3/params", params={"filename": "a.txt"}).json()
     sent = sender.send("POST", form["url"], data=form["fields"], files={"file": samples.TEXT})
@@ -88,10 +88,26 @@ def test_file_of_a_form_that_expires_has_its_tag(deployed: Deployed) -> None:
     assert tags == [{"Key": "keep-days", "Value": "30"}]
 
 
+def test_file_expires_without_a_claim_if_the_parameter_has_days(deployed: Deployed, emulated: Emulated) -> None:
+    entry, days = put(deployed), emulated.parameters["KeepDays"]
+    if not days:
+        assert "expires" not in entry
+        return
+    kept = datetime.fromisoformat(entry["expires"]) - datetime.fromisoformat(entry["stored"])
+    assert kept == timedelta(days=int(days))
+
+
+def test_extension_of_the_parameter_is_served_inline(deployed: Deployed, emulated: Emulated) -> None:
+    shown = "pdf" in emulated.parameters["InlineExtensions"]
+    location = deployed.send("GET", put(deployed, "a.pdf", samples.PDF)["url"]).headers["Location"]
+    kind = "inline" if shown else "attachment"
+    assert deployed.send("GET", location).headers["Content-Disposition"] == f'{kind}; filename="a.pdf"'
+
+
 @pytest.fixture
-def shows_png(deployed: Deployed) -> Iterator[None]:
+def shows_png(deployed: Deployed, emulated: Emulated) -> Iterator[None]:
     """Deploy INLINE_EXTENSIONS=png for one test."""
-    functions, name = deployed.aws("lambda"), deployed.resources["UploadFunction"]
+    functions, name = deployed.aws("lambda"), emulated.resources["UploadFunction"]
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     waiter = functions.get_waiter("function_updated_v2")
     functions.update_function_configuration(

@@ -10,12 +10,10 @@ from urllib.parse import quote
 
 import pytest
 
-from handler.web.tokens import mint
-
 from ..support import samples
 from ..support.documents import snippet
 from ..support.webhook_receiver import Receiver, receiving, respond
-from .conftest import ENVIRONMENT, Deployed, eventually
+from .conftest import ENVIRONMENT, Deployed, Emulated, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,14 +27,13 @@ ALBUM = "Süden & 'Meer'"
 @pytest.fixture
 def with_details(deployed: Deployed) -> Deployed:
     """The stack, with a token that has meta, a folder and a subject."""
-    token = mint(ENVIRONMENT["TOKEN_SECRET"], expires_seconds=600, **DETAILS)  # type: ignore[arg-type]
-    return Deployed(resources=deployed.resources, port=deployed.port, token=token)
+    return deployed.with_claims(**DETAILS)
 
 
 @pytest.fixture
-def receiver(deployed: Deployed) -> Iterator[Receiver]:
+def receiver(emulated: Emulated) -> Iterator[Receiver]:
     """A receiver at the socket that ``.ci/emulated-aws`` lets the functions reach."""
-    if "NotifyFunction" not in deployed.resources:
+    if "NotifyFunction" not in emulated.resources:
         pytest.skip("the stack has no webhook; .ci/emulated-aws deploys one with a WebhookUrl")
     path = Path(ENVIRONMENT["AWS_CA_BUNDLE"]).with_name("receiver.sock")
     path.unlink(missing_ok=True)
@@ -46,9 +43,9 @@ def receiver(deployed: Deployed) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def quick_retries(deployed: Deployed) -> Iterator[None]:
+def quick_retries(deployed: Deployed, emulated: Emulated) -> Iterator[None]:
     """Let a failed event return after 2 seconds."""
-    sqs, url = deployed.aws("sqs"), deployed.resources["StoredFiles"]
+    sqs, url = deployed.aws("sqs"), emulated.resources["StoredFiles"]
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "2"})
     yield
@@ -109,8 +106,13 @@ def events_of(receiver: Receiver, file_id: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_file_arrives_exactly_as_its_response(way: str, with_details: Deployed, receiver: Receiver) -> None:
+def test_file_arrives_exactly_as_its_response(
+    way: str, with_details: Deployed, emulated: Emulated, receiver: Receiver
+) -> None:
     data = data_of(WAYS[way](with_details))
+    own_domain = emulated.parameters["EndpointUrl"]  # the URLs of events begin with it, those of responses do not
+    if own_domain:
+        data |= {name: data[name].replace(with_details.root, f"{own_domain}/") for name in ("url", "location")}
     event = eventually(lambda: events_of(receiver, data["id"]))[0]
     assert event == {"type": "file.stored", "timestamp": data["stored"], "data": data}
     assert not receiver.failures
@@ -133,13 +135,14 @@ def test_receiver_that_is_down_for_a_while_misses_nothing(with_details: Deployed
     eventually(delivered)
 
 
+@pytest.mark.usefixtures("emulated")  # it makes a rule and a queue
 def test_plain_rule_of_the_documents_reports_stored_files(deployed: Deployed) -> None:
     """EventBridge without a webhook: the pattern in docs/webhooks.md, with a queue as its target."""
     sqs, events, name = deployed.aws("sqs"), deployed.aws("events"), f"plain-{uuid.uuid4().hex}"
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     documented = snippet("tests/docs/test_webhooks.py", "pattern")
-    pattern = json.loads(documented.replace("YOUR-BUCKET", deployed.resources["UploadBucket"]))
+    pattern = json.loads(documented.replace("YOUR-BUCKET", deployed.bucket))
     rule_arn = events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"]
     allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
     allow |= {"Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn}}}

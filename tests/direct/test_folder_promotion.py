@@ -18,9 +18,10 @@ from handler.intake import Intake
 from handler.problems import Forbidden, InternalError, StorageUnavailable, UploadIncomplete, UploadNotFound
 from handler.storage import new_id
 from handler.storage.direct import Declaration, PresignedPost, Refused, Stored, UploadedPart
+from handler.storage.folder import direct as folder_uploads
 from handler.storage.folder.direct import LocalDirectUploads
 from handler.storage.folder.files import LocalStorage
-from handler.storage.folder.incoming import LocalIncoming
+from handler.storage.folder.incoming import LocalIncoming, remove_upload
 
 from ..support.direct_client import MIB, SCRIPT, DirectClient, formed, judge, stored
 from ..support.folder_uploads import begun, part_ticket
@@ -238,7 +239,7 @@ def test_completion_that_fails_on_the_disk_loses_no_part(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("os.link", "handler.storage.folder.direct._rename_unless_taken"):
+    for name in ("os.link", "handler.storage.folder.direct.rename_unless_taken"):
         with monkeypatch.context() as patch:
             patch.setattr(name, full)
             with pytest.raises(StorageUnavailable):
@@ -270,16 +271,14 @@ def test_parts_left_by_a_killed_completion_are_ignored(
     file_id = begun(folder)
     folder.take_part(part_ticket(folder, file_id, 1), [b"first"])
 
-    remove = LocalDirectUploads._remove
-
-    def killed_after_closing(self: LocalDirectUploads, upload: Path) -> None:
+    def killed_after_closing(upload: Path) -> None:
         if upload.suffix != ".complete":
             raise SystemExit
-        remove(self, upload)
+        remove_upload(upload)
 
     listed = folder.parts(file_id, file_id)
     with monkeypatch.context() as patch:
-        patch.setattr(LocalDirectUploads, "_remove", killed_after_closing)
+        patch.setattr(folder_uploads, "remove_upload", killed_after_closing)
         with pytest.raises(SystemExit):
             folder.complete(file_id, file_id, listed)
     assert not folder.has_multipart_upload(file_id, file_id)

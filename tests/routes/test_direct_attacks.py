@@ -17,8 +17,8 @@ import requests
 
 from handler.direct import upload_ids
 from handler.direct.upload_ids import UploadId
-from handler.storage.folder.direct import LocalDirectUploads
-from handler.storage.folder.incoming import LocalIncoming
+from handler.storage.folder import direct as folder_uploads
+from handler.storage.folder.incoming import LocalIncoming, remove_upload
 from handler.storage.s3.copy import S3Incoming
 from handler.web.access import SCOPES
 from handler.web.tokens import mint
@@ -289,15 +289,14 @@ def test_part_with_the_same_md5_during_the_completion_is_not_stored(
     upload = direct.begun("a.bin")
     url = part_url(direct, upload, 1)
     direct.put_to(url, COLLIDING)
-    remove = LocalDirectUploads._remove
     responses: list[int] = []
 
-    def put_and_remove(self: LocalDirectUploads, path: Path) -> None:
-        monkeypatch.setattr(LocalDirectUploads, "_remove", remove)
+    def put_and_remove(path: Path) -> None:
+        monkeypatch.setattr(folder_uploads, "remove_upload", remove_upload)
         responses.append(direct.put_to(url, COLLIDED).status)
-        remove(self, path)
+        remove_upload(path)
 
-    monkeypatch.setattr(LocalDirectUploads, "_remove", put_and_remove)
+    monkeypatch.setattr(folder_uploads, "remove_upload", put_and_remove)
     assert direct.complete(upload).status_code == 200
     assert responses == [200]
     assert stored(direct, upload["id"]) == COLLIDING

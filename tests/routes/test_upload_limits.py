@@ -162,6 +162,14 @@ def test_limits_can_be_read_before_the_upload(make_app: Callable[..., Flask]) ->
             },
             {"name": "body", "method": "PUT", "url": "http://localhost/upload/{name}", "max_bytes": 10_000},
             {"name": "direct", "method": "POST", "url": "http://localhost/upload/s3/multipart", "max_bytes": 20_000},
+            {
+                "name": "resumable",
+                "method": "POST",
+                "url": "http://localhost/upload",
+                "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload"],
+                "max_append_bytes": 10_000,
+                "max_bytes": 20_000,
+            },
         ],
     }
 
@@ -180,7 +188,7 @@ def test_smaller_of_two_limits_applies(
 ) -> None:
     app = make_app(MAX_FILE_BYTES=str(max_file_bytes), MAX_CONTENT_LENGTH=str(max_request_bytes))
     ways = [way["max_bytes"] for way in json_of(app.test_client().get("/upload"))["ways"]]
-    assert ways == [form, body, max_file_bytes]
+    assert ways == [form, body, max_file_bytes, max_file_bytes]
 
 
 @pytest.mark.parametrize("name", ['"' * 251 + ".txt", "\u65e5" * 251 + ".txt"])

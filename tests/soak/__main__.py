@@ -1,9 +1,9 @@
 """``make soak``: crash the local server again and again while clients upload, and ask for all that was answered.
 
-A round: clients send forms, single files, presigned forms and uploads in parts, and delete and abort some of them. At a
+A round: clients send forms, single files, presigned forms, uploads in parts and resumable uploads, and end some. At a
 random moment the server is killed (``kill -9``), or its disk loses power. Then a new server starts over the remains:
 
-- each answered upload is there, with equal bytes, and each answered part counts;
+- each answered upload is there, with equal bytes, and each answered part and each answered offset counts;
 - each answered delete and abort holds;
 - nothing that was not answered is half there: each payload begins with its own length and SHA-256;
 - no request is answered with 500.
@@ -16,6 +16,7 @@ device: unsynced bytes and unsynced names are gone when it is mounted again. Tha
 from __future__ import annotations
 
 import argparse
+import base64
 import fcntl
 import hashlib
 import http.client
@@ -32,10 +33,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -139,6 +141,7 @@ def start(folder: Path, log: Path) -> tuple[subprocess.Popen[bytes], int]:
 class Answer(NamedTuple):
     status: int
     body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
 
     @property
     def json(self) -> Any:
@@ -154,16 +157,23 @@ class Client:
     port: int
     statuses: Counter[int]
 
-    def send(self, method: str, url: str, body: bytes | None = None, content_type: str = "") -> Answer:
+    def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        content_type: str = "",
+        fields: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
         """:raises Lost: the server is gone."""
         parts = urlsplit(url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": content_type} if content_type else {}
+        headers = {**({"Content-Type": content_type} if content_type else {}), **fields}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, target, body, headers)
             response = connection.getresponse()
-            answer = Answer(response.status, response.read())
+            answer = Answer(response.status, response.read(), dict(response.headers))
         except (OSError, http.client.HTTPException):
             raise Lost from None
         finally:
@@ -222,6 +232,25 @@ class InParts:
 
 
 @dataclass
+class Resumable:
+    """A resumable upload that was begun, and not completed.
+
+    :param url: of the upload.
+    :param offset: the highest offset that was answered.
+    :param end: "cancel" if that request got no response, "cancelled" if it did.
+    """
+
+    url: str
+    data: bytes
+    offset: int = 0
+    end: str = ""
+
+    def send(self, client: Client, method: str, **request: Any) -> Answer:
+        fields = {"Tus-Resumable": "1.0.0"} | request.pop("fields", {})
+        return client.send(method, self.url, fields=fields, **request)
+
+
+@dataclass
 class Told:
     """Everything that clients know from responses."""
 
@@ -229,6 +258,7 @@ class Told:
     forms: list[tuple[str, bytes]] = field(default_factory=list)
     """The address of its status, and the file."""
     in_parts: list[InParts] = field(default_factory=list)
+    resumable: list[Resumable] = field(default_factory=list)
     choosing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a client chooses a file to delete, so that no other one chooses it too."""
 
@@ -293,6 +323,44 @@ def complete(client: Client, told: Told, upload: InParts, *, with_list: bool) ->
     return answer
 
 
+def upload_resumable(client: Client, told: Told, rng: random.Random) -> None:
+    """Often the crash comes in the middle of a piece."""
+    data = payload(rng, rng.choice((10, 5_000, 300_000, 2_000_000)))
+    metadata = "filename " + base64.b64encode(b"a.txt").decode()
+    fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(data)), "Upload-Metadata": metadata}
+    begun = client.send("POST", "/upload", b"", fields=fields)
+    if begun.status != 201:
+        return
+    upload = Resumable(begun.headers["Location"], data)
+    told.resumable.append(upload)
+    stop = rng.choice((len(data), len(data), rng.randrange(len(data))))
+    while upload.offset < stop and append(client, told, upload, rng.randint(1, max(1, len(data) // 3)), rng=rng):
+        pass
+    if stop < len(data) and rng.random() < 0.3:
+        upload.end = "cancel"
+        if upload.send(client, "DELETE").status == 204:
+            upload.end = "cancelled"
+
+
+def append(client: Client, told: Told, upload: Resumable, size: int, *, rng: random.Random) -> bool:
+    """Append a piece, in some cases with its digest.
+
+    :returns: whether the piece was accepted.
+    """
+    piece = upload.data[upload.offset : upload.offset + size]
+    fields = {"Upload-Offset": str(upload.offset)}
+    if rng.random() < 0.3:
+        fields["Upload-Checksum"] = "sha256 " + base64.b64encode(hashlib.sha256(piece).digest()).decode()
+    answer = upload.send(client, "PATCH", body=piece, content_type="application/offset+octet-stream", fields=fields)
+    if answer.status >= 300:
+        return False
+    upload.offset = int(answer.headers["Upload-Offset"])
+    if upload.offset == len(upload.data):
+        told.files.append(Stored(answer.json["url"], upload.data))
+        told.resumable.remove(upload)
+    return True
+
+
 def delete(client: Client, told: Told, rng: random.Random) -> None:
     with told.choosing:
         files = [stored for stored in told.files[-30:] if not stored.end]
@@ -304,7 +372,16 @@ def delete(client: Client, told: Told, rng: random.Random) -> None:
         stored.end = "deleted"
 
 
-ACTIONS = (upload_form, upload_put, upload_presigned, upload_in_parts, upload_in_parts, delete)
+ACTIONS = (
+    upload_form,
+    upload_put,
+    upload_presigned,
+    upload_in_parts,
+    upload_in_parts,
+    upload_resumable,
+    upload_resumable,
+    delete,
+)
 
 
 def work(client: Client, told: Told, rng: random.Random, crashed: threading.Event) -> None:
@@ -347,6 +424,9 @@ def check(client: Client, told: Told, folder: Path, found: Findings, rng: random
     for upload in told.in_parts:
         check_in_parts(client, told, upload, found, rng)
     told.in_parts.clear()
+    for resumable in list(told.resumable):
+        check_resumable(client, told, resumable, found, rng)
+    told.resumable.clear()
 
 
 def check_file(client: Client, stored: Stored, found: Findings) -> None:
@@ -387,6 +467,29 @@ def check_in_parts(client: Client, told: Told, upload: InParts, found: Findings,
         check_file(client, told.files[-1], found)
     elif end != "abort" or answer.status != 404:
         found.lost.append(f"{upload.key}: {answer}")
+
+
+def check_resumable(client: Client, told: Told, upload: Resumable, found: Findings, rng: random.Random) -> None:
+    """Go on with it as its client would: ask for the offset, and send the rest."""
+    answer = upload.send(client, "HEAD")
+    if upload.end and answer.status == 404:
+        return
+    if upload.end == "cancelled":
+        found.back.append(f"{upload.url}: {answer.status}")
+        return
+    offset = int(answer.headers.get("Upload-Offset", "-1"))
+    if answer.status != 204 or not upload.offset <= offset <= len(upload.data):
+        found.lost.append(f"{upload.url}: {answer.status}, {offset} of {upload.offset} answered bytes")
+        return
+    upload.offset = offset
+    while upload.offset < len(upload.data):
+        if not append(client, told, upload, 1_000_000, rng=rng):
+            found.lost.append(f"{upload.url}: rejected at {upload.offset}")
+            return
+    if upload in told.resumable:  # its last piece got no response
+        status = upload.send(client, "GET")
+        told.files.append(Stored(status.json["url"], upload.data))
+    check_file(client, told.files[-1], found)
 
 
 # Rounds.

@@ -40,10 +40,12 @@ def check(app: Flask, response: TestResponse) -> None:
     Every test's client calls this, so that the contract is held to all that the tests make the app answer.
     """
     request = response.request
-    if request.method == "OPTIONS" and response.status_code == 200:
+    if request.method == "OPTIONS" and response.status_code in (200, 204):
         return
     if dialects.find(parse_qs(request.query_string.decode("latin-1")).get("for", [""])[0]):
         return  # in that client's own shape: see test_dialects.py
+    if request.method == "PATCH" and "Upload-Name" in request.headers and response.status_code >= 400:
+        return  # FilePond shows the text: see test_filepond.py
     template, responses = _documented(app, path=request.path, method=request.method)
     label = f"{request.method} {template}: {response.status_code}"
     assert str(response.status_code) in responses, f"{label} is not documented"
@@ -57,7 +59,7 @@ def check(app: Flask, response: TestResponse) -> None:
                 value = int(value)
             errors = [error.message for error in OAS31Validator(header["schema"]).iter_errors(value)]
             assert not errors, f"{label} has {name}: {errors}"
-    if "content" not in documented:
+    if "content" not in documented or (response.status_code == 201 and response.headers.get("Upload-Complete") == "?0"):
         assert response.data == b"", f"{label} has a body"
         assert "Content-Type" not in response.headers or response.status_code == 302, label
     elif request.method != "HEAD":

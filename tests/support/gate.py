@@ -1,7 +1,8 @@
-"""A gate between a client and a server. It can be shut in the middle of a request."""
+"""A gate between a client and a server. It can be shut in the middle of a request, and lose a response."""
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ CHUNK_BYTES = 256 * 1024
 WAIT_SECONDS = 60
 """Only a test that fails waits as long."""
 
+_REQUEST = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.[01]\r\n")
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing resets the connection, and drops unsent bytes (socket(7))."""
 
@@ -32,6 +34,10 @@ class Gate:
         self._released = threading.Event()
         self._open = threading.Event()
         self._open.set()
+        self._held_client: socket.socket | None = None
+        self._lost: set[socket.socket] = set()
+        self.requests: list[tuple[str, str]] = []
+        """The method and the path of each request that came from a client in a piece of its own."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -54,6 +60,12 @@ class Gate:
         """Pass the held bytes on."""
         self._released.set()
 
+    def lose_response(self) -> None:
+        """Cut the held connection as soon as the server answers on it. The client does not receive the response."""
+        with self._lock:
+            assert self._held_client
+            self._lost.add(self._held_client)
+
     def shut(self) -> None:
         """Cut every connection, and let new ones wait."""
         self._open.clear()
@@ -67,11 +79,15 @@ class Gate:
     def cut(self) -> None:
         """Cut every connection, as a network does that goes away."""
         with self._lock:
-            for connection in self._sockets:
-                with suppress(OSError):
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                    connection.shutdown(socket.SHUT_RDWR)  # bytes that are still held are lost
+            self._reset(*self._sockets)
         self._released.set()
+
+    @staticmethod
+    def _reset(*connections: socket.socket) -> None:
+        for connection in connections:
+            with suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                connection.shutdown(socket.SHUT_RDWR)  # bytes that are still held are lost
 
     def close(self) -> None:
         """For good."""
@@ -98,17 +114,31 @@ class Gate:
             back.join()
             with self._lock:
                 self._sockets -= {client, server}
+                self._lost.discard(client)
 
     def _carry(self, source: socket.socket, sink: socket.socket, *, counted: bool = False) -> None:
         with suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
-                if counted and self._is_the_last(len(data)):
-                    self._held.set()
-                    self._released.wait()
+                if counted:
+                    self._listen(data)
+                    if self._is_the_last(len(data)):
+                        self._held_client = source
+                        self._held.set()
+                        self._released.wait()
+                elif sink in self._lost:
+                    self._reset(source, sink)
+                    break
                 sink.sendall(data)
         for connection in (source, sink):  # when one side is gone, the other is of no use
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
+
+    def _listen(self, data: bytes) -> None:
+        """Note a request that begins with this piece."""
+        if request := _REQUEST.match(data):
+            method, path = (part.decode() for part in request.groups())
+            with self._lock:
+                self.requests.append((method, path))
 
     def _is_the_last(self, size: int) -> bool:
         with self._lock:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from handler.storage.s3 import direct as s3_direct
 from handler.storage.s3 import files as s3
+from handler.storage.s3 import pieces as s3_pieces
 from handler.storage.s3.client import make_client
 
 from .template import RESOURCES
@@ -26,7 +27,9 @@ Permission = tuple[str, str]
 
 def documented(role: str) -> set[Permission]:
     """Return the permissions of a role in the tables of the storage's docstrings."""
-    rows = re.findall(rf"^    {role} +(\S+)  (.+)$", f"{s3.__doc__}{s3_direct.__doc__}", re.MULTILINE)
+    rows = re.findall(
+        rf"^    {role} +(\S+)  (.+)$", f"{s3.__doc__}{s3_direct.__doc__}{s3_pieces.__doc__}", re.MULTILINE
+    )
     return {(action, keys) for keys, actions in rows for action in actions.split()}
 
 
@@ -70,7 +73,8 @@ def needed(operation: str, parameters: dict[str, Any]) -> Iterator[Permission]:
             yield "s3:PutObject", key
             yield from needed("GetObject", parameters["CopySource"])
         case "GetObject" | "HeadObject":
-            yield f"s3:GetObject{version}", key
+            yield "s3:GetObject", key  # for a version as well: AWS's pages disagree, see UploadRole in the template
+            yield from [("s3:GetObjectVersion", key)] if version else []
             yield "s3:ListBucket", key  # for a 404 where there is none
         case "DeleteObject":
             yield f"s3:DeleteObject{version}", key

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..support.documentation import DOCUMENTS, all_problems
-from ..support.template import API, PATHS, TEMPLATE
+from ..support.template import API, DEFAULTS, PATHS, TEMPLATE
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -77,9 +77,12 @@ def test_response_of_the_gateway_looks_like_ours(name: str) -> None:
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers["Content-Type"] == "'application/problem+json'"
     assert headers["Access-Control-Allow-Origin"] == "'*'"
-    assert headers["Access-Control-Expose-Headers"] == "'Retry-After, X-Request-Id'"
+    limit = "Upload-Limit, " if body["status"] == 413 else ""
+    assert headers["Access-Control-Expose-Headers"] == f"'Retry-After, {limit}X-Request-Id'"
+    assert headers.get("Upload-Limit") == ("'max-append-size=4194304'" if limit else None)
+    assert ("chunkSize: 4 * 2**20" in body["detail"]) == bool(limit)
     assert {"Cache-Control", "Strict-Transport-Security", "X-Content-Type-Options"} < set(headers)
-    assert ("Retry-After" in headers) == (body["status"] in (429, 502, 504))
+    assert ("Retry-After" in headers) == (body["status"] in (429, 503, 504))
     assert all(re.fullmatch(r"'[^']+'|context\.requestId", value) for value in headers.values())
 
 
@@ -94,6 +97,39 @@ def test_every_response_of_the_gateway_is_replaced() -> None:
     assert not_found["StatusCode"] == 404
     for nothing in ("MISSING_AUTHENTICATION_TOKEN", "INVALID_SIGNATURE", "RESOURCE_NOT_FOUND"):
         assert GATEWAY_RESPONSES[nothing]["ResponseTemplates"] == not_found["ResponseTemplates"]
+
+
+def test_request_without_capacity_may_be_repeated() -> None:
+    """Lambda rejects a request when its concurrency is used up. The client cannot mend that, and can try again."""
+    response = GATEWAY_RESPONSES["INTEGRATION_FAILURE"]
+    body = json.loads(response["ResponseTemplates"]["application/json"])
+    assert response["StatusCode"] == 503
+    others = [
+        json.loads(other["ResponseTemplates"]["application/json"])["type"]
+        for name, other in GATEWAY_RESPONSES.items()
+        if name != "INTEGRATION_FAILURE"
+    ]
+    assert body["type"] not in others
+    assert body["type"] not in {f"urn:problem-type:upload:{problem.slug}" for problem in all_problems()}
+    assert response["ResponseParameters"]["Headers"]["Retry-After"] == "'5'"
+
+
+def test_default_burst_fits_into_a_new_account() -> None:
+    assert API["MethodSettings"][0]["ThrottlingBurstLimit"] == {"Ref": "Burst"}
+    assert DEFAULTS["Burst"] <= 10  # the concurrent executions of a new account
+
+
+def test_api_rejects_old_versions_of_tls() -> None:
+    parameter = TEMPLATE["Parameters"]["MinimumTlsVersion"]
+    assert parameter["Default"] == "1.2"
+    table, key, attribute = API["SecurityPolicy"]["FindInMap"]
+    assert key == {"Ref": "MinimumTlsVersion"}
+    policies = {version: row[attribute] for version, row in TEMPLATE["Mappings"][table].items()}
+    assert list(policies) == parameter["AllowedValues"]
+    for version, policy in policies.items():
+        # After the newest version, a name has the oldest one (AWS: "Supported security policies").
+        assert re.fullmatch(rf"SecurityPolicy_TLS13_{version.replace('.', '_')}_20[0-9]{{2}}_[0-9]{{2}}", policy)
+    assert API["EndpointAccessMode"] == "BASIC"  # required with these policies
 
 
 def test_access_log_has_the_route_and_never_the_path() -> None:

@@ -51,6 +51,7 @@ def expiry_days(key: str, *, tag: str | None = None, overwritten: bool = False) 
     ("key", "days", "days_when_overwritten"),
     [
         (f"incoming/{ID}", 1, 1),
+        (f"chunks/{ID}/p-begin", 1, 1),
         (f"refused/{ID}.json", 7, 7),
         (f"files/{ID}/a.txt", None, 7),
         ("secrets/upload-ids", None, 7),
@@ -69,6 +70,12 @@ def test_file_expires_by_its_tag(days: int) -> None:
         assert expiry_days(key, tag=f"other={days}") is None
     assert expiry_days("secrets/upload-ids", tag=f"keep-days={days}") is None
     assert tagging(days) == f"keep-days={days}"
+
+
+def test_policy_stays_with_the_bucket() -> None:
+    bucket, policy = RESOURCES["UploadBucket"], RESOURCES["UploadBucketPolicy"]
+    for name in ("DeletionPolicy", "UpdateReplacePolicy"):
+        assert policy[name] == bucket[name]
 
 
 def test_rule_of_delete_markers_has_no_tag() -> None:
@@ -248,3 +255,22 @@ def test_page_of_any_site_may_send_parts_and_forms(strict_s3: S3Client, strict_b
     sent = requests.put(part["url"], data=samples.TEXT, headers=origin, timeout=10)
     assert sent.status_code == 200
     assert "etag" in sent.headers["Access-Control-Expose-Headers"].lower()
+
+
+@pytest.mark.strict_s3
+def test_script_of_any_site_may_read_a_file(strict_s3: S3Client, strict_bucket: str) -> None:
+    configure(strict_s3, strict_bucket)
+    client = create_app(Settings.from_environ({"UPLOAD_BUCKET": strict_bucket, "ACCESS": "public"})).test_client()
+    url = client.put("/upload/a.txt", data=samples.TEXT).json["url"]  # type: ignore[index]
+    for origin in ("https://example.com", "null"):  # browsers send null after a redirect to another origin
+        fields = {"Origin": origin, "Range": "bytes=1-3"}
+        for method in ("GET", "HEAD"):
+            location = client.open(url, method=method).headers["Location"]
+            asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "range"}
+            assert requests.options(location, headers=fields | asked, timeout=10).status_code == 200
+            read = requests.request(method, location, headers=fields, timeout=10)
+            assert read.status_code == 206
+            assert read.headers["Access-Control-Allow-Origin"] in ("*", origin)
+            exposed = {name.strip() for name in read.headers["Access-Control-Expose-Headers"].lower().split(",")}
+            assert exposed == {"content-disposition", "content-range", "etag"}
+            assert {"Content-Disposition", "Content-Range", "ETag"} <= set(read.headers)

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handler.problems import AlreadyExists
+from handler.problems import AlreadyExists, UploadNotFound
+from handler.storage.direct import Declaration
+from handler.storage.resumable import Beginning, Ending
 from handler.storage.s3 import copy as s3_copy
 from handler.storage.s3 import direct as s3_direct
 from handler.storage.s3 import files as s3
+from handler.storage.s3 import pieces as s3_pieces
 from handler.storage.s3.client import make_client
+from handler.storage.s3.files import S3Storage
 from handler.web.tokens import mint
 
 from ..conftest import BUCKET
@@ -43,6 +47,38 @@ def lose_a_race(uploads: Any, file_id: str) -> None:
         incoming.copy_to_files(file(id=file_id))
 
 
+def send_pieces(storage: S3Storage) -> str:
+    """Append a file in two pieces, and place a piece of another file. Return the path of the first."""
+    uploads = s3_pieces.S3ResumableUploads(storage)
+    for _ in range(2):
+        uploads.begin(ID, Beginning(declaration=Declaration(original_name="a.txt", max_bytes=10)))
+        uploads.set_length(ID, 10)
+    uploads.append(ID, uploads.append(ID, 0, iter([b"some"])), iter([b" bytes"]))
+    assert uploads.read(ID, 0, 99) == b"some bytes"
+    uploads.end(ID, Ending.COMPLETE)
+    for _ in range(2):
+        uploads.hand_over(ID)
+    with pytest.raises(UploadNotFound):
+        uploads.place("f" * 32, 0, iter([b"some"]))
+    return ID
+
+
+def promote_pieces(storage: S3Storage, path: str) -> None:
+    """Copy the pieces of a file, as a whole and in parts, and discard them."""
+    uploads = s3_pieces.S3ResumableUploads(storage)
+    incoming = uploads.open_incoming(path)
+    assert incoming is not None
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(s3_pieces, "WHOLE_BYTES", 0)
+        monkeypatch.setattr(s3_pieces, "ONE_PUT_BYTES", 0)
+        incoming.copy_to_files(file(id=path))
+        with pytest.raises(AlreadyExists):
+            incoming.copy_to_files(file(id=path))
+    with pytest.raises(AlreadyExists):
+        incoming.copy_to_files(file(id=path))
+    uploads.discard(path, make_client().head_object(Bucket=BUCKET, Key=f"incoming/{path}")["VersionId"])
+
+
 def test_upload_function_has_exactly_the_permissions_it_needs(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,10 +105,14 @@ def test_upload_function_has_exactly_the_permissions_it_needs(
     assert direct.send("a.txt", samples.TEXT).status_code == 200
     lost = send_form(direct, "a.txt", samples.TEXT)
     lose_a_race(app.extensions["services"].direct_uploads, lost["id"])
+    storage = app.extensions["services"].storage
+    promote_pieces(storage, send_pieces(storage))
 
     assert app.extensions["recorder"].permissions == documented("upload")
     assert allowed("upload") == documented("upload")
-    assert app.extensions["recorder"].operations == written(s3, s3_direct, s3_copy), "no call was left out above"
+    assert app.extensions["recorder"].operations == written(s3, s3_direct, s3_copy, s3_pieces), (
+        "no call was left out above"
+    )
 
 
 def test_promote_function_has_exactly_the_permissions_it_needs(
@@ -92,6 +132,8 @@ def test_promote_function_has_exactly_the_permissions_it_needs(
     module = sys.modules["handler.lambda_function"]
     lose_a_race(module._app.extensions["services"].direct_uploads, lost["id"])
     promote(lost["id"])
+    send_pieces(S3Storage(BUCKET, client=make_client()))  # with a client that is not recorded
+    promote_pieces(module._app.extensions["services"].storage, ID)
 
     assert recorder.permissions == documented("promote")
     assert allowed("promote") == documented("promote")

@@ -245,7 +245,7 @@ def test_limits_reflect_the_token(folder_client: FlaskClient, sent: Sent) -> Non
     assert narrowed["extensions"] == ["png"]
     assert narrowed["types"] == {"png": "image/png"}
     assert narrowed["max_file_bytes"] == 5
-    assert [way["max_bytes"] for way in narrowed["ways"]] == [5, 5, 5]
+    assert [way["max_bytes"] for way in narrowed["ways"]] == [5, 5, 5, 5]
     assert "txt" in everything["extensions"]
     assert everything["max_request_bytes"] == narrowed["max_request_bytes"]
 

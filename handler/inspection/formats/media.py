@@ -7,7 +7,7 @@ import struct
 from typing import NamedTuple
 
 from ...units import KIB
-from . import MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe, active
+from . import HEAD_BYTES, MAX_PARTS, Damaged, Dimensions, File, Mismatch, Steps, Unsafe, active
 
 MAX_TAGS = 4
 """The largest number of ID3 tags before the sound of an MP3. Many programs add a tag to a file that has one."""
@@ -228,8 +228,8 @@ def _ebml_header(head: bytes) -> tuple[bytes, int]:
     """
     length, at = _variable(head, 4)
     end, doc_type = at + length, b""
-    if end > len(head):
-        raise Mismatch("its EBML header is too long")
+    if end > len(head):  # a shorter head is that of a file that was cut off
+        raise (Damaged if len(head) < HEAD_BYTES else Mismatch)("its EBML header is too long")
     while at < end:
         name, at = _element_id(head, at)
         length, at = _variable(head, at)

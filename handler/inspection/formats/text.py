@@ -111,8 +111,8 @@ def _check_utf_16(file: File, encoding: str) -> Steps[None]:
     :raises Mismatch: the text has a control character, or is not valid UTF-16.
     """
     start = yield from file.read(0, START_BYTES)
-    tail = yield from file.tail()
     _refuse_utf_16_controls(start, 0, encoding, is_last=len(start) == file.size)
+    tail = yield from file.tail()
     _refuse_utf_16_controls(tail, file.size - len(tail), encoding, is_last=True)
 
 
@@ -125,8 +125,8 @@ def _check_bytes(file: File) -> Steps[None]:
     :raises Mismatch: the text has a control character, or the byte order mark of UTF-8 and then other bytes.
     """
     start = yield from file.read(0, START_BYTES)
-    tail = yield from file.tail()
     _refuse_controls(start, 0, is_last=len(start) == file.size)
+    tail = yield from file.tail()
     _refuse_controls(tail, file.size - len(tail), is_last=True)
     if start.startswith(codecs.BOM_UTF8) and not (_is_utf_8(start) and _is_utf_8(tail.lstrip(_UTF_8_TAILS))):
         raise Mismatch("it has the byte order mark of UTF-8, but it is not valid UTF-8")

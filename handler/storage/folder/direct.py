@@ -23,11 +23,8 @@ a removal may be incomplete.
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -53,7 +50,15 @@ from ..direct import (
     Verdict,
     dump_refusal,
 )
-from .durable import log_damaged, make_directory, read_object, sync_directory, write_new
+from .durable import (
+    log_damaged,
+    make_directory,
+    read_object,
+    rename_unless_taken,
+    sync_directory,
+    temporary_directory,
+    write_new,
+)
 from .errors import disk_errors
 from .files import LocalStorage, entries, flat, last_written, nested
 from .incoming import (
@@ -65,6 +70,7 @@ from .incoming import (
     mark_judged,
     part_name,
     read_declaration,
+    remove_upload,
     write_chunks,
     write_declaration,
 )
@@ -119,7 +125,7 @@ class LocalDirectUploads:
 
     def _make_secret(self) -> bytes:
         secret = secrets.token_bytes(SECRET_BYTES)
-        with self._new_directory() as directory:
+        with temporary_directory(self._folder / "tmp") as directory:
             write_new(directory / "secret", secret, mode=0o600)
             (directory / "secret").replace(self._folder / "secret")  # the whole file at once
         sync_directory(self._folder)
@@ -129,7 +135,7 @@ class LocalDirectUploads:
         return []  # the endpoint itself takes the bytes
 
     def begin(self, path: str, declaration: Declaration, /) -> str:
-        with disk_errors(), self._new_directory() as directory:
+        with disk_errors(), temporary_directory(self._folder / "tmp") as directory:
             self._sweep()
             write_declaration(directory, declaration)
             sync_directory(directory)
@@ -172,12 +178,17 @@ class LocalDirectUploads:
             numbers = ", ".join(map(str, damaged[:10]))
             raise UploadIncomplete(f"Some parts are damaged on the disk. Send them again: {numbers}.")
         # The lock lets either this completion or an abort take the upload, so an aborted upload is never stored.
-        with disk_errors(), self._new_directory() as directory, _not_found_if_missing(), locked(self._open(path)):
+        with (
+            disk_errors(),
+            temporary_directory(self._folder / "tmp") as directory,
+            _not_found_if_missing(),
+            locked(self._open(path)),
+        ):
             os.link(self._open(path) / DECLARATION, directory / DECLARATION)
             for part in parts:
                 self._link_part(path, part, directory)
             self._close(path, directory)  # unless another request has just completed it
-            self._remove(self._open(path))
+            remove_upload(self._open(path))
 
     def _close(self, path: str, directory: Path) -> None:
         """Make a directory the completed upload of an id, durably. A whole completed upload that exists stays.
@@ -186,8 +197,8 @@ class LocalDirectUploads:
         """
         sync_directory(directory)
         if self.open_incoming(path) is None:  # nothing has arrived, or it is damaged
-            self._remove(self._closed(path))
-        _rename_unless_taken(directory, self._closed(path))
+            remove_upload(self._closed(path))
+        rename_unless_taken(directory, self._closed(path))
         sync_directory(self._folder / "incoming")
 
     def _link_part(self, path: str, part: UploadedPart, directory: Path) -> None:
@@ -203,7 +214,7 @@ class LocalDirectUploads:
 
     def abort(self, path: str, _multipart_id: str, /) -> None:
         with disk_errors(), suppress(FileNotFoundError), locked(self._open(path)):
-            self._remove(self._open(path))
+            remove_upload(self._open(path))
 
     def presigned_post(self, path: str, declaration: Declaration, /) -> PresignedPost:
         with disk_errors():
@@ -244,8 +255,8 @@ class LocalDirectUploads:
         with disk_errors():
             if self._closed(path).exists():
                 mark_judged(self._judged(path))  # an interrupted verdict may have left no mark
-                self._remove(self._open(path))  # an interrupted completion may have left it
-                self._remove(self._closed(path))
+                remove_upload(self._open(path))  # an interrupted completion may have left it
+                remove_upload(self._closed(path))
 
     def end_copies(self, _path: str, /) -> None:
         pass  # copies take turns, and the next copy finds the verdict
@@ -287,7 +298,7 @@ class LocalDirectUploads:
             return _read_refusal(self._refusal_path(path))
 
     def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
-        with disk_errors(), self._new_directory() as directory:
+        with disk_errors(), temporary_directory(self._folder / "tmp") as directory:
             written = directory / "refusal"
             write_new(written, dump_refusal(problem))
             try:
@@ -312,7 +323,7 @@ class LocalDirectUploads:
         path, number, size = self._read_ticket(ticket, "part")
         if not self.has_multipart_upload(path, path):
             raise UploadNotFound()
-        with disk_errors(), self._new_directory() as directory:
+        with disk_errors(), temporary_directory(self._folder / "tmp") as directory:
             etag, arrived = write_chunks(directory / "data", chunks, maximum=MAX_PART_BYTES if size is None else size)
             if size is not None and arrived != size:
                 raise Forbidden(f"This URL is for a part of {size:,} bytes.")
@@ -325,7 +336,7 @@ class LocalDirectUploads:
                     other.unlink(missing_ok=True)
                 sync_directory(self._open(path))
             if not self.has_multipart_upload(path, path):  # removed meanwhile, so this part would stay
-                self._remove(self._open(path))
+                remove_upload(self._open(path))
                 raise UploadNotFound()
         return etag
 
@@ -342,7 +353,7 @@ class LocalDirectUploads:
         declaration = Declaration(**members)
         if key != f"incoming/{path}":
             raise Forbidden("The form was changed: its 'policy' is for another key.")
-        with disk_errors(), self._new_directory() as directory:
+        with disk_errors(), temporary_directory(self._folder / "tmp") as directory:
             etag, size = write_chunks(directory / "data", chunks, maximum=declaration.max_bytes)
             (directory / "data").rename(directory / part_name(UploadedPart(number=1, etag=etag, size=size)))
             write_declaration(directory, declaration)
@@ -369,15 +380,6 @@ class LocalDirectUploads:
             raise Forbidden("This URL or form is invalid, or it has expired. Request a new one.")
         return values
 
-    @contextmanager
-    def _new_directory(self) -> Iterator[Path]:
-        """Make a directory in ``tmp/``. The caller may rename it. The rest of it is removed in the end."""
-        directory = Path(tempfile.mkdtemp(dir=self._folder / "tmp"))
-        try:
-            yield directory
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-
     def _open(self, path: str) -> Path:
         return self._folder / "incoming" / flat(path)
 
@@ -389,16 +391,6 @@ class LocalDirectUploads:
 
     def _judged(self, path: str) -> Path:
         return self._folder / "judged" / flat(path)
-
-    def _remove(self, upload: Path) -> None:
-        """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed, so
-        this works on a full disk."""
-        try:
-            (upload / DECLARATION).unlink(missing_ok=True)
-            sync_directory(upload)
-        except FileNotFoundError:
-            return
-        shutil.rmtree(upload, ignore_errors=True)  # a part may arrive now; the next sweep removes it
 
     def _tickets(self) -> TimedSigner:
         return timed_signer(self.secret(), purpose="url")
@@ -414,14 +406,15 @@ class LocalDirectUploads:
         self._storage.sweep()  # at its start the remains may have been too young
         for name, seconds in (
             ("incoming", INCOMING_STALE_SECONDS),
+            ("chunks", INCOMING_STALE_SECONDS),
             ("judged", INCOMING_STALE_SECONDS),
             ("refused", REFUSED_STALE_SECONDS),
         ):
-            for path in (self._folder / name).iterdir():
+            for path in entries(self._folder / name):
                 # Another server on this folder was faster, or, on Windows, has the file open.
                 with suppress(FileNotFoundError, PermissionError):
                     if last_written(path) < now - seconds:
-                        self._remove(path) if path.is_dir() else path.unlink()
+                        remove_upload(path) if path.is_dir() else path.unlink()
 
     def _finish_interrupted_removals(self) -> None:
         """Remove uploads that a killed process was removing, and uploads whose file the process had stored. Otherwise
@@ -436,7 +429,7 @@ class LocalDirectUploads:
                 with suppress(OSError):  # a full disk has no room for the mark, and must not prevent a start
                     mark_judged(self._judged(nested(path.stem)))
             if is_stored or not (path / DECLARATION).exists():
-                self._remove(path)
+                remove_upload(path)
 
 
 def _read_refusal(path: Path) -> Mapping[str, Any] | None:
@@ -450,15 +443,6 @@ def _read_refusal(path: Path) -> Mapping[str, Any] | None:
         log_damaged(path)
         return None
     return problem
-
-
-def _rename_unless_taken(directory: Path, target: Path) -> None:
-    """Rename a directory that is not empty, unless the target exists and is not empty."""
-    try:
-        directory.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # POSIX, rename(): either
-            raise
 
 
 @contextmanager

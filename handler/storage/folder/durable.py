@@ -11,12 +11,15 @@ import errno
 import json
 import os
 import shutil
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import IO, TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import IO, TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ...logs import logger
 from ...units import MIB
@@ -64,6 +67,25 @@ def make_directory(directory: Path) -> None:
         made.mkdir(exist_ok=True)  # another server may be starting on this folder
         with suppress(PermissionError):  # a parent may be writable and not readable
             sync_directory(made.parent)
+
+
+@contextmanager
+def temporary_directory(parent: Path) -> Iterator[Path]:
+    """Make a directory. The body of the ``with`` statement may rename it. The rest of it is removed in the end."""
+    directory = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def rename_unless_taken(directory: Path, target: Path) -> None:
+    """Rename a directory that is not empty, unless the target exists and is not empty."""
+    try:
+        directory.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # POSIX, rename(): either
+            raise
 
 
 def write_new(path: StrPath, data: ReadableBuffer, *, mode: int = 0o666) -> None:
@@ -123,7 +145,7 @@ def read_record(path: Path, record: type[Record]) -> Record | None:
     values = read_object(path)
     if values is None:
         return None
-    classes = {name: _classes(hint) for name, hint in get_type_hints(record).items()}
+    classes = _member_classes(cast("Any", record))
     try:
         value = record(**{name: _decoded(member, classes.get(name, ())) for name, member in values.items()})
         if all(isinstance(getattr(value, name), classes[name]) for name in classes):
@@ -142,6 +164,11 @@ def dump_record(record: Any) -> str:
     # dataclasses.asdict copies every member, which takes longer than the encoding.
     members = {field.name: getattr(record, field.name) for field in fields(record)}
     return _ENCODER.encode(members)
+
+
+@cache  # the hints are text, and evaluating them takes longer than reading the file
+def _member_classes(record: type[Any]) -> dict[str, tuple[type, ...]]:
+    return {name: _classes(hint) for name, hint in get_type_hints(record).items()}
 
 
 def _classes(hint: Any) -> tuple[type, ...]:

@@ -14,12 +14,16 @@ removed it while the server runs."""
 
 
 @contextmanager
-def disk_errors() -> Iterator[None]:
+def disk_errors(*, except_missing: bool = False) -> Iterator[None]:
     """Raise :class:`~handler.problems.StorageUnavailable` for an ``OSError``.
 
     The text of an ``OSError`` holds paths, so it is for the log.
+
+    :param except_missing: let the error of a missing file or directory pass.
     """
     try:
         yield
     except OSError as error:
+        if except_missing and isinstance(error, FileNotFoundError):
+            raise
         raise StorageUnavailable(repr(error), is_misconfigured=error.errno in OWNER_ERRORS) from None

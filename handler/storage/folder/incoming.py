@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,8 +34,8 @@ from .locks import locked
 CHUNK_BYTES = MIB
 DECLARATION = "declaration.json"
 
-_PART = re.compile(r"([0-9]{1,5})\.([0-9a-f]{32})(?:\.([0-9]{1,20}))?")
-"""The name of a part. Earlier versions of this program wrote no size."""
+_PART = re.compile(r"([0-9]{1,20})\.([0-9a-f]{32})(?:\.([0-9]{1,20}))?")
+"""The name of a part. Earlier versions of this program wrote no size. A placed piece has its offset for a number."""
 _CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 """Errors of ``link(2)`` on file systems without hard links, or for a file with too many hard links."""
 
@@ -83,6 +84,13 @@ class LocalIncoming:
     def copy_to_files(self, file: StoredFile, /) -> StoredFile:
         if self.declaration.sha256 is not None or self.size <= HASHED_BYTES:
             file = verify_sha256(file, self.chunks(), sha256=self.declaration.sha256)
+        return self._store(file)
+
+    def _store(self, file: StoredFile) -> StoredFile:
+        """Store the file, unless there is a verdict.
+
+        :raises AlreadyExists: there is one.
+        """
         # The lock comes before the copy. Of several concurrent completions, only the first copies the bytes.
         with disk_errors(), gone_if_missing(), locked(self.directory):
             if self.judged.exists():
@@ -179,6 +187,17 @@ def write_declaration(directory: Path, declaration: Declaration) -> None:
 def read_declaration(directory: Path) -> Declaration | None:
     """Return the declaration of an upload; ``None`` if it is missing, or damaged, which is logged."""
     return read_record(directory / DECLARATION, Declaration)
+
+
+def remove_upload(upload: Path) -> None:
+    """Remove the directory of an upload, so that no power loss brings it back. Nothing is created or renamed, so this
+    works on a full disk."""
+    try:
+        (upload / DECLARATION).unlink(missing_ok=True)
+        sync_directory(upload)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(upload, ignore_errors=True)  # a part may arrive now; the next sweep removes it
 
 
 def mark_judged(judged: Path) -> None:

@@ -26,6 +26,7 @@ from .client import S3Refused, multipart_errors, object_size, require_s3, s3_err
 from .files import S3Storage, is_name_of, object_headers, sha256_of_checksum
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import ChecksumAlgorithmType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
@@ -79,7 +80,7 @@ class S3Incoming:
             return b""
         if min(offset + length, self.size) <= len(self.head):
             return self.head[offset : offset + length]
-        with _gone_if_missing(), s3_errors():
+        with gone_if_missing(), s3_errors():
             response = self.storage.client.get_object(**self.source, Range=f"bytes={offset}-{offset + length - 1}")
             data = require_s3(response, "Metadata", "max-bytes")["Body"].read()
         if len(data) != min(length, self.size - offset):
@@ -104,7 +105,7 @@ class S3Incoming:
     def _write(self, file: StoredFile) -> StoredFile:
         """Write the bytes that are here."""
         file = verify_sha256(file, [self.head], sha256=self.declaration.sha256)
-        with _already_exists(file):
+        with already_exists(file):
             self.storage.put_once(file, self.head)
         return file
 
@@ -118,9 +119,12 @@ class S3Incoming:
             try:
                 return self._copy_with(file, hashed=True)
             except _NotHashed:
-                self.storage.hashes_copies = False
-                logger.warning("the store does not hash copies, so declared digests are verified by reading")
-        return self._copy_with(file, hashed=False)
+                pass
+        stored = self._copy_with(file, hashed=False)
+        if self.storage.hashes_copies:  # learnt from a success: another error, such as a disabled key, is no reason
+            self.storage.hashes_copies = False
+            logger.warning("the store does not hash copies, so declared digests are verified by reading")
+        return stored
 
     def _copy_with(self, file: StoredFile, *, hashed: bool) -> StoredFile:
         """Copy this version, and let the store hash each part if ``hashed`` is set.
@@ -139,7 +143,7 @@ class S3Incoming:
             if not is_read:
                 actual = sha256_of_checksum(parts[0]["ChecksumSHA256"]) or ""
                 file = check_sha256(file, actual, sha256=declared)
-            with _already_exists(file), s3_errors():
+            with already_exists(file), s3_errors():
                 completed = self.storage.client.complete_multipart_upload(
                     **target,
                     UploadId=multipart_id,
@@ -169,25 +173,26 @@ class S3Incoming:
     def _copy_parts(
         self, target: _Object, multipart_id: str, *, count: int, hashed: bool
     ) -> list[CompletedPartTypeDef]:
+        client = self.storage.copying_client  # made once, and not by each thread
         # After a failure no further part is copied: up to thousands would be useless.
         return run_side_by_side(
             [
-                partial(self._copy_part, target, multipart_id, number, count=count, hashed=hashed)
+                partial(self._copy_part, client, target, multipart_id, number, hashed=hashed)
                 for number in range(1, count + 1)
             ],
             at_once=COPIES_AT_ONCE,
         )
 
     def _copy_part(
-        self, target: _Object, multipart_id: str, number: int, *, count: int, hashed: bool
+        self, client: S3Client, target: _Object, multipart_id: str, number: int, *, hashed: bool
     ) -> CompletedPartTypeDef:
         length = _copied_part_bytes(self.size)
         first, last = (number - 1) * length, min(number * length, self.size) - 1
         # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
         # UploadPartCopy).
-        part: _Range = {} if count == 1 else {"CopySourceRange": f"bytes={first}-{last}"}
-        with _gone_if_missing(), s3_errors():
-            copied = self.storage.client.upload_part_copy(
+        part: _Range = {} if length >= self.size else {"CopySourceRange": f"bytes={first}-{last}"}
+        with gone_if_missing(), s3_errors():
+            copied = client.upload_part_copy(
                 **target, **part, UploadId=multipart_id, PartNumber=number, CopySource={**self.source}
             )
             result = require_s3(copied, "CopyPartResult", "ETag")["CopyPartResult"]
@@ -242,13 +247,14 @@ def file_history(storage: S3Storage, path: str) -> FileHistory:
         listed = [require_s3(page, "Name") for page in pages]
     versions = [version for page in listed for version in page.get("Versions", [])]
     latest = [version["Key"] for version in versions if version["IsLatest"] and is_name_of(prefix, version["Key"])]
-    markers = [marker["Key"] for page in listed for marker in page.get("DeleteMarkers", [])]
-    deleted = any(is_name_of(prefix, key) for key in markers)
-    if deleted:
-        for key in latest:
-            with s3_errors():
-                require_s3(storage.client.delete_object(Bucket=storage.bucket, Key=key))
-    return FileHistory(name=latest[0].removeprefix(prefix) if latest else None, deleted=deleted)
+    markers = {marker["Key"] for page in listed for marker in page.get("DeleteMarkers", [])}
+    for key in markers.intersection(latest):  # not a file of another name that a concurrent request stored meanwhile
+        with s3_errors():
+            require_s3(storage.client.delete_object(Bucket=storage.bucket, Key=key))
+    return FileHistory(
+        name=latest[0].removeprefix(prefix) if latest else None,
+        deleted=any(is_name_of(prefix, key) for key in markers),
+    )
 
 
 def abort_multipart_upload(storage: S3Storage, key: str, multipart_id: str) -> None:
@@ -258,7 +264,8 @@ def abort_multipart_upload(storage: S3Storage, key: str, multipart_id: str) -> N
 
 
 @contextmanager
-def _gone_if_missing() -> Iterator[None]:
+def gone_if_missing() -> Iterator[None]:
+    """Turn S3's errors about a missing source into :class:`~..direct.Gone`."""
     try:
         yield
     except S3Refused as refused:
@@ -269,7 +276,8 @@ def _gone_if_missing() -> Iterator[None]:
 
 
 @contextmanager
-def _already_exists(file: StoredFile) -> Iterator[None]:
+def already_exists(file: StoredFile) -> Iterator[None]:
+    """Turn the error of a conditional write into :class:`AlreadyExists`."""
     # 412: there is an object. 409: an object is being written. NoSuchUpload: the first attempt succeeded, and its
     # response got lost.
     try:

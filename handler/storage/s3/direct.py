@@ -15,13 +15,14 @@ version, and reads nothing.
 The permissions that the roles need, besides those in :mod:`.files`::
 
     upload   files/*             s3:PutObject s3:AbortMultipartUpload s3:ListBucketVersions
-    upload   incoming/*          s3:PutObject s3:ListMultipartUploadParts s3:AbortMultipartUpload s3:GetObjectVersion
-    upload   incoming/*          s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
+    upload   incoming/*          s3:PutObject s3:ListMultipartUploadParts s3:AbortMultipartUpload s3:GetObject
+    upload   incoming/*          s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
     upload   refused/*           s3:PutObject s3:GetObject s3:ListBucket
     upload   secrets/upload-ids  s3:PutObject s3:GetObject s3:ListBucket
     upload   *                   s3:ListBucketMultipartUploads
     promote  files/*             s3:PutObject s3:AbortMultipartUpload s3:DeleteObject s3:ListBucketVersions
-    promote  incoming/*          s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket s3:ListBucketVersions
+    promote  incoming/*          s3:GetObject s3:GetObjectVersion s3:DeleteObjectVersion s3:ListBucket
+    promote  incoming/*          s3:ListBucketVersions
     promote  refused/*           s3:PutObject s3:GetObject s3:ListBucket
     promote  *                   s3:ListBucketMultipartUploads
 """
@@ -44,6 +45,7 @@ from ..direct import (
     WHOLE_BYTES,
     Declaration,
     Deleted,
+    InPieces,
     PresignedPost,
     Refused,
     SentAgain,
@@ -67,6 +69,8 @@ URL_SECONDS = 60 * 60
 NO_VERSIONING = "null"
 """The version id of an object that was written before the bucket had versioning (AWS: "Using versioning in S3
 buckets")."""
+PIECES = "pieces"
+"""The name of the metadata that marks the object of a resumable upload. No form of this endpoint has this name."""
 SIGNING_KEY_OBJECT = "secrets/upload-ids"
 SECRET_BYTES = 32
 HEAD_BYTES = 512 * KIB
@@ -230,6 +234,8 @@ class S3DirectUploads:
             if refused.s3_status == 404:
                 return None
             raise
+        if PIECES in metadata:
+            raise InPieces
         if version == NO_VERSIONING and "-" not in etag:
             # The bytes came with a form, which a client can send again at any time. The checked bytes might not be the
             # copied bytes. An object that was joined from parts has a hyphen in its ETag, and no client can replace it.

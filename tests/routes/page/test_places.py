@@ -11,6 +11,7 @@ from werkzeug.serving import make_server
 from handler.web.tokens import mint
 
 from ...support.lambda_runtime import SECRET
+from ...support.template import RESOURCES
 from .steps import (
     LARGE,
     PNG,
@@ -39,6 +40,12 @@ LOAD = """async (url) => {
     document.head.append(script);
   });
   return Boolean(window.ran);
+}"""
+
+READ = """async (url) => {
+  const response = await fetch(url, {headers: {Range: "bytes=1-3"}});
+  const names = ["Content-Disposition", "Content-Range", "ETag"];
+  return [response.status, await response.text(), ...names.map((name) => response.headers.get(name))];
 }"""
 
 
@@ -128,6 +135,36 @@ def test_a_stored_text_does_not_run_in_the_page_of_another_site(
         stored = page.request.post(f"{url}/upload", multipart={"file": named(name, content, "text/plain")}).json()
         assert page.evaluate(LOAD, stored["url"]) is False
         assert page.request.get(stored["url"]).body() == content
+
+
+def let_browsers_do_as_in_the_template(client: S3Client, bucket: str) -> None:
+    (rule,) = RESOURCES["UploadBucket"]["Properties"]["CorsConfiguration"]["CorsRules"]
+    renamed: Any = {"ExposedHeaders": "ExposeHeaders", "MaxAge": "MaxAgeSeconds"}
+    rules: Any = [{renamed.get(name, name): value for name, value in rule.items()}]
+    client.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+
+
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.strict_s3)])
+def test_script_of_an_allowed_site_reads_a_file(
+    context: BrowserContext,
+    serve: Callable[..., str],
+    another_site: str,
+    request: pytest.FixtureRequest,
+    where: str,
+) -> None:
+    environ = {}
+    if where == "bucket":
+        environ["UPLOAD_BUCKET"] = request.getfixturevalue("strict_bucket")
+        let_browsers_do_as_in_the_template(request.getfixturevalue("strict_s3"), environ["UPLOAD_BUCKET"])
+    page = context.new_page()
+    url = serve(ACCESS="public", ALLOWED_ORIGINS=another_site.rstrip("/"), **environ)
+    page.goto(another_site)
+    stored = page.request.post(f"{url}/upload", multipart={"file": named("a.txt", b"hello", "text/plain")}).json()
+    status, text, disposition, content_range, etag = page.evaluate(READ, stored["url"])
+    assert (status, text) == (206, "ell")
+    assert disposition == 'attachment; filename="a.txt"'
+    assert content_range == "bytes 1-3/5"
+    assert etag
 
 
 @pytest.mark.sam
