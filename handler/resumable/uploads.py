@@ -310,15 +310,16 @@ class ResumableService:
         """Return the id of an upload that these parts name: see :func:`.upload_ids.derived_id`."""
         return upload_ids.derived_id(*parts, secret=self._verdicts.secret())
 
-    def state(self, upload: ResumableId) -> UploadState:
+    def state(self, upload: ResumableId, *, takes_over: bool = True) -> UploadState:
         """Return the state of an upload. If all bytes have arrived and the file can be promoted quickly, promote it.
 
+        :param takes_over: end a request that appends, so that the client can continue at the offset.
         :raises UploadNotFound: the upload never began, or was cancelled.
         :raises NotFound: the file was stored, and then deleted.
         """
         if upload.is_stored:
             return UploadState(upload.length or 0, upload.length, self._verdict(upload))
-        progress = self._uploads.progress(upload.path)
+        progress = (self._uploads.progress if takes_over else self._uploads.peek)(upload.path)
         if progress is None and Flags.NAMED_LATER in upload.flags:
             return UploadState(0, upload.length)
         if progress is None or progress.ending == Ending.CANCELLED:

@@ -129,6 +129,12 @@ class ResumableUploads(Protocol):
         A storage that streams ends a request that still appends, so that the next append can begin at this offset.
         """
 
+    def peek(self, path: str, /) -> Progress | None:
+        """Return the state, as :meth:`progress` does, and let a request that appends go on.
+
+        While a request appends, the offset of a storage that streams counts the synced bytes only.
+        """
+
     def append(
         self, path: str, offset: int, content: Iterator[bytes], /, *, verify: Callable[[], None] | None = None
     ) -> int:

@@ -10,10 +10,7 @@ from werkzeug.datastructures import Headers
 
 from ..problems import ChecksumMismatch, DigestMismatch, MalformedRequest, Problem
 from ..resumable import fields, tus
-from ..units import KIB
-from . import digests
-
-READ_BYTES = 256 * KIB
+from . import digests, forms
 
 
 class PieceContent:
@@ -58,7 +55,7 @@ class PieceContent:
 
         :raises Problem: the content is too large.
         """
-        while data := self._stream.read(READ_BYTES):
+        while data := self._stream.read(forms.READ_BYTES):
             self.size += len(data)
             if self.size > self._max_bytes:
                 raise self._too_large()

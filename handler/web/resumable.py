@@ -147,7 +147,7 @@ def _show(name: str, token: str | None, *, is_head: bool) -> Response:
     if "Upload-Offset" in request.headers or "Upload-Complete" in request.headers:
         raise MalformedRequest("A request for the offset must not have Upload-Offset or Upload-Complete. Omit them.")
     upload = _resume(name, token) if is_head else _find(name, token)
-    state = service().state(upload)
+    state = service().state(upload, takes_over=is_head)
     if is_head and isinstance(state.verdict, Refused):
         raise UploadRefused()
     headers = state_fields(upload, state)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import PACKAGES
-from .recipes import recipes
+from ..support.client_pages import PACKAGES
+from ..support.recipes import recipes
 from .samples import FAKE, PHOTO, File
 
 if TYPE_CHECKING:

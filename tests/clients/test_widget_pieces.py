@@ -14,9 +14,10 @@ import pytest
 import requests
 
 from ..support import gated_server
+from ..support.client_pages import PageServer
 from ..support.gated_server import DESTINATIONS, GatedServer
 from ..support.resumable_files import KIB, MIB, file_of, text
-from .conftest import Client, PageServer
+from .conftest import Client
 from .samples import PAGE
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..clients.conftest import PageServer, bundle_pages
 from ..support import chromium
+from ..support.client_pages import PageServer, bundle_pages
 from ..support.resumable_files import KIB, MIB, file_of, text
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from ..clients.recipes import recipes
 from ..support.documents import DOCUMENTS, ROOT, RUN_BY_LANGUAGE, Fence, fences, fences_in, read
+from ..support.recipes import recipes
 
 DATA = {"json", "text"}
 """``json`` is parsed here. ``text`` is for diagrams, which nothing can run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import subprocess
 import sys
 import time
@@ -135,6 +136,35 @@ def test_whole_file_has_the_final_response_and_no_piece(uploads: Uploads, stored
     path = urlsplit(response.headers["Location"]).path
     expect(uploads.send("HEAD", path), 204, Upload_Offset="100", Upload_Complete="?1", Upload_Length="100")
     expect(uploads.send("DELETE", path), 404)
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 201), ("HEAD", 409), ("DELETE", 404)])
+@pytest.mark.parametrize("kind", ["folder"])
+def test_only_a_client_that_continues_ends_a_running_request(uploads: Uploads, method: str, status: int) -> None:
+    """Anyone with the upload id may send GET."""
+    path = uploads.begun(TEXT[:30])
+    seen: list[TestResponse] = []
+
+    class Body(io.BytesIO):
+        def readinto(self, buffer: Any, /) -> int:
+            if self.tell() == 10:
+                seen.append(uploads.send(method, path))
+            data = self.read(60 if self.tell() else 10)
+            buffer[: len(data)] = data
+            return len(data)
+
+    app, body = uploads.client.application, Body(TEXT[30:])
+    wsgi_app = app.wsgi_app
+
+    def streamed(environ: Any, start_response: Any) -> Any:
+        return wsgi_app(
+            environ | ({"wsgi.input": body} if environ["REQUEST_METHOD"] == "PATCH" else {}), start_response
+        )
+
+    app.wsgi_app = streamed  # type: ignore[method-assign]
+    response = uploads.append(path, 30, TEXT[30:], last=True)
+    assert seen[0].status_code in (200, 204)
+    assert response.status_code == status
 
 
 def test_offset_can_be_asked_for(uploads: Uploads) -> None:

@@ -190,6 +190,18 @@ def test_progress_takes_over_a_hanging_request(uploads: LocalResumableUploads) -
     assert content(uploads, path) == b"first, second"
 
 
+def test_peek_lets_a_request_go_on(uploads: LocalResumableUploads) -> None:
+    path = begun(uploads)
+    uploads.append(path, 0, iter([b"first, "]))
+    line = Line(uploads, path, 7)
+    line.send(b"second, ")
+    assert uploads.peek(path) == Progress(offset=7), "the synced bytes"
+    line.send(b"third", None)
+    line.result()
+    assert uploads.peek(path) == Progress(offset=20)
+    assert content(uploads, path) == b"first, second, third"
+
+
 def test_append_takes_over_a_hanging_request(uploads: LocalResumableUploads) -> None:
     path = begun(uploads)
     older = Line(uploads, path, 0)

@@ -123,6 +123,12 @@ def test_beginning_is_kept_as_given(uploads: ResumableUploads, path: str) -> Non
     assert uploads.read(path, 0, 10) == b""
 
 
+def test_peek_returns_the_state(uploads: ResumableUploads) -> None:
+    path = begun(uploads, b"some")
+    assert uploads.peek(path) == Progress(offset=4)
+    assert uploads.peek("0" * 32) is None
+
+
 def test_repeated_beginning_changes_nothing(uploads: ResumableUploads) -> None:
     path = begun(uploads, b"some")
     uploads.begin(path, beginning())
@@ -317,7 +323,7 @@ def test_first_ending_is_final(uploads: ResumableUploads, first: Ending, offset:
     for second in Ending:
         assert uploads.end(path, second) is first
         assert uploads.end(path, second, offset=4) is first
-    assert uploads.progress(path) == Progress(offset=4, ending=first)
+    assert uploads.progress(path) == uploads.peek(path) == Progress(offset=4, ending=first)
     for content in (b" bytes", b""):
         with pytest.raises(OffsetMismatch) as caught:
             uploads.append(path, 4, iter([content]))

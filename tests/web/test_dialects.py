@@ -16,10 +16,10 @@ from handler.web import dialects
 from handler.web.dialects import Reply
 from handler.web.tokens import mint
 
-from ..clients.recipes import recipes
 from ..support import samples
 from ..support.documents import section
 from ..support.http_client import download, json_of, post
+from ..support.recipes import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

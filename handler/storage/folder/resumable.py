@@ -192,6 +192,11 @@ class LocalResumableUploads:
             return _take_over(directory, state)[0]
         return None
 
+    def peek(self, path: str, /) -> Progress | None:
+        with suppress(UploadNotFound), self._locked(path) as (directory, state):
+            return Progress(offset=state.synced, ending=_ending(directory))
+        return None
+
     def append(
         self, path: str, offset: int, content: Iterator[bytes], /, *, verify: Callable[[], None] | None = None
     ) -> int:

@@ -193,6 +193,8 @@ class S3ResumableUploads:
             ]
         return self._progress(path, entries[0]) if entries else None
 
+    peek = progress  # one request does not end another
+
     def _progress(self, path: str, newest: _Entry) -> Progress | None:
         if newest.offset < 0:
             return Progress(offset=0) if newest.name == "begin" else None

@@ -1,8 +1,8 @@
-"""The lines that the documents give for clients, by client: the tests of this folder run exactly these lines."""
+"""The lines that the documents give for clients, by client: tests/clients runs exactly these lines."""
 
 from __future__ import annotations
 
-from ..support.documents import code, fences, section, table
+from .documents import code, fences, section, table
 
 TABLE = ("docs/recipes.md", "Widgets and editors")
 
