@@ -25,7 +25,7 @@ HERE = "tests/docs/test_servers.py"
 
 @pytest.fixture(autouse=True)
 def interrupts() -> Iterator[None]:
-    """Let new processes take SIGINT. A shell ignores it in the processes of its background, which may run these tests."""
+    """Let new processes take SIGINT. A shell ignores it in its background, where these tests may run."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
