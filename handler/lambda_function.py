@@ -59,7 +59,7 @@ def _promote(created: Any, context: object) -> None:
     began = time.monotonic()
     request_id = getattr(context, "aws_request_id", None)
     try:
-        verdict = _verdict(key[1], version or None)
+        verdict = _verdict(key[1], version or None, is_empty=object_created.get("size") == 0)
     except Exception as error:
         reason = error.reason if isinstance(error, StorageUnavailable) else repr(error)
         logger.error("promotion failed", extra={"request_id": request_id, "id": key[2], "reason": reason})
@@ -75,15 +75,22 @@ def _promote(created: Any, context: object) -> None:
     )
 
 
-def _verdict(path: str, version: str | None) -> Verdict | None:
-    """Promote a file that came straight to S3, or a resumable upload that was too large for its last request."""
+def _verdict(path: str, version: str | None, *, is_empty: bool) -> Verdict | None:
+    """Promote a file that came straight to S3, or a resumable upload that was too large for its last request.
+
+    :param is_empty: the object may stand for a resumable upload. If its last request has made the verdict after all,
+        that request may have had no time to discard the pieces.
+    """
     services = services_of(_app)
     try:
-        return services.promotion.promote(path, version=version)
+        verdict = services.promotion.promote(path, version=version)
     except InPieces:
         if services.resumable is None:
             raise
         return services.resumable().promote(path, version=version)
+    if is_empty and services.resumable is not None:
+        services.resumable().discard(path)
+    return verdict
 
 
 def _verdict_fields(verdict: Verdict | None) -> dict[str, Any]:

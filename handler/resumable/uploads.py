@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from .. import problems
-from ..direct.promotion import READ_IN_TIME_BYTES, Promotion
+from ..direct.promotion import READ_FOR_STATUS_BYTES, READ_IN_TIME_BYTES, Promotion
 from ..direct.uploads import DELETED, Pending
 from ..inspection.policy import Policy
 from ..intake import Intake
@@ -20,15 +20,18 @@ from ..problems import (
     FileTooLarge,
     Forbidden,
     InconsistentLength,
+    MalformedRequest,
     MismatchingOffset,
     NotFound,
     Problem,
+    StorageUnavailable,
     UploadNotFound,
     UploadRefused,
 )
 from ..storage import deadline, new_id
-from ..storage.direct import Arrivals, Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
-from ..storage.resumable import Beginning, Ending, Extent, OffsetMismatch, Progress, ResumableUploads
+from ..storage.direct import Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
+from ..storage.resumable import Beginning, Ending, Extent, IncomingPieces, OffsetMismatch, Progress, ResumableUploads
+from ..units import MIB, ceil_div
 from . import upload_ids
 from .first_bytes import FIRST_BYTES, FirstBytes, RefusedEarly
 from .requests import Append, Piece
@@ -36,6 +39,12 @@ from .upload_ids import Flags, ResumableId
 
 MAX_READS_IN_TIME = 1000
 """The largest number of pieces that are read while a gateway waits: about 300 a second, over ten connections."""
+MAX_EARLY_READS = 8
+"""The largest number of pieces that are read again for the early check. The whole file is checked in any case."""
+MANY_PIECES = 10_000
+"""An upload may always have so many pieces of one size. An upload with more must send larger pieces."""
+MAX_LEAST_BYTES = MIB
+"""The largest size that a piece must have, in bytes."""
 NAMELESS = "The upload has no name, so its file was taken for a text. Send the name of the file."
 
 
@@ -69,12 +78,22 @@ class Pieces:
     :param verdicts: the storage that keeps the verdicts on direct uploads. It keeps those on pieces too.
     """
 
-    def __init__(self, uploads: ResumableUploads, verdicts: Arrivals) -> None:
-        self.open_incoming = uploads.open_incoming
+    def __init__(self, uploads: ResumableUploads, verdicts: DirectUploads) -> None:
+        self._open_incoming = uploads.open_incoming
+        self._refusal = verdicts.refusal
         self.discard = uploads.discard
         self.end_copies = verdicts.end_copies
         self.find_verdict = verdicts.find_verdict
         self.refuse = verdicts.refuse
+
+    def open_incoming(self, path: str, version: str | None = None, /) -> IncomingPieces | None:
+        """Pin the bytes, except those of a refused file.
+
+        A piece that is written late can take the place of a piece that was discarded after a refusal. So the search
+        for the refusal comes after the pieces are pinned. After any other verdict, no file can be stored again.
+        """
+        incoming = self._open_incoming(path, version)
+        return None if incoming is None or self._refusal(path) is not None else incoming
 
 
 class ResumableService:
@@ -91,7 +110,8 @@ class ResumableService:
         self._uploads = uploads
         self._verdicts = verdicts
         self._policy = intake.policy
-        self._promotion = Promotion(Pieces(uploads, verdicts), intake=intake)
+        self._pieces = Pieces(uploads, verdicts)
+        self._promotion = Promotion(self._pieces, intake=intake)
 
     def begin(self, beginning: Beginning, upload: ResumableId) -> Begun:
         """Begin an upload.
@@ -179,7 +199,8 @@ class ResumableService:
         room = (upload.max_bytes if length is None else length) - append.offset
         if size is not None and size > room:
             self._check_offset(upload, append)
-            self._end_too_long(upload, length)
+            self._end_too_long(upload, length, offset=append.offset)
+        self._check_piece_size(upload, piece, length)
         checked = FirstBytes(content, offset=append.offset, room=room)
         if append.offset < FIRST_BYTES and (size is None or size >= append.offset):
             self._inspect_early(checked, upload, length)
@@ -188,9 +209,10 @@ class ResumableService:
         except OffsetMismatch as mismatch:
             return self._repeated(upload, piece, mismatch.progress)
         except RefusedEarly as early:
-            self._refuse(upload, early.problem)
+            # With a digest to verify, no byte was kept. Then another request may have appended other bytes.
+            self._refuse(upload, early.problem, offset=None if verify is None else append.offset)
         if checked.is_too_long:
-            self._end_too_long(upload, length)
+            self._end_too_long(upload, length, offset=offset)
         return self._after(upload, append, offset=offset, length=length)
 
     def append_whole(
@@ -282,7 +304,8 @@ class ResumableService:
             return UploadState(offset, upload.length, Refused(problem))
         length = self._known_length(upload)
         if Flags.ENDS_AT_LENGTH in upload.flags and offset == length:  # the request of the last piece was interrupted
-            return self._complete(upload, offset)
+            self._end_complete(upload, offset)
+            return UploadState(offset, offset, self._promote(upload, offset))
         return UploadState(offset, length)
 
     def metadata(self, upload: ResumableId) -> str | None:
@@ -295,6 +318,10 @@ class ResumableService:
     def promote(self, path: str, *, version: str | None) -> Verdict | None:
         """Promote a complete upload whose event arrives: see :meth:`~handler.direct.promotion.Promotion.promote`."""
         return self._promotion.promote(path, version=version)
+
+    def discard(self, path: str) -> None:
+        """Delete the bytes of an upload with a verdict, if there are any."""
+        self._uploads.discard(path)
 
     def cancel(self, upload: ResumableId) -> None:
         """End an upload, and delete its bytes.
@@ -350,10 +377,27 @@ class ResumableService:
             return progress.offset
         self._check_offset(upload, append)  # a stale request must not decide about the length
         if length > upload.max_bytes:
-            self._refuse(upload, _too_large(upload))
+            self._refuse(upload, _too_large(upload), offset=append.offset)
         if length < append.offset:
             raise InconsistentLength(f"{append.offset:,} bytes have arrived, which is more than the length.")
         return self._uploads.set_length(upload.path, length)
+
+    def _check_piece_size(self, upload: ResumableId, piece: Piece, length: int | None) -> None:
+        """Check that an upload with very many pieces gets larger ones: a promotion reads each piece.
+
+        The last piece may have any size.
+
+        :raises MalformedRequest: the piece is too small.
+        """
+        append, size = piece
+        least = min(ceil_div(append.offset, MANY_PIECES), MAX_LEAST_BYTES)
+        if not size or size >= least or append.is_complete or append.offset + size == length:
+            return
+        self._check_offset(upload, append)
+        raise MalformedRequest(
+            f"The upload has very many pieces, so a piece that is not the last must have at least {least:,} bytes. "
+            "Send larger pieces."
+        )
 
     def _check_offset(self, upload: ResumableId, append: Append) -> None:
         """Check the offset before something else is refused: a stale request must not end an upload.
@@ -411,13 +455,20 @@ class ResumableService:
 
         :raises Problem: the file is refused, or another request ended the upload.
         """
+        self._end_complete(upload, size)
+        return self._decided(upload, UploadState(size, size, self._promote(upload, size, undecided=True)))
+
+    def _end_complete(self, upload: ResumableId, size: int) -> None:
+        """End an upload whose bytes have all arrived.
+
+        :raises Problem: another request ended the upload.
+        """
         try:
             ending = self._uploads.end(upload.path, Ending.COMPLETE, offset=size)
         except OffsetMismatch as mismatch:
             raise MismatchingOffset(offset=mismatch.progress.offset, provided=size) from None
         if ending != Ending.COMPLETE:
             self._raise_ended(upload, Progress(offset=size, ending=ending))
-        return self._decided(upload, UploadState(size, size, self._promote(upload, size, undecided=True)))
 
     def _decided(self, upload: ResumableId, state: UploadState) -> UploadState:
         """Return a state without a refusal.
@@ -431,9 +482,7 @@ class ResumableService:
     def _promote(self, upload: ResumableId, size: int, *, undecided: bool = False) -> Stored | Refused | Pending:
         """Return the verdict on a complete upload, after a promotion if necessary.
 
-        If a gateway waits for this request, the event of a manifest promotes a file above :data:`READ_IN_TIME_BYTES`,
-        or one of very many pieces.
-
+        :param undecided: this request has sent the last piece, so there is no verdict yet.
         :raises NotFound: the file was stored, and then deleted.
         :raises UploadNotFound: the bytes are gone.
         """
@@ -443,14 +492,28 @@ class ResumableService:
             return _shown(verdict)
         if not deadline.is_set():
             return _shown(self._promotion.promote(path, undecided=True))
-        incoming = self._uploads.open_incoming(path) if size <= READ_IN_TIME_BYTES else None
-        # Pieces on S3 have the number of requests that read them.
-        if size > READ_IN_TIME_BYTES or getattr(incoming, "reads", 0) > MAX_READS_IN_TIME:
+        return self._promote_in_time(path, size, max_bytes=READ_IN_TIME_BYTES if undecided else READ_FOR_STATUS_BYTES)
+
+    def _promote_in_time(self, path: str, size: int, *, max_bytes: int) -> Stored | Refused | Pending:
+        """Promote a file while a gateway waits, or have the event of a manifest promote the file.
+
+        The event promotes a file above ``max_bytes``, a file of very many pieces, and a file that took too long.
+
+        :raises NotFound, UploadNotFound: as :meth:`_promote`.
+        """
+        try:
+            incoming = self._pieces.open_incoming(path) if size <= max_bytes else None
+            if size <= max_bytes and (incoming is None or incoming.reads <= MAX_READS_IN_TIME):
+                verdict = self._promotion.promote_incoming(path, incoming)
+                with suppress(StorageUnavailable), deadline.extra_time(seconds=deadline.CLEANUP_SECONDS):
+                    self._uploads.discard(path)  # pieces cause no event, which would discard them
+                return _shown(verdict)
+        except StorageUnavailable:
+            if not deadline.expired():
+                raise
+        with deadline.extra_time(seconds=deadline.CLEANUP_SECONDS):
             self._uploads.hand_over(path)
-            return Pending(f"incoming/{path}")
-        verdict = self._promotion.promote_incoming(path, incoming)
-        self._uploads.discard(path)  # pieces cause no event, which would discard them
-        return _shown(verdict)
+        return Pending(f"incoming/{path}")
 
     def _verdict(self, upload: ResumableId) -> Stored | Refused | Pending:
         return _shown(self._verdicts.find_verdict(upload.path))
@@ -468,35 +531,46 @@ class ResumableService:
         declaration = beginning.declaration
         policy = self._policy.narrowed(max_bytes=declaration.max_bytes)
         name = policy.inspect_name(declaration.original_name)
-        before = self._uploads.read(upload.path, 0, checked.offset) if checked.offset else b""
+        before = b""
+        if checked.offset:
+            before = self._uploads.read(upload.path, 0, checked.offset, max_reads=MAX_EARLY_READS)
         if len(before) == checked.offset:
             # Without a length, the largest that the file may have; even, because an odd one would not be UTF-16.
             checked.inspect_with(
                 policy, name, before=before, size=upload.max_bytes // 2 * 2 if length is None else length
             )
 
-    def _end_too_long(self, upload: ResumableId, length: int | None) -> NoReturn:
+    def _end_too_long(self, upload: ResumableId, length: int | None, *, offset: int) -> NoReturn:
         """End an upload that got more bytes than its file has, or may have.
 
+        :param offset: of the upload. Another offset means that this request is stale.
         :raises InconsistentLength: more bytes than the announced length.
         :raises FileTooLarge: more bytes than the file may have.
         """
         if length is None:
-            self._refuse(upload, _too_large(upload))
+            self._refuse(upload, _too_large(upload), offset=offset)
         self._refuse(
             upload,
             InconsistentLength(
                 f"More than the announced {length:,} bytes were sent, so the upload has ended. Begin again."
             ),
+            offset=offset,
         )
 
-    def _refuse(self, upload: ResumableId, problem: Problem) -> NoReturn:
+    def _refuse(self, upload: ResumableId, problem: Problem, *, offset: int | None = None) -> NoReturn:
         """End an upload with a refusal, and keep the reason for clients that ask.
 
+        :param offset: of the upload, if the bytes of another request would make the refusal wrong.
+        :raises MismatchingOffset: the upload has another offset, so it goes on.
         :raises Problem: the reason.
         """
         problem = with_reason(upload.flags, problem)
-        ending = self._uploads.end(upload.path, Ending.REFUSED, offset=_placed_length(upload))
+        if offset is None:
+            offset = _placed_length(upload)
+        try:
+            ending = self._uploads.end(upload.path, Ending.REFUSED, offset=offset)
+        except OffsetMismatch as mismatch:
+            raise MismatchingOffset(offset=mismatch.progress.offset, provided=offset or 0) from None
         if ending == Ending.REFUSED:
             self._verdicts.refuse(upload.path, problem.as_dict())
             self._uploads.discard(upload.path)

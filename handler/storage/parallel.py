@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from itertools import chain, islice
 from threading import Event
 from typing import TypeVar
 
@@ -53,14 +54,20 @@ def run_ahead(calls: Iterable[Callable[[], T]], *, at_once: int) -> Iterator[T]:
     """Make calls in threads, and yield their results in the order of the calls.
 
     The next call is taken only when fewer than ``at_once`` calls are running or have a result that was not yielded. So
-    the results never fill the memory. As above, each call has the caller's deadline.
+    the results never fill the memory. As above, each call has the caller's deadline, and a single call runs in the
+    caller's own thread.
 
     :raises Exception: the error of the first call, in order, that failed. The calls that have begun run to their end.
     """
+    left = iter(calls)
+    first = list(islice(left, 2))
+    if len(first) < 2:
+        yield from (call() for call in first)
+        return
     pool = ThreadPoolExecutor(max_workers=at_once)
     running: deque[Future[T]] = deque()
     try:
-        for call in calls:
+        for call in chain(first, left):
             running.append(pool.submit(copy_context().run, call))
             if len(running) == at_once:
                 yield running.popleft().result()

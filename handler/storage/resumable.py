@@ -77,6 +77,14 @@ class Progress:
     ending: Ending | None = None
 
 
+class IncomingPieces(Incoming, Protocol):
+    """The bytes of a complete upload, as a promotion sees them."""
+
+    @property
+    def reads(self) -> int:
+        """The number of pieces that the storage reads to read the whole file."""
+
+
 class OffsetMismatch(Exception):
     """The piece does not begin where the bytes that have arrived end, or the upload has ended. Nothing was written.
 
@@ -148,8 +156,11 @@ class ResumableUploads(Protocol):
         :raises UploadNotFound: the upload never began, or is too old.
         """
 
-    def read(self, path: str, offset: int, length: int, /) -> bytes:
-        """Return up to ``length`` of the bytes that have arrived, from ``offset`` on."""
+    def read(self, path: str, offset: int, length: int, /, *, max_reads: int | None = None) -> bytes:
+        """Return up to ``length`` of the bytes that have arrived, from ``offset`` on.
+
+        :param max_reads: return nothing if the storage would have to read more pieces than this.
+        """
 
     def end(self, path: str, ending: Ending, /, *, offset: int | None = None) -> Ending:
         """End the upload. Afterwards nothing can be appended.
@@ -168,8 +179,12 @@ class ResumableUploads(Protocol):
         A repetition changes nothing. A storage without events does nothing: no gateway waits for it.
         """
 
-    def open_incoming(self, path: str, version: str | None = None, /) -> Incoming | None:
-        """Return the bytes of a complete upload; ``None`` if it is not complete, or its bytes were discarded."""
+    def open_incoming(self, path: str, version: str | None = None, /) -> IncomingPieces | None:
+        """Return the bytes of a complete upload; ``None`` if it is not complete, or its bytes were discarded.
+
+        A piece that is written late can take the place of a piece that was discarded. So the caller looks for a refusal
+        after this call: if there is none, no piece was discarded before the call.
+        """
 
     def discard(self, path: str, version: str | None = None, /) -> None:
         """Delete the bytes. The ending stays for as long as the client may ask."""

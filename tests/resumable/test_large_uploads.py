@@ -52,6 +52,7 @@ def test_event_of_the_manifest_promotes_the_file(
     promote: Any, client: FlaskClient, s3: S3Client, monkeypatch: pytest.MonkeyPatch, *, limit: str, content: bytes
 ) -> None:
     monkeypatch.setattr(f"handler.resumable.uploads.{limit}", 1)
+    monkeypatch.setattr("handler.resumable.uploads.READ_FOR_STATUS_BYTES", 1)
     created = client.post("/upload?filename=a.txt", headers=TUS | {"Upload-Length": "10"})
     url = created.headers["Location"]
     for offset in (0, 5):

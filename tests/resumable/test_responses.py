@@ -17,6 +17,7 @@ from handler.inspection.policy import Policy
 from handler.problems import Problem
 from handler.resumable import fields
 from handler.resumable.upload_ids import verify
+from handler.resumable.uploads import MANY_PIECES, MAX_LEAST_BYTES
 from handler.web.tokens import mint
 
 from ..support import samples
@@ -237,6 +238,30 @@ def test_size_of_a_piece_is_written_as_clients_write_it(make_app: Callable[..., 
     assert response.status_code == 413
     assert response.json
     assert "chunkSize: 4 * 2**20" in response.json["detail"]
+
+
+def test_very_many_pieces_must_become_larger(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.resumable.uploads.MANY_PIECES", 3)
+    path = uploads.begun(length=8)
+    for offset in range(4):
+        expect(uploads.append(path, offset, b"x"), 204)
+    refused = uploads.append(path, 4, b"x")
+    expect(refused, 400, Upload_Complete="?0")
+    assert "at least 2 bytes" in refused.text
+    expect(uploads.append(path, 3, b"x"), 409, Upload_Offset="4")
+    expect(uploads.append(path, 4, b"xx"), 204)
+    expect(uploads.append(path, 6, b"x"), 400)
+    expect(uploads.append(path, 6, b"xx", last=True), 201)
+    path = uploads.begun(length=5)
+    for offset in range(4):
+        expect(uploads.append(path, offset, b"x"), 204)
+    expect(uploads.append(path, 4, b"x", last=True), 201)
+
+
+def test_ten_thousand_pieces_of_one_size_are_always_enough() -> None:
+    for size in (1, 100, 4096, 4 * 2**20):
+        least = min(-(-(MANY_PIECES - 1) * size // MANY_PIECES), MAX_LEAST_BYTES)
+        assert least <= size
 
 
 @pytest.mark.parametrize("pieces", [1, 2])

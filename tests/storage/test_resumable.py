@@ -27,6 +27,7 @@ from handler.storage.s3.files import S3Storage
 from handler.storage.s3.pieces import S3ResumableUploads
 
 from ..support.conditional_writes import make_atomic
+from ..support.fast_moto import list_versions_without_copies
 from ..support.promotions import ON_S3, Faults, Killed
 from ..support.stored_files import content_of, file
 
@@ -51,9 +52,10 @@ def opened(storage: Storage) -> ResumableUploads:
 
 
 @pytest.fixture
-def uploads(storage: Storage) -> ResumableUploads:
+def uploads(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> ResumableUploads:
     if isinstance(storage, S3Storage):
         make_atomic(storage.client)
+        list_versions_without_copies(monkeypatch)
     return opened(storage)
 
 
@@ -562,7 +564,7 @@ def test_ten_thousand_pieces_take_ten_pages(uploads: S3ResumableUploads) -> None
 def test_large_file_is_written_in_parts(
     uploads: S3ResumableUploads, monkeypatch: pytest.MonkeyPatch, is_declared: bool
 ) -> None:
-    monkeypatch.setattr(pieces, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(pieces, "ONE_PUT_BYTES", 1000)
     monkeypatch.setattr(pieces, "part_bytes", lambda _size: 5 * 1024**2)
     contents = [bytes([number]) * (3 * 1024**2 + number) for number in range(4)]
     content = b"".join(contents)
@@ -603,6 +605,41 @@ def test_manifest_hands_the_upload_to_its_event(uploads: S3ResumableUploads) -> 
 
 
 @ON_S3
+def test_late_event_finds_what_the_lifecycle_rule_has_hidden(uploads: S3ResumableUploads) -> None:
+    """An event out of the dead-letter queue: the rule hides objects after a day, and deletes their versions later."""
+    storage = storage_of(uploads)
+    assert isinstance(storage, S3Storage)
+    path = complete(uploads, b"some", b" bytes")
+    for entry in storage.client.list_objects_v2(Bucket=storage.bucket, Prefix="chunks/")["Contents"]:
+        storage.client.delete_object(Bucket=storage.bucket, Key=entry["Key"])
+    assert uploads.progress(path) is None
+    assert content_of(storage, promoted(uploads, path)) == b"some bytes"
+
+
+@ON_S3
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_small_file_is_read_once(uploads: S3ResumableUploads, is_declared: bool) -> None:
+    storage = storage_of(uploads)
+    assert isinstance(storage, S3Storage)
+    path = complete(uploads, b"some", b" by", b"tes", sha256=SHA256 if is_declared else None)
+    incoming = uploads.open_incoming(path)
+    assert incoming is not None
+    calls: list[str] = []
+    storage.client.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+    assert [incoming.read(offset, 3) for offset in (0, 3, 9, 10)] == [b"som", b"e b", b"s", b""]
+    assert content_of(storage, incoming.copy_to_files(described(path, 10))) == b"some bytes"
+    assert calls.count("GetObject") == incoming.reads == 3
+
+
+def test_bytes_in_too_many_pieces_are_not_read(uploads: ResumableUploads) -> None:
+    path = begun(uploads)
+    for offset in range(5):
+        uploads.place(path, offset, iter([b"x"]))
+    assert uploads.read(path, 0, 5, max_reads=4) == b""
+    assert uploads.read(path, 1, 4, max_reads=5) == uploads.read(path, 1, 4) == b"xxxx"
+
+
+@ON_S3
 def test_only_the_ending_and_the_facts_remain(uploads: S3ResumableUploads) -> None:
     storage = storage_of(uploads)
     assert isinstance(storage, S3Storage)
@@ -627,7 +664,11 @@ STEP_FAULTS = [
 
 @pytest.mark.parametrize("kind", ["s3"])
 @pytest.mark.parametrize("fault", STEP_FAULTS)
-@pytest.mark.parametrize("contents", [[b"some", b" bytes"], [b"some", b" more bytes"]], ids=["whole", "in parts"])
+@pytest.mark.parametrize(
+    "contents",
+    [[b"some", b" bytes"], [b"some", b" more byte"], [b"some", b" more bytes"]],
+    ids=["read once", "in one write", "in parts"],
+)
 def test_failure_at_every_call_loses_nothing(
     uploads: S3ResumableUploads,
     stored_keys: Callable[[], list[str]],
@@ -636,11 +677,13 @@ def test_failure_at_every_call_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pieces, "WHOLE_BYTES", 10)
+    monkeypatch.setattr(pieces, "ONE_PUT_BYTES", 14)
     storage = storage_of(uploads)
     assert isinstance(storage, S3Storage)
     client: Any = storage.client
     call = client._make_api_call
     for at in itertools.count():
+        s3_backends["123456789012"]["aws"].buckets[storage.bucket].keys.clear()
         path, acknowledged = new_id(), [0]
         failing = _KilledAt(client, call, fault=fault, at=at)
         client._make_api_call = failing

@@ -70,6 +70,7 @@ def promote_pieces(storage: S3Storage, path: str) -> None:
     assert incoming is not None
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(s3_pieces, "WHOLE_BYTES", 0)
+        monkeypatch.setattr(s3_pieces, "ONE_PUT_BYTES", 0)
         incoming.copy_to_files(file(id=path))
         with pytest.raises(AlreadyExists):
             incoming.copy_to_files(file(id=path))

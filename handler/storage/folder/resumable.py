@@ -130,6 +130,10 @@ class _Turn:
 class ResumedFile(LocalIncoming):
     """The bytes of a complete upload, in one file or in placed pieces. They never change."""
 
+    @property
+    def reads(self) -> int:
+        return len(self.parts)
+
     def copy_to_files(self, file: StoredFile, /) -> StoredFile:
         digest = hashlib.sha256()
         for chunk in self.chunks():
@@ -221,10 +225,11 @@ class LocalResumableUploads:
                     sync_directory(directory)
         return _joined(names.values())
 
-    def read(self, path: str, offset: int, length: int, /) -> bytes:
+    def read(self, path: str, offset: int, length: int, /, *, max_reads: int | None = None) -> bytes:
         read = b""
         with suppress(UploadNotFound), self._locked(path) as (directory, state):
-            for part in _arrived(directory, state):
+            parts = _arrived(directory, state)
+            for part in parts if max_reads is None or len(parts) <= max_reads else ():
                 start = offset + len(read) - part.number
                 if 0 <= start < part.size:
                     with _path_of(directory, part).open("rb") as file:

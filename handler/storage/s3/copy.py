@@ -79,7 +79,7 @@ class S3Incoming:
             return b""
         if min(offset + length, self.size) <= len(self.head):
             return self.head[offset : offset + length]
-        with _gone_if_missing(), s3_errors():
+        with gone_if_missing(), s3_errors():
             response = self.storage.client.get_object(**self.source, Range=f"bytes={offset}-{offset + length - 1}")
             data = require_s3(response, "Metadata", "max-bytes")["Body"].read()
         if len(data) != min(length, self.size - offset):
@@ -104,7 +104,7 @@ class S3Incoming:
     def _write(self, file: StoredFile) -> StoredFile:
         """Write the bytes that are here."""
         file = verify_sha256(file, [self.head], sha256=self.declaration.sha256)
-        with _already_exists(file):
+        with already_exists(file):
             self.storage.put_once(file, self.head)
         return file
 
@@ -139,7 +139,7 @@ class S3Incoming:
             if not is_read:
                 actual = sha256_of_checksum(parts[0]["ChecksumSHA256"]) or ""
                 file = check_sha256(file, actual, sha256=declared)
-            with _already_exists(file), s3_errors():
+            with already_exists(file), s3_errors():
                 completed = self.storage.client.complete_multipart_upload(
                     **target,
                     UploadId=multipart_id,
@@ -186,7 +186,7 @@ class S3Incoming:
         # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
         # UploadPartCopy).
         part: _Range = {} if count == 1 else {"CopySourceRange": f"bytes={first}-{last}"}
-        with _gone_if_missing(), s3_errors():
+        with gone_if_missing(), s3_errors():
             copied = self.storage.client.upload_part_copy(
                 **target, **part, UploadId=multipart_id, PartNumber=number, CopySource={**self.source}
             )
@@ -258,7 +258,8 @@ def abort_multipart_upload(storage: S3Storage, key: str, multipart_id: str) -> N
 
 
 @contextmanager
-def _gone_if_missing() -> Iterator[None]:
+def gone_if_missing() -> Iterator[None]:
+    """Turn S3's errors about a missing source into :class:`~..direct.Gone`."""
     try:
         yield
     except S3Refused as refused:
@@ -269,7 +270,8 @@ def _gone_if_missing() -> Iterator[None]:
 
 
 @contextmanager
-def _already_exists(file: StoredFile) -> Iterator[None]:
+def already_exists(file: StoredFile) -> Iterator[None]:
+    """Turn the error of a conditional write into :class:`AlreadyExists`."""
     # 412: there is an object. 409: an object is being written. NoSuchUpload: the first attempt succeeded, and its
     # response got lost.
     try:

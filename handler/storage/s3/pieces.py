@@ -33,17 +33,17 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, NamedTuple, TypedDict
 
 from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB, ceil_div
 from .. import StoredFile
-from ..direct import Declaration, check_sha256, part_bytes
+from ..direct import WHOLE_BYTES, Declaration, check_sha256, part_bytes, verify_sha256
 from ..parallel import run_ahead
 from ..resumable import Beginning, Ending, Extent, OffsetMismatch, Progress
 from .client import S3Refused, require_s3, s3_errors
-from .copy import _already_exists, _gone_if_missing, abort_multipart_upload, file_history
+from .copy import abort_multipart_upload, already_exists, file_history, gone_if_missing
 from .direct import PIECES
 from .files import S3Storage, S3Writer, object_headers
 
@@ -60,7 +60,7 @@ LAST_OFFSET = 9_999_999_999_999
 """S3's largest object has 5 TiB, which are 13 digits."""
 PIECE_BYTES = 8 * MIB
 """The size of a piece, where the bytes of one request arrive as a stream. It is also the size of a read."""
-WHOLE_BYTES = 256 * MIB
+ONE_PUT_BYTES = 256 * MIB
 """The largest file that is written with one PutObject. Lambda's disk has 512 MB."""
 READS_AT_ONCE, PARTS_AT_ONCE = 8, 2
 """Together these are as many connections as botocore keeps open by default."""
@@ -70,8 +70,11 @@ ENDING_ATTEMPTS = 10
 """The maximum number of offsets at which an ending is tried, while other requests append."""
 
 
-class _Range(TypedDict, total=False):
+class _Selection(TypedDict, total=False):
+    """The part of an object that is read."""
+
     Range: str
+    VersionId: str
 
 
 class _Entry(NamedTuple):
@@ -95,6 +98,16 @@ class _Entry(NamedTuple):
     def offset(self) -> int:
         """The offset of a piece or an ending; -1 for another object."""
         return LAST_OFFSET - int(self.name) if self.name.isdecimal() else -1
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last byte of a piece."""
+        return self.offset + self.size
+
+    @property
+    def selection(self) -> _Selection:
+        """The parameters that name the version, if it is known. A lifecycle rule may have hidden the object."""
+        return {"VersionId": self.version} if self.version else {}
 
     @property
     def is_ending(self) -> bool:
@@ -149,7 +162,10 @@ class S3ResumableUploads:
             raise AlreadyExists("There is another upload with this id.")
 
     def beginning(self, path: str, /) -> Beginning | None:
-        facts = self._get(_prefix(path) + "begin")
+        return self._beginning(path, {})
+
+    def _beginning(self, path: str, version: _Selection) -> Beginning | None:
+        facts = self._get(_prefix(path) + "begin", version)
         try:
             return None if facts is None else Beginning.from_json(facts)
         except (ValueError, KeyError, TypeError):
@@ -181,9 +197,9 @@ class S3ResumableUploads:
         if newest.offset < 0:
             return Progress(offset=0) if newest.name == "begin" else None
         if not newest.is_ending:
-            return Progress(offset=newest.offset + newest.size)
+            return Progress(offset=newest.end)
         with s3_errors():
-            head = self._client.head_object(Bucket=self._bucket, Key=_key(path, newest.offset))
+            head = self._client.head_object(Bucket=self._bucket, Key=_key(path, newest.offset), **newest.selection)
             metadata = require_s3(head, "Metadata", "ending")["Metadata"]
         return Progress(offset=newest.offset, ending=Ending(metadata["ending"]))
 
@@ -251,15 +267,28 @@ class S3ResumableUploads:
             raise AlreadyExists("There is a piece with other bytes at this offset.")
         return _joined(_pieces(entries))
 
-    def read(self, path: str, offset: int, length: int, /) -> bytes:
+    def read(self, path: str, offset: int, length: int, /, *, max_reads: int | None = None) -> bytes:
         end = min(offset + length, LAST_OFFSET)
+        pieces = _pieces(self._list(path, after=_key(path, end), until=offset, maximum=max_reads))[::-1]
+        if max_reads is not None and len(pieces) > max_reads:
+            return b""
         data = bytearray()
-        for piece in reversed(_pieces(self._list(path, after=_key(path, end), until=offset))):
-            first = offset + len(data) - piece.offset
-            if len(data) >= length or not 0 <= first < piece.size:
-                break  # pieces that were placed may leave a gap
-            data += self._get(_key(path, piece.offset), f"bytes={first}-{end - piece.offset - 1}") or b""
+        for read in run_ahead(self._reads(path, pieces, offset, end), at_once=READS_AT_ONCE):
+            if read is None:
+                break  # the bytes were discarded meanwhile
+            data += read
         return bytes(data)
+
+    def _reads(self, path: str, pieces: Iterable[_Entry], begin: int, end: int) -> Iterator[Callable[[], bytes | None]]:
+        """Yield the calls that read from ``begin`` to ``end``, up to the first gap. Pieces that were placed may leave
+        gaps."""
+        for piece in pieces:
+            if begin >= end or not piece.offset <= begin < piece.end:
+                return
+            last = min(end, piece.end)
+            byte_range = f"bytes={begin - piece.offset}-{last - piece.offset - 1}"
+            yield partial(self._get, _key(path, piece.offset), {"Range": byte_range})
+            begin = last
 
     def end(self, path: str, ending: Ending, /, *, offset: int | None = None) -> Ending:
         if offset is not None:
@@ -297,7 +326,8 @@ class S3ResumableUploads:
         if progress is None or progress.ending is not Ending.COMPLETE:
             return None
         pieces = _pieces(entries)[::-1]
-        beginning = self.beginning(path)
+        begin = next((entry for entry in entries if entry.name == "begin"), None)
+        beginning = None if begin is None else self._beginning(path, begin.selection)
         if beginning is None or _joined(pieces) != ([Extent(0, progress.offset)] if progress.offset else []):
             return None  # another process has discarded the bytes
         return PiecesIncoming(
@@ -324,11 +354,12 @@ class S3ResumableUploads:
             with s3_errors():
                 require_s3(self._client.delete_object(Bucket=self._bucket, Key=f"incoming/{path}", VersionId=version))
 
-    def _list(self, path: str, *, after: str = "", until: int = -1) -> list[_Entry]:
+    def _list(self, path: str, *, after: str = "", until: int = -1, maximum: int | None = None) -> list[_Entry]:
         """Return the objects of an upload, the newest first.
 
         :param after: the key behind which the list begins.
         :param until: the offset at whose piece the list ends.
+        :param maximum: the list ends when it has more objects than this.
         """
         entries: list[_Entry] = []
         with s3_errors():
@@ -338,7 +369,7 @@ class S3ResumableUploads:
             for page in pages:
                 for item in require_s3(page, "Name").get("Contents", []):
                     entries.append(_Entry.of(path, item))
-                    if entries[-1].offset <= until:
+                    if entries[-1].offset <= until or (maximum is not None and len(entries) > maximum):
                         return entries
         return entries
 
@@ -385,11 +416,10 @@ class S3ResumableUploads:
             raise
         return head["Metadata"].get("mark", "")
 
-    def _get(self, key: str, byte_range: str | None = None) -> bytes | None:
-        only: _Range = {} if byte_range is None else {"Range": byte_range}
+    def _get(self, key: str, selection: _Selection | None = None) -> bytes | None:
         try:
             with s3_errors():
-                response = self._client.get_object(Bucket=self._bucket, Key=key, **only)
+                response = self._client.get_object(Bucket=self._bucket, Key=key, **(selection or {}))
                 return require_s3(response, "Metadata", "mark")["Body"].read()
         except S3Refused as refused:
             if refused.s3_status == 404:
@@ -397,9 +427,11 @@ class S3ResumableUploads:
             raise
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class PiecesIncoming:
     """The pieces of a complete upload, each pinned by its version.
+
+    A small file (:data:`~..direct.WHOLE_BYTES`) is read once, and its bytes are kept for the check and for the write.
 
     :param version: of the object whose event promotes the file; empty if a request promotes it.
     :param path: see :class:`~handler.storage.resumable.ResumableUploads`.
@@ -415,28 +447,32 @@ class PiecesIncoming:
 
     @property
     def reads(self) -> int:
-        """The number of requests that read the whole file."""
         return sum(ceil_div(piece.size, PIECE_BYTES) for piece in self.pieces)
 
     def read(self, offset: int, length: int, /) -> bytes:
-        return b"".join(self._chunks(offset, min(offset + length, self.size)))
+        end = min(offset + length, self.size)
+        return self._whole[offset:end] if self.size <= WHOLE_BYTES else b"".join(self._chunks(offset, end))
 
     def chunks(self) -> Iterator[bytes]:
-        return self._chunks(0, self.size)
+        return iter([self._whole]) if self.size <= WHOLE_BYTES else self._chunks(0, self.size)
+
+    @cached_property
+    def _whole(self) -> bytes:
+        return b"".join(self._chunks(0, self.size))
 
     def _chunks(self, begin: int, end: int) -> Iterator[bytes]:
         """Yield the bytes from ``begin`` to ``end``, in order, while the next ones are being read."""
         return run_ahead(
             (
-                partial(self._read_piece, piece, first, min(first + PIECE_BYTES, end, piece.offset + piece.size))
+                partial(self._read_piece, piece, first, min(first + PIECE_BYTES, end, piece.end))
                 for piece in self.pieces
-                for first in range(max(piece.offset, begin), min(piece.offset + piece.size, end), PIECE_BYTES)
+                for first in range(max(piece.offset, begin), min(piece.end, end), PIECE_BYTES)
             ),
             at_once=READS_AT_ONCE,
         )
 
     def _read_piece(self, piece: _Entry, begin: int, end: int) -> bytes:
-        with _gone_if_missing(), s3_errors():
+        with gone_if_missing(), s3_errors():
             response = self.storage.client.get_object(
                 Bucket=self.storage.bucket,
                 Key=_prefix(self.path) + piece.name,
@@ -449,9 +485,21 @@ class PiecesIncoming:
         return data
 
     def copy_to_files(self, file: StoredFile, /) -> StoredFile:
-        stored = self._copy_whole(file) if self.size <= WHOLE_BYTES else self._copy_in_parts(file)
+        if self.size <= WHOLE_BYTES:
+            stored = self._write(file)
+        elif self.size <= ONE_PUT_BYTES:
+            stored = self._copy_whole(file)
+        else:
+            stored = self._copy_in_parts(file)
         if file_history(self.storage, file.path).deleted:
             raise AlreadyExists(f"There was a file with the id {file.id}, and it was deleted.")
+        return stored
+
+    def _write(self, file: StoredFile) -> StoredFile:
+        """Write a small file, whose bytes are here since the check."""
+        stored = verify_sha256(file, [self._whole], sha256=self.declaration.sha256)
+        with already_exists(file):
+            self.storage.put_once(stored, self._whole)
         return stored
 
     def _copy_whole(self, file: StoredFile) -> StoredFile:
@@ -461,7 +509,7 @@ class PiecesIncoming:
                 actual.update(chunk)
                 body.write(chunk)
             stored = self._checked(file, actual.hexdigest())
-            with _already_exists(file):
+            with already_exists(file):
                 self.storage.put_once(stored, body.rewind())
         finally:
             body.abort()
@@ -481,7 +529,7 @@ class PiecesIncoming:
             actual = hashlib.sha256()
             parts = self._upload_parts(stored.key, multipart_id, actual.update)
             self._checked(stored, actual.hexdigest())
-            with _already_exists(file), s3_errors():
+            with already_exists(file), s3_errors():
                 completed = client.complete_multipart_upload(
                     Bucket=self.storage.bucket,
                     Key=stored.key,
@@ -530,7 +578,7 @@ class PiecesIncoming:
             yield part
 
     def _upload_part(self, key: str, multipart_id: str, number: int, part: S3Writer) -> CompletedPartTypeDef:
-        with _gone_if_missing(), s3_errors():
+        with gone_if_missing(), s3_errors():
             uploaded = self.storage.client.upload_part(
                 Bucket=self.storage.bucket, Key=key, UploadId=multipart_id, PartNumber=number, Body=part.rewind()
             )
