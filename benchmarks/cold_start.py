@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "cold-start"
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 BASE = "textbook"
-BAR = 0.60
+BARS = {"this": 0.55, "this, without bytecode": 1.0}
 ZIPPED_BARS = {"this": 2.5e6, "this, without bytecode": 1.2e6}
 
 # Runs in the image, with nothing but its Python. Standard output is for the results.
@@ -126,7 +126,7 @@ def main() -> None:
         print(f"| {name} | {entry['zipped'] / 1e6:.2f} MB | {' | '.join(cells)} |")
     print("\n| bar | at most | measured | |\n|---|---|---|---|")
     # The processor's time: an import waits for nothing else, and here it shares the machine.
-    bars = [("cold start, CPU", BAR, summary["this"]["cpu_ratio"])]
+    bars = [(f"{name}, cold start, CPU", bar, summary[name]["cpu_ratio"]) for name, bar in BARS.items()]
     bars += [(f"{name}, zipped, MB", bar / 1e6, summary[name]["zipped"] / 1e6) for name, bar in ZIPPED_BARS.items()]
     for name, bar, value in bars:
         print(f"| {name} | {bar:.2f} | {value:.2f} | {'met' if value <= bar else 'MISSED'} |")

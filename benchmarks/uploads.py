@@ -57,10 +57,10 @@ class Case(NamedTuple):
 
 
 BARS = {
-    ("cpu", "4 MB upload"): 0.45,
-    ("cpu", "20 KB upload"): 0.75,
-    ("cpu", "4 MB refused"): 0.20,
-    ("memory", "4 MB upload"): 0.80,
+    ("cpu", "4 MB upload"): 0.40,
+    ("cpu", "20 KB upload"): 0.66,
+    ("cpu", "4 MB refused"): 0.07,
+    ("memory", "4 MB upload"): 0.73,
 }
 UNITS = {"cpu": ("CPU", "ms"), "wall": ("wall time", "ms"), "memory": ("added memory", "MiB")}
 

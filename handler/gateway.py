@@ -503,8 +503,9 @@ else:
     decode_base64 = functools.partial(pybase64.b64decode, validate=True)
 
 
-PIECE_CHARS = 256 * 1024
-"""How much base64 is decoded at once. It is a multiple of four, because four characters stand for three bytes."""
+PIECE_CHARS = 96 * 1024
+"""How much base64 is decoded at once. It is a multiple of four, because four characters stand for three bytes. Larger
+pieces cost more memory management than work (``web/forms.py``, READ_BYTES)."""
 
 
 class Body(NamedTuple):

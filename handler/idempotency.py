@@ -19,7 +19,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .intake import STORED_AT_ONCE
-from .problems import AlreadyExists, FileExpired, IdempotencyKeyReused, MalformedRequest, StorageUnavailable
+from .problems import (
+    AlreadyExists,
+    FileExpired,
+    IdempotencyKeyReused,
+    MalformedRequest,
+    Problem,
+    StorageUnavailable,
+)
 from .storage.direct import Deleted
 from .storage.parallel import run_side_by_side
 
@@ -100,15 +107,18 @@ class StoreOnce:
         secret = self._uploads.secret()
         files = [replace(file, id=self._key.file_id(index, secret=secret)) for index, (_, file) in enumerate(checked)]
         earlier = run_side_by_side([partial(self._find, file) for file in files], at_once=STORED_AT_ONCE)
+        new: list[StoredFile] = []
         stores = [
-            partial(self._store, incoming, file)
+            partial(self._store, incoming, file, new)
             for (incoming, _), file, found in zip(checked, files, earlier, strict=True)
             if found is None
         ]
-        written = iter(run_side_by_side(stores, at_once=STORED_AT_ONCE) if stores else [])
-        results = [next(written) if found is None else (found, False) for found in earlier]
-        stored = [file for file, _ in results]
-        new = [file for file, is_new in results if is_new]
+        try:
+            written = iter(run_side_by_side(stores, at_once=STORED_AT_ONCE) if stores else [])
+        except Problem:
+            batch.report(new, new=new)  # they stay, and the next try cannot know whether they were reported
+            raise
+        stored = [next(written) if found is None else found for found in earlier]
         batch.report(stored, new=new)
         return stored, not new
 
@@ -133,8 +143,11 @@ class StoreOnce:
             )
         return found.file
 
-    def _store(self, incoming: IncomingFile, file: StoredFile) -> tuple[StoredFile, bool]:
-        """Store a file, and return whether this try stored the file: a concurrent try may be faster."""
+    def _store(self, incoming: IncomingFile, file: StoredFile, new: list[StoredFile]) -> StoredFile:
+        """Store a file, except if a concurrent try is faster. Return the stored file.
+
+        :param new: gets the file if this try stored it.
+        """
         try:
             with self._uploads.claimed(file.path):
                 incoming.commit(file)
@@ -142,8 +155,9 @@ class StoreOnce:
             found = self._find(file)
             if found is None:
                 raise StorageUnavailable(f"another request is storing {file.key} under the same key") from None
-            return found, False
-        return file, True
+            return found
+        new.append(file)
+        return file
 
 
 def _content(file: StoredFile) -> tuple[object, ...]:

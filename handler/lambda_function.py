@@ -6,13 +6,19 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # imported objects stay: a search for garbage among them takes a twelfth of a cold start
+gc.disable()  # imported objects stay: searches for garbage among them take a twelfth of a cold start
+
+from .lazy_imports import lazy_imports
+
+with lazy_imports():
+    from .app import create_app
+
+    _app = create_app()
 
 import re
 import time
 from typing import Any
 
-from .app import create_app
 from .bucket_events import unwrap
 from .gateway import make_handler
 from .logs import logger
@@ -20,7 +26,7 @@ from .problems import StorageUnavailable
 from .storage.direct import Deleted, InPieces, Refused, Stored, Verdict
 from .web.services import services_of
 
-_app = create_app()
+gc.freeze()  # otherwise the first search looks at all of them, which takes a twentieth of a cold start
 gc.enable()
 _INCOMING_KEY = re.compile("incoming/((?:[A-Za-z0-9_-]{1,64}/)?([0-9a-f]{32}))")
 """A path, which may begin with a folder, and the id at its end."""

@@ -10,7 +10,8 @@
 
 The signal is sent once a file can be read, and before the client gets the response. It covers all ways in: forms, PUT,
 parts and presigned forms. The process sends it at most once for each file, also if a client repeats its request. A
-process that is killed at that moment sends nothing: a webhook is for applications that must not miss a file.
+process that is killed at that moment sends nothing, and so does one that S3 does not answer: a webhook is for
+applications that must not miss a file.
 """
 
 from __future__ import annotations

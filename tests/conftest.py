@@ -79,6 +79,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
 
 
+@pytest.fixture(autouse=True)
+def _one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each storage copy with its ordinary client, so that a test that watches this client sees the copies too."""
+    monkeypatch.setattr(S3Storage, "copying_client", property(lambda storage: storage.client))
+
+
 @pytest.fixture
 def s3(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
     """A client to an S3 in this process, with an empty, versioned bucket."""

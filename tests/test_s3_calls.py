@@ -305,6 +305,7 @@ def dropzone(*indexes: int) -> Callable[[Case], Ask]:
 
 
 TUS = {"Tus-Resumable": "1.0.0"}
+KEYED = TUS | {"Upload-Length": "10", "Idempotency-Key": "1"}
 HTML = b"<html><script>alert(1)</script>"
 LARGE = samples.png(9 * MIB)
 DIGEST = hashlib.sha256(samples.TEXT).hexdigest()
@@ -330,6 +331,11 @@ SCENARIOS: dict[str, Callable[[Case], Ask]] = {
         data=samples.TEXT,
         headers=TUS | {"Upload-Length": str(len(samples.TEXT)), "Content-Type": "application/offset+octet-stream"},
     ),
+    "`POST /upload`, a resumable upload with an `Idempotency-Key`": to("POST", "/upload?filename=a.txt", headers=KEYED),
+    "`POST /upload`, a resumable upload with an `Idempotency-Key`, again": lambda case: (
+        case.holder.post("/upload?filename=a.txt", headers=KEYED),
+        to("POST", "/upload?filename=a.txt", headers=KEYED)(case),
+    )[1],
     "`PATCH /upload/<name>`, the first piece": resumable(b"hello"),
     "`PATCH /upload/<name>`, a later piece": resumable(b"hello", b" you"),
     "`PATCH /upload/<name>`, the last piece": resumable(b"hello ", b"you!"),

@@ -29,16 +29,23 @@ def check_version(headers: Headers) -> None:
         raise problem
 
 
-def creation(headers: Headers) -> Creation:
-    """Return the request that begins an upload.
+def check_concatenation(headers: Headers) -> None:
+    """Refuse parallel uploads, in every protocol that tus-js-client speaks: their pieces would become files.
 
-    :raises MalformedRequest: the header fields contradict each other, or ask for an extension that is not there.
+    :raises MalformedRequest: the request asks for an upload that is made of others, or becomes a part of one.
     """
     if headers.get("Upload-Concat") is not None:
         raise MalformedRequest(
             "Upload-Concat is not supported, so an upload cannot be made of others. In tus-js-client, leave out "
             "'parallelUploads'."
         )
+
+
+def creation(headers: Headers) -> Creation:
+    """Return the request that begins an upload.
+
+    :raises MalformedRequest: the header fields contradict each other, or cannot be read.
+    """
     length, deferred = headers.get("Upload-Length"), headers.get("Upload-Defer-Length")
     if (length is None) == (deferred is None) or deferred not in (None, "1"):
         raise MalformedRequest("Send Upload-Length with the size of the file, or Upload-Defer-Length: 1.")

@@ -40,6 +40,8 @@ class Flags(IntFlag):
     """The name of the file comes with the first piece, as FilePond sends it. The upload begins then."""
     PLACED = 64
     """The pieces come in any order, as Dropzone sends them."""
+    HAS_IGNORED = 128
+    """The client sent fields that are not kept with the file."""
 
 
 class ResumableId(NamedTuple):

@@ -6,7 +6,7 @@ The bytes arrive in a storage (:mod:`handler.storage.resumable`). The last reque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
@@ -17,8 +17,10 @@ from ..inspection.policy import Policy
 from ..intake import Intake
 from ..problems import (
     AlreadyExists,
+    FileExpired,
     FileTooLarge,
     Forbidden,
+    IdempotencyKeyReused,
     InconsistentLength,
     MalformedRequest,
     MismatchingOffset,
@@ -125,6 +127,31 @@ class ResumableService:
         """Begin an upload, if no other request has. The facts of the first request stay."""
         with suppress(AlreadyExists):
             self._uploads.begin(upload.path, beginning)
+
+    def begin_or_find(self, beginning: Beginning, upload: ResumableId) -> UploadState | None:
+        """Begin an upload whose id was derived from an idempotency key, unless an earlier request has begun it.
+
+        :returns: the state of the upload that an earlier request began; ``None`` if this request began it.
+        :raises IdempotencyKeyReused: the earlier request began the upload of another file.
+        :raises FileExpired: the upload was cancelled since, or its file was deleted.
+        :raises Problem: the file was refused.
+        """
+        earlier = self._uploads.beginning(upload.path)
+        if earlier is None:
+            self._uploads.begin(upload.path, beginning)
+            return None
+        if _facts(earlier) != _facts(beginning):
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key was used for another upload. A repeated request must have the same name, length "
+                "and fields. For a new upload, send a new key."
+            )
+        try:
+            return self._decided(upload, self.state(upload))
+        except (NotFound, UploadNotFound):
+            raise FileExpired(
+                "The upload with this Idempotency-Key was cancelled, or its file was deleted. To upload the file "
+                "again, send a new key."
+            ) from None
 
     def new_upload(
         self,
@@ -314,6 +341,11 @@ class ResumableService:
             return upload.metadata
         beginning = self._uploads.beginning(upload.path)
         return None if beginning is None else beginning.metadata
+
+    def ignored(self, upload: ResumableId) -> Sequence[str]:
+        """Return the names of the fields that the client sent when it began the upload, and that are not kept."""
+        beginning = self._uploads.beginning(upload.path) if Flags.HAS_IGNORED in upload.flags else None
+        return () if beginning is None else beginning.ignored
 
     def promote(self, path: str, *, version: str | None) -> Verdict | None:
         """Promote a complete upload whose event arrives: see :meth:`~handler.direct.promotion.Promotion.promote`."""
@@ -575,6 +607,13 @@ class ResumableService:
             self._verdicts.refuse(upload.path, problem.as_dict())
             self._uploads.discard(upload.path)
         raise problem
+
+
+def _facts(beginning: Beginning) -> tuple[object, ...]:
+    """Return the facts that a repeated request must repeat. The rest comes from the token, which may be new."""
+    declaration = beginning.declaration
+    fields = declaration.fields and dict(declaration.fields)
+    return declaration.original_name, declaration.size, declaration.sha256, fields, beginning.metadata
 
 
 def _shown(verdict: Verdict | None) -> Stored | Refused:

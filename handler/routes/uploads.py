@@ -39,10 +39,9 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint(UPLOAD_ROUTES, __name__)
 
-READ_BYTES = 256 * KIB
 RESUMABLE_FIELDS = ("Tus-Resumable", "Upload-Complete", "Upload-Length", "X-HTTP-Method-Override")
 """The header fields without which no request belongs to a resumable upload."""
-MAX_BYTES_AFTER_REFUSAL = forms.READ_BYTES
+MAX_BYTES_AFTER_REFUSAL = 256 * KIB
 """How much of a form is read after its first refusal, to report other refused files too."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_SHOWN_NAME_CHARS = 100
@@ -130,9 +129,9 @@ def form(token: str | None = None) -> Response:
 
     :param token: the token from the path, if it is there.
     """
-    check_dialect()
     if (response := _resumable(request.args.get("filename"), token)) is not None:
         return response
+    check_dialect()
     if "filename" in request.args and request.mimetype != forms.MEDIA_TYPE:
         return _store_body(request.args["filename"], token)
     with current_services().intake.begin() as batch:
@@ -158,9 +157,10 @@ def body(name: str, token: str | None = None) -> Response:
     :param name: the client's name of the file.
     :param token: the token from the path, if it is there.
     """
+    if (response := _resumable(name, token)) is not None:
+        return response
     check_dialect()
-    response = _resumable(name, token)
-    return _store_body(name, token) if response is None else response
+    return _store_body(name, token)
 
 
 @blueprint.put("/upload")
@@ -170,9 +170,9 @@ def body_without_name(token: str | None = None) -> Response:
 
     :param token: the token from the path, if it is there.
     """
-    check_dialect()
     if (response := _resumable(request.args.get("filename"), token)) is not None:
         return response
+    check_dialect()
     if "filename" in request.args:
         return _store_body(request.args["filename"], token)
     raise MalformedRequest(
@@ -196,7 +196,7 @@ def _store_body(name: str, token: str | None) -> Response:
         fields = _query_fields()
         content = _open_body()
         incoming = batch.add(name)
-        while not batch.refusals and (data := content.read(READ_BYTES)):
+        while not batch.refusals and (data := content.read(forms.READ_BYTES)):
             incoming.write(data)
         return _store(batch, content, fields)
 

@@ -76,7 +76,7 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
   const stop = new AbortController(); // a failed part stops the others
   const options = { signal: AbortSignal.any([signal, stop.signal]), again };
 
-  const refusals = new Map();
+  const refusals = Array(count + 1).fill(0);
   const send = async (number) => {
     const { url } = await endpoint.askOnce("GET", pathOf(upload, `/${number}`), options);
     const body = file.slice((number - 1) * upload.partSize, number * upload.partSize);
@@ -87,11 +87,11 @@ async function sendMissing(arrived, upload, file, endpoint, { signal, progress, 
     } catch (failure) {
       note(number, 0);
       // S3 answers 400 to a broken body and 403 to an expired URL. The next try has a new URL.
-      failure.temporary ||= failure.status === 400 || (failure.status === 403 && refused(number) < MAX_REFUSALS);
+      if (failure.status === 403) failure.temporary = ++refusals[number] < MAX_REFUSALS;
+      if (failure.status === 400) failure.temporary = true;
       throw failure;
     }
   };
-  const refused = (number) => refusals.set(number, (refusals.get(number) ?? 0) + 1).get(number);
   const work = async () => {
     for (let number; (number = missing.shift()); ) await persistently(() => send(number), options);
   };

@@ -29,7 +29,7 @@ export function request(method, url, { body, headers = {}, signal, progress } = 
       progress?.(event.loaded);
     };
     xhr.upload.onload = () => giveUpIn(RESPONSE_MS);
-    xhr.onload = () => (xhr.status < 300 ? resolve(parsed(xhr)) : reject(failureOf(xhr)));
+    xhr.onload = () => (xhr.status < 300 ? resolve(xhr.response) : reject(failureOf(xhr)));
     xhr.onerror = xhr.onabort = () => reject(signal?.aborted ? signal.reason : new Failure("The connection was lost."));
     xhr.onloadend = () => {
       clearTimeout(stalled);
@@ -37,21 +37,14 @@ export function request(method, url, { body, headers = {}, signal, progress } = 
     };
     signal?.addEventListener("abort", stop);
     xhr.open(method, url);
+    xhr.responseType = "json";
     for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
     xhr.send(body);
   });
 }
 
-function parsed(xhr) {
-  try {
-    return JSON.parse(xhr.responseText);
-  } catch {
-    return null;
-  }
-}
-
 function failureOf(xhr) {
-  return new Failure(parsed(xhr)?.detail ?? `The server answered ${xhr.status} ${xhr.statusText}`.trim() + ".", {
+  return new Failure(xhr.response?.detail ?? `The server answered ${xhr.status} ${xhr.statusText}`.trim() + ".", {
     status: xhr.status,
     // getResponseHeader logs an error if another origin does not expose the field.
     retryAfter: Number(/^retry-after: (\d+)/im.exec(xhr.getAllResponseHeaders())?.[1]),

@@ -14,7 +14,7 @@ copies it to ``files/`` or refuses it, as it does for direct uploads.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -39,10 +39,12 @@ class Beginning:
 
     :param declaration: of the whole file. Its ``size`` is the announced length, in bytes, if the client announced one.
     :param metadata: the value of tus's ``Upload-Metadata``, as the client sent it. tus wants it back.
+    :param ignored: the names of the fields that are not kept with the file, for the last response.
     """
 
     declaration: Declaration
     metadata: str | None = None
+    ignored: Sequence[str] = ()
 
     def to_json(self) -> bytes:
         """Return the facts as JSON, for a storage to keep."""
@@ -55,7 +57,8 @@ class Beginning:
         :raises ValueError, KeyError, TypeError: something else wrote the JSON.
         """
         facts = json.loads(written)
-        return cls(declaration=Declaration(**facts["declaration"]), metadata=facts["metadata"])
+        declaration = Declaration(**facts["declaration"])
+        return cls(declaration=declaration, metadata=facts["metadata"], ignored=tuple(facts.get("ignored", ())))
 
 
 class Extent(NamedTuple):

@@ -93,7 +93,7 @@ def _by_size(piece: str, whole: str) -> Callable[[Fields], bool]:
 
 
 DROPZONE = "Dropzone"
-"""The client whose pieces are put together (:mod:`.widgets`), where resumable uploads are offered."""
+"""The client whose pieces are put together (:mod:`.dropzone`), where resumable uploads are offered."""
 _MORE_THAN_HALF = "set 'chunkSize' to more than half of the largest file."  # the rest goes with the last piece
 
 CLIENTS = tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import request
+from flask import g, request
 
 from ..problems import MalformedRequest
 from .services import current_services
@@ -22,12 +22,15 @@ RESUMABLE_ROUTES = "resumable"
 
 def requested_dialect() -> Dialect | None:
     """Return the dialect that an upload asks for with ``?for=``. All other requests get ``None``, and so does an
-    unknown name. FilePond's pieces have a field that shows their client, and an address without a query."""
+    unknown name. Clients of tus and of the IETF's draft have no dialect: they read the status and the header fields.
+    FilePond's pieces have a field that shows their client, and an address without a query."""
     name = request.args.get("for")
     if request.method == "PATCH" and "Upload-Name" in request.headers:
         filepond: Dialect | None = _dialects().find("filepond")
         return filepond
-    if name is None or request.blueprint != UPLOAD_ROUTES or request.method not in ("POST", "PUT"):
+    if request.blueprint != UPLOAD_ROUTES or request.method not in ("POST", "PUT"):
+        return None
+    if name is None or "ignores_dialect" in g:
         return None
     dialect: Dialect | None = _dialects().find(name)
     return dialect

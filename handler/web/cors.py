@@ -21,11 +21,10 @@ REQUEST_HEADERS = (
 """The fields that upload widgets and our own clients send. Cache-Control and X-Requested-With are Dropzone's. tus and
 the IETF's draft have those that begin with Tus and Upload."""
 RESPONSE_HEADERS = (
-    "Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Location, Repr-Digest, Retry-After, "
-    "Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, "
+    "Accept-Patch, Allow, Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Location, Repr-Digest, "
+    "Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, "
     "Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, Upload-Limit, Upload-Metadata, "
-    "Upload-Offset, WWW-Authenticate, "
-    "X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
+    "Upload-Offset, WWW-Authenticate, X-Amzn-Remapped-WWW-Authenticate, X-Request-Id"
 )
 """A REST API renames ``WWW-Authenticate`` to Amazon's field (AWS: "Amazon API Gateway important notes")."""
 PREFLIGHT_SECONDS = 7200

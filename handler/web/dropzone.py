@@ -16,7 +16,7 @@ from ..direct.uploads import Pending
 from ..resumable.dropzone import DropzonePiece, piece_of
 from ..resumable.upload_ids import Flags, ResumableId, expiry, subject_hash
 from ..storage.resumable import Beginning
-from . import limits, resumable
+from . import limits, resumable_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ def place(
     name = policy.inspect_name(file_name)
     policy.inspect_size(name, piece.length)
     declaration = limits.declaration_of(g.grant, original_name=name.original, size=piece.length, fields=fields.kept)
-    service = resumable.service()
+    service = resumable_messages.service()
     subject = subject_hash(g.grant.subject)
     upload = ResumableId(
         id=service.derived_id(subject, g.grant.folder, piece.uuid, piece.length, piece.chunk_bytes, file_name),
@@ -64,8 +64,8 @@ def place(
     for _ in content:  # of a repeated piece: the client sends the rest before it reads the response
         pass
     if isinstance(state.verdict, Pending):
-        return resumable.checking(resumable.url_of(service.sign(upload)))
-    return resumable.respond_with(upload, state, status=204, ignored=fields.ignored)
+        return resumable_messages.checking(resumable_messages.url_of(service.sign(upload)))
+    return resumable_messages.respond_with(upload, state, status=204, ignored=fields.ignored_names)
 
 
 def _content(piece: DropzonePiece, data: Iterator[bytes], finish: Callable[[], None]) -> Iterator[bytes]:

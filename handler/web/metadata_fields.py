@@ -49,8 +49,18 @@ class MetadataFields:
 
     @property
     def ignored(self) -> Mapping[str, Any]:
-        """The member ``ignored_fields`` of a response: the names of the fields that are not kept, if there are any."""
-        return {"ignored_fields": list(self._ignored)} if self._ignored else {}
+        """The member ``ignored_fields`` of a response, if there are any such fields."""
+        return ignored_member(self.ignored_names)
+
+    @property
+    def ignored_names(self) -> tuple[str, ...]:
+        """The names of the fields that are not kept."""
+        return tuple(self._ignored)
+
+
+def ignored_member(names: Collection[str]) -> Mapping[str, Any]:
+    """Return the member ``ignored_fields`` of a response; nothing without names."""
+    return {"ignored_fields": list(names)} if names else {}
 
 
 def _valid(text: str) -> str:

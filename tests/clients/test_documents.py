@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import mimetypes
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ import requests
 from handler.web.tokens import mint, verify
 
 from ..docs.servers import SECRET, Endpoint, environment, serve
+from ..support import samples
 from ..support.documents import ROOT, snippet
 from .samples import FAKE, PHOTO
 
@@ -220,6 +223,36 @@ def test_token_of_uppy_is_renewed(site: Site, endpoint: Endpoint, tmp_path: Path
     assert endpoint.new_files() == []
     visit.page.evaluate("() => again()")
     assert endpoint.new_files() == ["photo.png"]
+
+
+def test_tus_client_uploads_a_file(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
+    imports, _, rest = snippet(HERE, "tus").partition("\n\n")
+    change = f"document.querySelector('input').onchange = ({{ target: {{ files: [photo] }} }}) => {{\n{rest}}};\n"
+    visit = site.open_script(bundle(imports + names(endpoint).replace(" token ", " TOKEN ") + change, tmp_path))
+    visit.choose(PHOTO)
+    visit.wait_for_message(f"{endpoint.url}/files/")
+    visit.choose(FAKE)
+    visit.wait_for_message("is not a PNG image")
+    assert endpoint.new_files() == ["photo.png"]
+
+
+def test_uppy_uploads_a_file_with_tus(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:
+    script = "const TOKEN = token, uppy = new Uppy();\n" + snippet(HERE, "Uppy with tus")
+    visit = site.open_script(uppy_script(endpoint, script, tmp_path))
+    upload_with_uppy(visit, PHOTO)
+    assert endpoint.new_files() == ["photo.png"]
+
+
+def test_tuspy_uploads_a_file(endpoint: Endpoint, tmp_path: Path) -> None:
+    if importlib.util.find_spec("tusclient") is None:
+        pytest.skip("tuspy is not installed; make clients brings it")
+    (tmp_path / "photo.jpg").write_bytes(samples.JPEG)
+    script = f"endpoint, TOKEN = {endpoint.url + '/upload'!r}, {endpoint.token!r}\n{snippet(HERE, 'tuspy')}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert f"{endpoint.url}/files/" in done.stdout
+    assert endpoint.new_files() == ["photo.jpg"]
 
 
 def test_react_recipe_uploads_a_file(site: Site, endpoint: Endpoint, tmp_path: Path) -> None:

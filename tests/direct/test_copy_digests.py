@@ -168,6 +168,29 @@ def test_composite_checksum_is_not_taken_for_a_digest(
 
 
 @ONLY_S3
+@pytest.mark.parametrize("parts", [1, 2])
+def test_composite_checksum_without_a_hyphen_is_not_taken_for_a_digest(
+    direct: DirectClient, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    """moto leaves the hyphen out, and so may a store that speaks S3's protocol."""
+    monkeypatch.setattr(s3_copy_module, "COPIED_PART_BYTES", 5 * MIB if parts == 2 else 10 * MIB)
+    url = file_entry(direct.send("a.png", samples.png(9 * MIB)))["url"]
+
+    def without_hyphen(operation: str, arguments: dict[str, Any], call: Callable[..., Any]) -> Any:
+        response = call(operation, arguments)
+        if operation == "HeadObject" and "PartNumber" not in arguments:
+            checksum, hyphen, count = response["ChecksumSHA256"].partition("-")
+            assert (hyphen, count) == ("-", str(parts))
+            response["ChecksumSHA256"] = checksum
+        return response
+
+    change(direct, monkeypatch, without_hyphen)
+    storage = direct.client.application.extensions["services"].storage
+    _, _, file_id, name = url.removeprefix("http://localhost").split("/")
+    assert storage.find(file_id, name).sha256 is None
+
+
+@ONLY_S3
 def test_declared_digest_of_several_parts_is_verified_by_reading(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, stored_keys: Callable[[], list[str]]
 ) -> None:
@@ -287,11 +310,14 @@ def test_refused_copy_without_checksums_is_a_failure(
             raise error(operation, 400, "InvalidRequest")
         return call(operation, arguments)
 
-    calls = change(direct, monkeypatch, refuse)
-    with pytest.raises(StorageUnavailable):
-        judge(direct, form["id"])
+    with monkeypatch.context() as patch:
+        calls = change(direct, patch, refuse)
+        with pytest.raises(StorageUnavailable):
+            judge(direct, form["id"])
     assert calls.count("CreateMultipartUpload") == 2
     assert visible(stored_keys) == []
+    # Nor does it make the process take S3 for a store that hashes no copy.
+    assert judge(direct, form["id"]).file.sha256 == DIGEST
 
 
 # An old botocore.

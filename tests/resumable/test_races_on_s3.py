@@ -18,6 +18,7 @@ from handler.storage import deadline
 from handler.web.tokens import mint
 
 from ..conftest import BUCKET
+from ..support import samples
 from ..support.lambda_runtime import SECRET, Context, let_a_gateway_wait
 from ..support.s3_events import object_created, queued
 from ..support.tokens import bearer
@@ -53,8 +54,8 @@ class Uploads:
         self.after(operation, key)
         return response
 
-    def begun(self, *pieces: bytes, length: int = 10) -> str:
-        created = self._client.post("/upload?filename=a.txt", headers=TUS | {"Upload-Length": str(length)})
+    def begun(self, *pieces: bytes, name: str = "a.txt", length: int = 10) -> str:
+        created = self._client.post(f"/upload?filename={name}", headers=TUS | {"Upload-Length": str(length)})
         url: str = created.headers["Location"]
         offset = 0
         for piece in pieces:
@@ -127,12 +128,13 @@ def test_piece_that_arrives_after_the_refusal_does_not_change_the_verdict(
 @pytest.mark.parametrize("digest", ["", "sha1"])
 def test_stale_piece_of_a_wrong_type_ends_nothing(uploads: Uploads, digest: str) -> None:
     """Two clients send a piece. Only one of them is appended, and the other one is refused for its own bytes."""
-    url = uploads.begun(length=20)
-    uploads.after = once(lambda: uploads.append(url, 0, GOOD), operation="ListObjectsV2", prefix="chunks/")
-    checksum = base64.b64encode(hashlib.sha1(BAD, usedforsecurity=False).digest()).decode()
-    stale = uploads.append(url, 0, BAD, **({"Upload_Checksum": f"sha1 {checksum}"} if digest else {}))
-    assert (stale.status_code, stale.headers["Upload-Offset"]) == (409, "10")
-    assert uploads.append(url, 10, GOOD).status_code == 201
+    good, bad = samples.png()[:40], b"<!doctype html>" * 3
+    url = uploads.begun(name="photo.png", length=len(samples.png()))
+    uploads.after = once(lambda: uploads.append(url, 0, good), operation="ListObjectsV2", prefix="chunks/")
+    checksum = base64.b64encode(hashlib.sha1(bad, usedforsecurity=False).digest()).decode()
+    stale = uploads.append(url, 0, bad, **({"Upload_Checksum": f"sha1 {checksum}"} if digest else {}))
+    assert (stale.status_code, stale.headers["Upload-Offset"]) == (409, "40")
+    assert uploads.append(url, 40, samples.png()[40:]).status_code == 201
 
 
 @pytest.mark.parametrize("step", ["ListObjectVersions chunks/", "PutObject files/", "ListObjectVersions files/"])

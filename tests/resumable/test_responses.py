@@ -6,6 +6,7 @@ import base64
 import hashlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from handler.problems import Problem
 from handler.resumable import fields
 from handler.resumable.upload_ids import verify
 from handler.resumable.uploads import MANY_PIECES, MAX_LEAST_BYTES
+from handler.web.resumable_messages import PIECE_TYPES
 from handler.web.tokens import mint
 
 from ..support import samples
@@ -32,6 +34,12 @@ SECRET = "a secret of this test that is long enough"
 TEXT = b"0123456789" * 10
 PAGE = b"<!doctype html><script>alert(1)</script>"
 NONE: dict[str, str] = {}
+SAFE_FIELDS = {
+    *("cache-control", "content-length", "content-type", "content-security-policy", "referrer-policy", "vary"),
+    *("x-content-type-options", "cross-origin-resource-policy"),
+}
+"""The fields that every script may read (WHATWG Fetch, "CORS-safelisted response-header name"), or that are for the
+browser."""
 NAME = {"Content-Disposition": 'inline; filename="a.txt"'}
 
 
@@ -413,18 +421,124 @@ def test_upload_is_continued_with_the_same_subject_only(make_app: Callable[..., 
     expect(client.delete(path, headers=ann), 204)
 
 
-def test_token_can_be_in_the_path(make_app: Callable[..., Flask]) -> None:
+def test_token_stays_in_the_path(make_app: Callable[..., Flask]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     token = mint(SECRET, expires_seconds=60)
     headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "100"}
     created = client.post(f"/upload/t/{token}?filename=a.txt", headers=headers)
     expect(created, 201)
-    path = urlsplit(created.headers["Location"]).path.replace("/upload/", f"/upload/t/{token}/")
+    path = urlsplit(created.headers["Location"]).path
+    assert path.startswith(f"/upload/t/{token}/r.")
     piece = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
     expect(client.patch(path, data=TEXT[:30], headers=piece), 204, Upload_Offset="30")
     expect(client.head(path), 204, Upload_Offset="30")
     expect(client.get(path), 200, Upload_Offset="30")
     expect(client.delete(path), 204)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["in pieces", "whole"])
+def test_last_response_names_the_ignored_fields(make_app: Callable[..., Flask], protocol: str, whole: bool) -> None:
+    client = make_app(METADATA_FIELDS="album").test_client()
+    uploads = Uploads(client, protocol)
+    fields = {"Upload-Metadata": "filename YS50eHQ=,album c3VtbWVy,color cmVk", "Upload-Length": "100"}
+    kind = {"Tus-Resumable": "1.0.0"} if uploads.is_tus else {"Upload-Complete": "?1" if whole else "?0"}
+    headers = fields | kind | {"Content-Type": PIECE_TYPES[0]}
+    response = client.post("/upload?size=1&weight=2", data=TEXT if whole else b"", headers=headers)
+    if not whole:
+        response = uploads.append(urlsplit(response.headers["Location"]).path, 0, TEXT, last=True)
+    expect(response, 201, Upload_Complete="?1")
+    assert response.json
+    assert response.json["files"][0]["fields"] == {"album": "summer"}
+    assert response.json["ignored_fields"] == ["color", "size", "weight"]
+
+
+def test_scripts_may_read_every_field_of_the_responses(make_app: Callable[..., Flask], protocol: str) -> None:
+    client = make_app(ALLOWED_ORIGINS="https://a.example", MAX_FILE_BYTES="1000", TOKEN_SECRET=SECRET).test_client()
+    uploads = Uploads(client, protocol)
+    shared = {"Origin": "https://a.example", "Upload-Metadata": "filename YS50eHQ=", "Want-Repr-Digest": "sha-256=1"}
+    shared |= {"Authorization": f"Bearer {mint(SECRET, expires_seconds=60)}", "Upload-Draft-Interop-Version": "8"}
+    created = uploads.begin(headers=shared)
+    path = urlsplit(created.headers["Location"]).path
+    responses = [
+        created,
+        client.options("/upload", headers=shared),
+        uploads.begin(length=2000, headers=shared),
+        uploads.begin(headers={"Origin": shared["Origin"]}),
+        uploads.append(path, 9, TEXT, headers=shared),
+        client.post(path, headers=shared | {"X-HTTP-Method-Override": "x"}),
+        client.patch(path, data=TEXT, headers=shared | {"Upload-Offset": "0", "Content-Type": "text/plain"}),
+        client.head(path, headers=shared),
+        uploads.append(path, 0, TEXT, last=True, headers=shared),
+        client.get(path, headers=shared),
+    ]
+    assert [response.status_code for response in responses] == [201, 204, 413, 401, 409, 405, 415, 204, 201, 200]
+    for response in responses:
+        exposed = response.headers["Access-Control-Expose-Headers"].lower().split(", ")
+        hidden = {name.lower() for name, _ in response.headers} - {*exposed, *SAFE_FIELDS}
+        assert not {name for name in hidden if not name.startswith("access-control-")}, response.status
+
+
+def test_upload_continues_with_a_new_token(
+    make_app: Callable[..., Flask], protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    uploads = Uploads(client, protocol)
+    old, new = (
+        {"Authorization": f"Bearer {mint(SECRET, expires_seconds=seconds, subject='ann')}"} for seconds in (60, 900)
+    )
+    path = uploads.begun(headers=old)
+    expect(uploads.append(path, 0, TEXT[:30], headers=old), 204)
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 300)
+    expect(uploads.append(path, 30, TEXT[30:], last=True, headers=old), 401)
+    expect(uploads.append(path, 30, TEXT[30:], last=True, headers=new), 201, Upload_Complete="?1")
+
+
+@pytest.mark.parametrize("scope", ["delete", "list"])
+def test_upload_needs_the_scope(make_app: Callable[..., Flask], protocol: str, scope: str) -> None:
+    client = make_app(TOKEN_SECRET=SECRET).test_client()
+    uploads = Uploads(client, protocol)
+    headers = {
+        name: {"Authorization": f"Bearer {mint(SECRET, expires_seconds=60, scopes=[name])}"}
+        for name in ("upload", scope)
+    }
+    path = uploads.begun(headers=headers["upload"])
+    override = {"X-HTTP-Method-Override": "DELETE", **headers[scope]}
+    expect(uploads.begin(headers=headers[scope]), 403)
+    expect(uploads.append(path, 0, TEXT, headers=headers[scope]), 403)
+    expect(client.delete(path, headers=headers[scope]), 403)
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        assert client.open(path, method=method, headers=override).status_code == 403
+    expect(uploads.append(path, 0, TEXT[:30], headers=headers["upload"]), 204)
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "PUT", "TRACE", "x"])
+def test_overriding_method_is_one_of_an_upload(uploads: Uploads, method: str) -> None:
+    path = uploads.begun(TEXT[:30])
+    expect(
+        uploads.client.post(path, headers={"X-HTTP-Method-Override": method}), 405,
+        Allow="DELETE, GET, HEAD, OPTIONS, PATCH",
+    )  # fmt: skip
+    expect(uploads.send("HEAD", path), 204, Upload_Offset="30")
+
+
+@pytest.mark.parametrize("client_name", ["tinymce", "filepond", "unknown"])
+def test_resumable_upload_has_no_dialect(uploads: Uploads, client_name: str) -> None:
+    refused = {"Upload-Length": "2000"}
+    headers = {"Tus-Resumable": "1.0.0"} if uploads.is_tus else {"Upload-Complete": "?0"}
+    response = uploads.client.post(f"/upload?for={client_name}", headers=NAME | headers | refused)
+    expect(response, 413, Content_Type="application/problem+json")
+    override = headers | {"X-HTTP-Method-Override": "PATCH", "Upload-Offset": "9", "Content-Type": PIECE_TYPES[1]}
+    response = uploads.client.post(f"{uploads.begun()}?for={client_name}", data=b"x", headers=override)
+    expect(response, 409, Content_Type="application/problem+json", Upload_Offset="0")
+
+
+def test_concatenation_is_refused_in_every_protocol(uploads: Uploads, stored_keys: Callable[[], list[str]]) -> None:
+    for value in ("partial", "final;/upload/r.a /upload/r.b"):
+        response = uploads.begin(TEXT, whole=True, headers={"Upload-Concat": value})
+        expect(response, 400)
+        assert "parallelUploads" in response.text
+    assert not [key for key in stored_keys() if key.startswith(("chunks/", "files/"))]
 
 
 def test_changed_or_foreign_upload_id_is_unknown(uploads: Uploads) -> None:

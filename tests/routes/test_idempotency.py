@@ -30,6 +30,7 @@ from handler.web.tokens import mint
 from ..support import samples
 from ..support.http_client import download, json_of, post, problem
 from ..support.lossy_proxy import lossy_proxy
+from ..support.stored_files import put as put_file
 from ..support.tokens import SECRET, bearer
 
 if TYPE_CHECKING:
@@ -276,7 +277,9 @@ class Killed(BaseException):
 def test_form_that_was_stored_in_part_is_finished(
     make_app: Callable[..., Flask],
     files: Callable[[], list[str]],
+    signalled: list[StoredFile],
     monkeypatch: pytest.MonkeyPatch,
+    *,
     stored_before: int,
     error: type[BaseException],
 ) -> None:
@@ -303,6 +306,8 @@ def test_form_that_was_stored_in_part_is_finished(
             assert send_form(app.test_client()).status_code == 503
     before = files()
     assert len(before) == stored_before
+    reported = 0 if error is Killed else stored_before  # a process that was killed reports nothing
+    assert sorted(file.key for file in signalled) == (sorted(before) if reported else [])
     client = make_app().test_client()
     finished = send_form(client)
     assert finished.status_code == 201
@@ -311,6 +316,7 @@ def test_form_that_was_stored_in_part_is_finished(
     assert len(files()) == 3
     assert [download(client, file["url"]) for file in json_of(finished)["files"]] == [data for data, _ in FILES]
     assert json_of(send_form(client)) == json_of(finished)
+    assert len({file.key for file in signalled}) == len(signalled) == reported + 3 - stored_before
 
 
 # Concurrent requests.
@@ -319,7 +325,7 @@ def test_form_that_was_stored_in_part_is_finished(
 @pytest.fixture
 def concurrent_app(kind: str, make_app: Callable[..., Flask]) -> Flask:
     """An app over a storage whose conditional writes are atomic. Those of S3 are, and those of its stand-ins are not:
-    there writes take turns."""
+    there writes take turns. Otherwise two first requests could even make two secrets."""
     app = make_app()
     if kind != "folder":
         s3, turn = app.extensions["services"].storage.client, threading.Lock()
@@ -387,6 +393,22 @@ def test_equal_file_of_a_concurrent_request_is_replayed(
     assert (response.status_code, response.headers[REPLAYED]) == (201, "true")
     assert len(files()) == 1
     assert signalled == []
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_deletion_leaves_the_file_that_a_concurrent_request_stored_under_another_name(
+    make_app: Callable[..., Flask], files: Callable[[], list[str]]
+) -> None:
+    """S3 cannot let one of two names win, so each of two such requests may have been answered with its file."""
+    app = make_app(TOKEN_SECRET=SECRET)
+    client, storage = app.test_client(), app.extensions["services"].storage
+    headers = bearer(mint(SECRET, expires_seconds=600, scopes=("upload", "delete"))) | {"Idempotency-Key": KEY}
+    url = json_of(client.put("/upload/a.txt", data=samples.TEXT, headers=headers))["url"]
+    _, _, file_id, _ = urlsplit(url).path.split("/")
+    put_file(storage, id=file_id, name="b.txt")
+    assert client.delete(url, headers=headers).status_code in (200, 204)
+    problem(client.put("/upload/a.txt", data=samples.TEXT, headers=headers), 410, "gone")
+    assert files() == [f"files/{file_id}/b.txt"]
 
 
 @pytest.mark.parametrize("kind", ["s3"])
@@ -551,8 +573,8 @@ def assert_each_is_stored_once(
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("strict_s3", marks=pytest.mark.strict_s3)])
-def test_uploads_are_stored_once_although_answers_of_s3_are_lost(kind: str, make_app: Callable[..., Flask]) -> None:
-    app = make_app()
+def test_uploads_are_stored_once_although_answers_of_s3_are_lost(kind: str, concurrent_app: Flask) -> None:
+    app = concurrent_app
     s3 = app.extensions["services"].storage.client
     call, chance, lost = s3._make_api_call, random.Random(1), []
 
@@ -587,8 +609,8 @@ def all_files(app: Flask) -> list[str]:
         position = page.position
 
 
-def test_uploads_are_stored_once_although_a_proxy_loses_answers(kind: str, make_app: Callable[..., Flask]) -> None:
-    app = make_app()
+def test_uploads_are_stored_once_although_a_proxy_loses_answers(kind: str, concurrent_app: Flask) -> None:
+    app = concurrent_app
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -16,14 +16,20 @@ from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, Read
 from handler import intake
 from handler.app import create_app
 from handler.direct.upload_ids import UploadId, sign
+from handler.problems import StorageUnavailable
 from handler.settings import Settings
 from handler.storage import deadline
-from handler.storage.s3.client import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
+from handler.storage.deadline import REQUEST_SECONDS
+from handler.storage.direct import Declaration
+from handler.storage.s3.client import ATTEMPTS, CONNECT_SECONDS, COPY_READ_SECONDS, READ_SECONDS, make_client
+from handler.storage.s3.copy import S3Incoming
 from handler.storage.s3.direct import SECRET_BYTES
+from handler.storage.s3.files import S3Storage
+from handler.units import MIB
 
 from ..conftest import BUCKET
 from ..support import samples
-from ..support.stored_files import ID
+from ..support.stored_files import ID, file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,6 +207,43 @@ def test_delete_has_a_deadline(s3: S3, clock: Clock, head: str, delete: str) -> 
 def test_download_has_a_deadline(s3: S3, clock: Clock, head: str) -> None:
     s3.behaviours = {"HEAD": getattr(s3, head)}
     assert client().get(f"/files/{ID}/a.txt").status_code == 503
+    assert clock.now() < GATEWAY_SECONDS - 2
+
+
+COPYING_CLIENT = vars(S3Storage)["copying_client"]
+"""The real one: conftest.py replaces it."""
+
+
+def answer_xml(request: AWSPreparedRequest, body: bytes) -> AWSResponse:
+    headers = HTTPHeaders.from_dict({"Content-Type": "application/xml", "x-amz-request-id": "1"})
+    return AWSResponse(request.url, 200, headers, _Raw(body))
+
+
+@pytest.mark.parametrize("begins", [0, REQUEST_SECONDS - 1], ids=["at once", "just before the deadline"])
+def test_copy_may_take_longer_and_ends_before_the_gateway_times_out(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, begins: int
+) -> None:
+    monkeypatch.setattr(S3Storage, "copying_client", COPYING_CLIENT)
+    requests: list[tuple[str, float]] = []
+
+    def send(session: Any, request: AWSPreparedRequest) -> AWSResponse:
+        requests.append((str(request.method), session._timeout.read_timeout))
+        if request.method == "POST":
+            clock.wait(begins)
+            return answer_xml(request, b"<R><Bucket>b</Bucket><Key>k</Key><UploadId>u</UploadId></R>")
+        clock.wait(CONNECT_SECONDS + session._timeout.read_timeout)
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", send)
+    incoming = S3Incoming(
+        size=200 * MIB,
+        declaration=Declaration(original_name="a.txt", max_bytes=10**9),
+        storage=S3Storage(BUCKET, client=make_client()),
+        source={"Bucket": BUCKET, "Key": f"incoming/{ID}", "VersionId": "1"},
+    )
+    with deadline.deadline(seconds=REQUEST_SECONDS), pytest.raises(StorageUnavailable):
+        incoming.copy_to_files(file(sha256=None))
+    assert requests == [("POST", READ_SECONDS), ("PUT", COPY_READ_SECONDS)]  # and no clean-up: its event ends the copy
     assert clock.now() < GATEWAY_SECONDS - 2
 
 

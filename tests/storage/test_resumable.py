@@ -605,7 +605,7 @@ def test_manifest_hands_the_upload_to_its_event(uploads: S3ResumableUploads) -> 
 
 
 @ON_S3
-def test_late_event_finds_what_the_lifecycle_rule_has_hidden(uploads: S3ResumableUploads) -> None:
+def test_late_event_finds_pieces_that_the_lifecycle_rule_has_hidden(uploads: S3ResumableUploads) -> None:
     """An event out of the dead-letter queue: the rule hides objects after a day, and deletes their versions later."""
     storage = storage_of(uploads)
     assert isinstance(storage, S3Storage)

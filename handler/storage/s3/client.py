@@ -28,6 +28,9 @@ sends under this timeout. It sends in blocks of 128 KiB, each of which has the s
 READ_SECONDS = 6
 """An attempt lasts at most eight seconds. In that time eight addresses do not respond, or one address accepts the
 connection and the body, and then sends nothing. Only an S3 that reads the body drop by drop is slower."""
+COPY_READ_SECONDS = 16
+"""The same timeout for a copy of a part, which may have 256 MiB. So a store may copy as slowly as 17 MB/s. A copy that
+begins at the deadline ends 17 s later, which is as late as the clean-up after a failed request ends: after 26 s."""
 ATTEMPTS = 3
 """The maximum number of attempts. No attempt begins after the deadline (``storage/deadline.py``)."""
 REQUEST_ID_FIELDS = ("x-amz-request-id", "x-amz-id-2", "x-amzn-requestid")
@@ -36,10 +39,12 @@ REQUEST_ID_FIELDS = ("x-amz-request-id", "x-amz-id-2", "x-amzn-requestid")
 _Response = TypeVar("_Response", bound=Mapping[str, Any])
 
 
-def make_client() -> S3Client:
+def make_client(*, read_seconds: int = READ_SECONDS) -> S3Client:
     """Make the client for S3. Region, credentials and endpoint come from botocore's own variables.
 
     The client begins no attempt after the deadline (``storage/deadline.py``), if a deadline is set.
+
+    :param read_seconds: how long the client waits for the next bytes of a response.
     """
     # botocore's session: boto3 imports more (resources, transfers) before it makes the same client.
     session = get_session()
@@ -50,7 +55,7 @@ def make_client() -> S3Client:
             # botocore's default signs URLs with SigV2, which silently drops If-None-Match and Content-Length.
             signature_version="s3v4",
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            read_timeout=read_seconds,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             # botocore describes this process anew for each call, which takes a seventh of the time of a call.
             user_agent=f"handler Botocore/{botocore.__version__}",

@@ -26,6 +26,7 @@ from .client import S3Refused, multipart_errors, object_size, require_s3, s3_err
 from .files import S3Storage, is_name_of, object_headers, sha256_of_checksum
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import ChecksumAlgorithmType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
@@ -118,9 +119,12 @@ class S3Incoming:
             try:
                 return self._copy_with(file, hashed=True)
             except _NotHashed:
-                self.storage.hashes_copies = False
-                logger.warning("the store does not hash copies, so declared digests are verified by reading")
-        return self._copy_with(file, hashed=False)
+                pass
+        stored = self._copy_with(file, hashed=False)
+        if self.storage.hashes_copies:  # learnt from a success: another error, such as a disabled key, is no reason
+            self.storage.hashes_copies = False
+            logger.warning("the store does not hash copies, so declared digests are verified by reading")
+        return stored
 
     def _copy_with(self, file: StoredFile, *, hashed: bool) -> StoredFile:
         """Copy this version, and let the store hash each part if ``hashed`` is set.
@@ -169,25 +173,26 @@ class S3Incoming:
     def _copy_parts(
         self, target: _Object, multipart_id: str, *, count: int, hashed: bool
     ) -> list[CompletedPartTypeDef]:
+        client = self.storage.copying_client  # made once, and not by each thread
         # After a failure no further part is copied: up to thousands would be useless.
         return run_side_by_side(
             [
-                partial(self._copy_part, target, multipart_id, number, count=count, hashed=hashed)
+                partial(self._copy_part, client, target, multipart_id, number, hashed=hashed)
                 for number in range(1, count + 1)
             ],
             at_once=COPIES_AT_ONCE,
         )
 
     def _copy_part(
-        self, target: _Object, multipart_id: str, number: int, *, count: int, hashed: bool
+        self, client: S3Client, target: _Object, multipart_id: str, number: int, *, hashed: bool
     ) -> CompletedPartTypeDef:
         length = _copied_part_bytes(self.size)
         first, last = (number - 1) * length, min(number * length, self.size) - 1
         # Only a file of several parts gets a range: S3 copies no range of an object of 5 MB or less (AWS:
         # UploadPartCopy).
-        part: _Range = {} if count == 1 else {"CopySourceRange": f"bytes={first}-{last}"}
+        part: _Range = {} if length >= self.size else {"CopySourceRange": f"bytes={first}-{last}"}
         with gone_if_missing(), s3_errors():
-            copied = self.storage.client.upload_part_copy(
+            copied = client.upload_part_copy(
                 **target, **part, UploadId=multipart_id, PartNumber=number, CopySource={**self.source}
             )
             result = require_s3(copied, "CopyPartResult", "ETag")["CopyPartResult"]
@@ -242,13 +247,14 @@ def file_history(storage: S3Storage, path: str) -> FileHistory:
         listed = [require_s3(page, "Name") for page in pages]
     versions = [version for page in listed for version in page.get("Versions", [])]
     latest = [version["Key"] for version in versions if version["IsLatest"] and is_name_of(prefix, version["Key"])]
-    markers = [marker["Key"] for page in listed for marker in page.get("DeleteMarkers", [])]
-    deleted = any(is_name_of(prefix, key) for key in markers)
-    if deleted:
-        for key in latest:
-            with s3_errors():
-                require_s3(storage.client.delete_object(Bucket=storage.bucket, Key=key))
-    return FileHistory(name=latest[0].removeprefix(prefix) if latest else None, deleted=deleted)
+    markers = {marker["Key"] for page in listed for marker in page.get("DeleteMarkers", [])}
+    for key in markers.intersection(latest):  # not a file of another name that a concurrent request stored meanwhile
+        with s3_errors():
+            require_s3(storage.client.delete_object(Bucket=storage.bucket, Key=key))
+    return FileHistory(
+        name=latest[0].removeprefix(prefix) if latest else None,
+        deleted=any(is_name_of(prefix, key) for key in markers),
+    )
 
 
 def abort_multipart_upload(storage: S3Storage, key: str, multipart_id: str) -> None:

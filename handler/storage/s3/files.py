@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
 
 from ...problems import AlreadyExists, StorageUnavailable
@@ -30,7 +31,7 @@ from ...units import MIB
 from .. import FilePage, ListedFile, StoredFile, is_key, is_path, metadata, path_of, split_key
 from ..deadline import CLEANUP_SECONDS, extra_time
 from ..folder.errors import disk_errors
-from .client import S3Refused, require_s3, s3_errors
+from .client import COPY_READ_SECONDS, S3Refused, make_client, require_s3, s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,6 +62,14 @@ class S3Storage:
         """Whether the store hashes the parts of a copy. The first copy finds out, once for the life of the process."""
         self._memory = _Memory(MEMORY_BYTES)
         self._thread = threading.local()
+
+    @cached_property
+    def copying_client(self) -> S3Client:
+        """The client that copies parts. It waits longer, and botocore has one timeout for each client.
+
+        Only the first copy of a process makes the client, so nothing else pays for it.
+        """
+        return make_client(read_seconds=COPY_READ_SECONDS)
 
     def open_writer(self) -> S3Writer:
         return S3Writer(self, memory=self._memory)
@@ -265,12 +274,21 @@ def _file_of(head: HeadObjectOutputTypeDef, file_id: str, name: str, folder: str
         original_name=name if original_name is None else original_name,
         size=head["ContentLength"],
         media_type=head["ContentType"],
-        sha256=sha256_of_checksum(head.get("ChecksumSHA256")) or written.get("sha256"),
+        sha256=written.get("sha256") or _whole_sha256(head),
         stored=stored.astimezone(UTC),
         folder=folder,
         keep_days=int(written["keep-days"]) if "keep-days" in written else None,
         **metadata.decode_details(written),
     )
+
+
+def _whole_sha256(head: HeadObjectOutputTypeDef) -> str | None:
+    """Return the SHA-256 that S3 knows of an object; ``None`` for an object that was joined from parts.
+
+    Such an object has a hyphen in its ETag, and its checksum is composite. S3 marks a composite checksum with a hyphen
+    too, and some look-alikes do not.
+    """
+    return None if "-" in head["ETag"] else sha256_of_checksum(head.get("ChecksumSHA256"))
 
 
 def checksum_of(sha256: str) -> str:
