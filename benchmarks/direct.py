@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import requests
-from contenders import Context
 
+from contenders import Context
 from handler.storage.s3.client import make_client
 from handler.web.tokens import mint
 from tests.support import filetype_samples, gateway_events, s3_events, samples

@@ -28,7 +28,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import s3_sink
 from contenders import CONTENDERS
-
 from handler.web.tokens import mint
 from tests.support import gateway_events, samples
 
