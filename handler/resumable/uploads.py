@@ -593,21 +593,38 @@ class ResumableService:
     def _refuse(self, upload: ResumableId, problem: Problem, *, offset: int | None = None) -> NoReturn:
         """End an upload with a refusal, and keep the reason for clients that ask.
 
+        If another request has ended the upload, the first verdict stays, and the client gets it.
+
         :param offset: of the upload, if the bytes of another request would make the refusal wrong.
-        :raises MismatchingOffset: the upload has another offset, so it goes on.
+        :raises MismatchingOffset: the upload has another offset, or is complete, and its file is good.
         :raises Problem: the reason.
         """
         problem = with_reason(upload.flags, problem)
-        if offset is None:
-            offset = _placed_length(upload)
+        ending = self._end_refused(upload, offset=offset)
+        if ending == Ending.REFUSED:
+            is_first = self._verdicts.refuse(upload.path, problem.as_dict())
+            self._uploads.discard(upload.path)
+            if is_first:
+                raise problem
+        if ending == Ending.COMPLETE:
+            state = self._decided(upload, self.state(upload))
+            raise MismatchingOffset(offset=state.offset, provided=offset or 0)
+        self._raise_ended(upload, Progress(offset=offset or 0, ending=ending))
+
+    def _end_refused(self, upload: ResumableId, *, offset: int | None) -> Ending:
+        """End an upload with a refusal, and return its ending.
+
+        :raises MismatchingOffset: the upload has another offset, so it goes on.
+        """
         try:
-            ending = self._uploads.end(upload.path, Ending.REFUSED, offset=offset)
+            if offset is None:
+                return self._uploads.end(upload.path, Ending.REFUSED, offset=_placed_length(upload))
+            self._uploads.end(upload.path, Ending.REFUSED, offset=offset)
         except OffsetMismatch as mismatch:
             raise MismatchingOffset(offset=mismatch.progress.offset, provided=offset or 0) from None
-        if ending == Ending.REFUSED:
-            self._verdicts.refuse(upload.path, problem.as_dict())
-            self._uploads.discard(upload.path)
-        raise problem
+        # On S3, this ending can take the place of a piece that was discarded after a verdict. Then a newer one counts.
+        progress = self._uploads.progress(upload.path)
+        return (progress and progress.ending) or Ending.CANCELLED
 
 
 def _facts(beginning: Beginning) -> tuple[object, ...]:

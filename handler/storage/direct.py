@@ -220,8 +220,11 @@ class Arrivals(Protocol):
     def find_verdict(self, path: str, /) -> Verdict | None:
         """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
 
-    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
-        """Write the reason of a refusal. A reason that is already written stays."""
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> bool:
+        """Write the reason of a refusal. A reason that is already written stays.
+
+        :returns: whether there was no reason before.
+        """
 
 
 class DirectUploads(Arrivals, Protocol):
