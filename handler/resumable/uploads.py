@@ -31,7 +31,7 @@ from ..problems import (
     UploadRefused,
 )
 from ..storage import deadline, new_id
-from ..storage.direct import Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
+from ..storage.direct import MAX_IN_PIECES_BYTES, Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
 from ..storage.resumable import Beginning, Ending, Extent, IncomingPieces, OffsetMismatch, Progress, ResumableUploads
 from ..units import MIB, ceil_div
 from . import upload_ids
@@ -175,6 +175,29 @@ class ResumableService:
             folder=folder,
             flags=flags,
         )
+
+    def check_length(self, length: int, policy: Policy) -> None:
+        """Check that a file is small enough to come in pieces.
+
+        :param policy: for a file in pieces of this client.
+        :raises FileTooLarge: the file can only come directly.
+        """
+        if length > policy.max_file_bytes == MAX_IN_PIECES_BYTES:
+            raise self.too_large(policy.max_file_bytes)
+
+    def too_large(self, max_bytes: int) -> FileTooLarge:
+        """Return the problem with a file over its limit.
+
+        :param max_bytes: the limit, in bytes.
+        """
+        if max_bytes == MAX_IN_PIECES_BYTES < self._policy.max_file_bytes:
+            sentence = (
+                f"A file that comes in pieces may have {max_bytes:,} bytes. Larger files go straight to the storage: "
+                "begin with POST /upload/s3/multipart."
+            )
+        else:
+            sentence = f"The file is larger than its limit of {max_bytes:,} bytes. Send a smaller file."
+        return FileTooLarge(sentence, max_bytes=max_bytes)
 
     def sign(self, upload: ResumableId) -> str:
         """Return an upload id as text, for the client."""
@@ -410,7 +433,7 @@ class ResumableService:
             return progress.offset
         self._check_offset(upload, append)  # a stale request must not decide about the length
         if length > upload.max_bytes:
-            self._refuse(upload, _too_large(upload), offset=append.offset)
+            self._refuse(upload, self.too_large(upload.max_bytes), offset=append.offset)
         if length < append.offset:
             raise InconsistentLength(f"{append.offset:,} bytes have arrived, which is more than the length.")
         return self._uploads.set_length(upload.path, length)
@@ -581,7 +604,7 @@ class ResumableService:
         :raises FileTooLarge: more bytes than the file may have.
         """
         if length is None:
-            self._refuse(upload, _too_large(upload), offset=offset)
+            self._refuse(upload, self.too_large(upload.max_bytes), offset=offset)
         self._refuse(
             upload,
             InconsistentLength(
@@ -659,10 +682,3 @@ def with_reason(flags: Flags, problem: Problem) -> Problem:
     if Flags.NAMELESS in flags and problem.errors and not problem.detail.endswith(NAMELESS):
         problem.aside = NAMELESS
     return problem
-
-
-def _too_large(upload: ResumableId) -> FileTooLarge:
-    return FileTooLarge(
-        f"The file is larger than its limit of {upload.max_bytes:,} bytes. Send a smaller file.",
-        max_bytes=upload.max_bytes,
-    )

@@ -29,6 +29,9 @@ PART_BYTES = 64 * MIB
 """The recommended size of a part: small enough to send again, large enough for few requests."""
 WHOLE_BYTES = 8 * MIB
 """The largest file that is read once, hashed, and written as a whole. Larger files are copied inside the storage."""
+MAX_IN_PIECES_BYTES = 10 * GIB
+"""The largest file that comes in pieces through requests to S3. Its event reads all pieces, twice without a declared
+digest, and writes them, within Lambda's 900 seconds. At its network's 0.6 Gbit/s, that is enough for about 18 GB."""
 HASHED_BYTES = 256 * MIB
 """The largest file that arrives directly and has its SHA-256 known although the client did not declare it. S3 copies
 such a file as one part, in about 2.5 s, and hashes the part."""

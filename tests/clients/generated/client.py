@@ -35,7 +35,9 @@ def upload_in_pieces(name: str, content: bytes) -> str:
             upload_offset=offset,
             upload_complete="?1" if is_last else "?0",
         )
-    return response.parsed.files[0].name
+    assert isinstance(response.parsed, Files)
+    stored_name: str = response.parsed.files[0].name
+    return stored_name
 
 
 def list_all() -> list[ListedFile]:
