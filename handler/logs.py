@@ -25,6 +25,8 @@ FLUSH_SECONDS = 2
 
 logger = logging.getLogger("handler")
 
+_ENCODER = json.JSONEncoder(default=str)
+
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _FILE_KEY = re.compile(r"\b(files/(?:[\w-]{1,64}+/)?[0-9a-f]{32}/)[\w.-]+", re.ASCII)
 
@@ -45,7 +47,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return _FILE_KEY.sub(r"\1", json.dumps(entry, default=str))
+        return _FILE_KEY.sub(r"\1", _ENCODER.encode(entry))
 
 
 def extra_members(record: logging.LogRecord) -> dict[str, Any]:

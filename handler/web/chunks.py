@@ -72,7 +72,7 @@ def _by_count_in_json(field: str, count: str) -> Callable[[Fields], bool]:
 
     def is_piece(fields: Fields) -> bool:
         try:
-            value = json.loads(fields.get(field, ""))
+            value = json.loads(fields[field]) if field in fields else None
         except (ValueError, RecursionError):
             return False
         return isinstance(value, dict) and count in value and not _is_single(str(value[count]))

@@ -52,7 +52,6 @@ PAGE_POLICY = (
 def register(app: Flask) -> None:
     """Add the hooks to an app."""
     app.before_request(_begin)
-    app.before_request(_set_deadline)
     app.teardown_request(_end_deadline)
     app.after_request(_end)
     app.register_error_handler(Problem, _problem)
@@ -71,7 +70,10 @@ def _begin() -> None:
     _encode_query()
     if REFUSAL in request.environ:
         raise request.environ[REFUSAL]
-    current_services().access.check_request(request)
+    services = current_services()
+    services.access.check_request(request)
+    if services.settings.on_lambda:
+        _set_deadline()
 
 
 def _encode_query() -> None:
@@ -82,10 +84,9 @@ def _encode_query() -> None:
 
 
 def _set_deadline() -> None:
-    """Set the deadline of the request, where a gateway waits for the response."""
-    if current_services().settings.on_lambda:
-        g.deadline = ExitStack()
-        g.deadline.enter_context(deadline(seconds=REQUEST_SECONDS))
+    """Set the deadline of the request, because a gateway waits for the response."""
+    g.deadline = ExitStack()
+    g.deadline.enter_context(deadline(seconds=REQUEST_SECONDS))
 
 
 def _end_deadline(_error: BaseException | None) -> None:
@@ -129,8 +130,10 @@ def _end(response: Response) -> Response:
         max_bytes = limits.max_bytes_in_pieces()
         response.headers.setdefault("Upload-Limit", limits.upload_limit(max_bytes))
         response.headers.setdefault("Tus-Max-Size", str(max_bytes))
+    given = {name.lower() for name, _ in response.headers}  # asking Headers for a missing field takes longer
     for name, value in security_headers(over_tls=request.is_secure):
-        response.headers.setdefault(name, value)
+        if name.lower() not in given:
+            response.headers.add(name, value)
     _log(response)
     return response
 

@@ -27,6 +27,10 @@ def test_readme_is_short() -> None:
     assert len(README.split()) <= MAX_README_WORDS
 
 
+def test_no_document_holds_the_marks_of_a_merge() -> None:
+    assert not [name for name in LINKED if re.search(r"^(<{7}|>{7}|={7}$)", read(name), re.MULTILINE)]
+
+
 def test_readme_answers_in_this_order() -> None:
     assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
         "Why not something else?",

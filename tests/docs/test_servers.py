@@ -17,9 +17,18 @@ from ..support.documents import snippet
 from .servers import environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 HERE = "tests/docs/test_servers.py"
+
+
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """Let new processes take SIGINT. A shell ignores it in its background, where these tests may run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("name", "path"), [("behind a proxy", "/files-app/health"), ("gunicorn", "/health")])

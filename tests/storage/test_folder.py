@@ -60,7 +60,7 @@ LARGE_STEPS = 12
 
 
 def system_calls() -> list[tuple[Any, str]]:
-    return [(os, "fsync"), (os, "open"), (os, "write"), (os, "mkdir"), (Path, "rename")]
+    return [(os, "fsync"), (os, "open"), (os, "write"), (os, "mkdir"), (os, "rename")]
 
 
 def fail_at(patch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:

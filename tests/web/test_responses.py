@@ -20,8 +20,8 @@ def test_health_check_responds_ok(client: FlaskClient) -> None:
 
 def test_method_that_is_not_allowed_is_rejected(client: FlaskClient) -> None:
     response = client.delete("/upload")
-    assert "Allowed are: GET, HEAD, OPTIONS, POST, PUT." in problem(response, 405, "method-not-allowed")["error"]
-    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
+    assert "Allowed are: GET, HEAD, OPTIONS, PATCH, POST, PUT." in problem(response, 405, "method-not-allowed")["error"]
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 
 
 def test_response_to_a_form_of_a_browser_is_a_page(client: FlaskClient) -> None:

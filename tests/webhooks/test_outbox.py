@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -133,21 +134,21 @@ def test_event_is_durable_before_the_file_appears(
 ) -> None:
     """Whenever the process is killed: a file under files/ has its event, whole and synced."""
     steps: list[str] = []
-    rename = Path.rename
+    rename = os.rename
 
-    def note_rename(path: Path, target: Path) -> Path:
-        if target.parent.name == "files":
+    def note_rename(path: str, target: str) -> None:
+        if Path(target).parent.name == "files":
             (event,) = (tmp_path / "outbox").iterdir()
-            assert json.loads(event.read_bytes())["data"]["id"] == target.name
+            assert json.loads(event.read_bytes())["data"]["id"] == Path(target).name
             assert event.suffix == ".new", "it is not sent before the file is stored"
             steps.append("file")
-        return rename(path, target)
+        rename(path, target)
 
     def note_sync(directory: Path) -> None:
         sync_directory(directory)
         steps.append(f"sync {directory.name}")
 
-    monkeypatch.setattr(Path, "rename", note_rename)
+    monkeypatch.setattr(os, "rename", note_rename)
     monkeypatch.setattr(outbox_module, "sync_directory", note_sync)
     assert app.test_client().put("/upload/a.txt", data=samples.TEXT).status_code == 201
     assert steps == ["sync outbox", "file"]
@@ -182,14 +183,14 @@ def test_half_an_event_is_removed_when_the_disk_is_full(
 def test_event_of_a_file_that_was_not_stored_is_removed(
     app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, receiver: Receiver
 ) -> None:
-    rename = Path.rename
+    rename = os.rename
 
-    def fail(path: Path, target: Path) -> Path:
-        if target.parent.name == "files":
+    def fail(path: str, target: str) -> None:
+        if Path(target).parent.name == "files":
             raise OSError(28, "No space left on device")
-        return rename(path, target)
+        rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", fail)
+    monkeypatch.setattr(os, "rename", fail)
     assert app.test_client().put("/upload/a.txt", data=samples.TEXT).status_code == 503
     assert not list((tmp_path / "outbox").iterdir())
     assert not receiver.received

@@ -25,17 +25,18 @@ from ...logs import logger
 from ...units import MIB
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, StrPath
 
 Record = TypeVar("Record")
 
 _BINARY = getattr(os, "O_BINARY", 0)
 """The flag with which Windows leaves the ends of lines as they are. Other systems have none."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat)
 _CANNOT_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 """Errors of ``copy_file_range(2)`` on a kernel, file system or container that does not support the call."""
 
 
-def sync_directory(directory: Path) -> None:
+def sync_directory(directory: StrPath) -> None:
     """Make the entries of a directory durable: the files created, renamed or removed in it.
 
     :raises OSError: the disk failed. A file system that cannot sync directories (EINVAL, EBADF) causes no error,
@@ -87,7 +88,7 @@ def rename_unless_taken(directory: Path, target: Path) -> None:
             raise
 
 
-def write_new(path: Path, data: ReadableBuffer, *, mode: int = 0o666) -> None:
+def write_new(path: StrPath, data: ReadableBuffer, *, mode: int = 0o666) -> None:
     """Write a new file, and sync its bytes, but not its directory.
 
     :param mode: the permissions of the file, before the umask.
@@ -101,7 +102,7 @@ def write_new(path: Path, data: ReadableBuffer, *, mode: int = 0o666) -> None:
         os.close(descriptor)
 
 
-def create(path: Path, *, mode: int = 0o666) -> int:
+def create(path: StrPath, *, mode: int = 0o666) -> int:
     """Create a file, and return its descriptor, for writing.
 
     Python's file objects would take six more calls of the system.
@@ -162,7 +163,7 @@ def dump_record(record: Any) -> str:
     """
     # dataclasses.asdict copies every member, which takes longer than the encoding.
     members = {field.name: getattr(record, field.name) for field in fields(record)}
-    return json.dumps(members, ensure_ascii=False, default=datetime.isoformat)
+    return _ENCODER.encode(members)
 
 
 @cache  # the hints are text, and evaluating them takes longer than reading the file
