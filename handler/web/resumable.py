@@ -114,7 +114,7 @@ def options() -> Response:
 
 
 def _policy_for_options() -> Policy:
-    """Return the policy of the client's token. Preflights have none, and this response is no place for an error."""
+    """Return the policy of the client's token. Preflights have none. An invalid token is not an error here."""
     try:
         policy = limits.current_policy()
     except Problem:

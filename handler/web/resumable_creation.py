@@ -53,7 +53,7 @@ INTERIM_VERSIONS = range(5, 9)
 
 
 class _NewUpload(NamedTuple):
-    """The request that begins an upload, as far as its header tells.
+    """The request that begins an upload, as its header fields describe it.
 
     :param size: of the content, in bytes; ``None`` if the content ends where the client ends it.
     :param length: of the whole file, in bytes, if it is known.
