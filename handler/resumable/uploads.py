@@ -562,7 +562,11 @@ class ResumableService:
             if size <= max_bytes and (incoming is None or incoming.reads <= MAX_READS_IN_TIME):
                 verdict = self._promotion.promote_incoming(path, incoming)
                 with suppress(StorageUnavailable), deadline.extra_time(seconds=deadline.CLEANUP_SECONDS):
-                    self._uploads.discard(path)  # pieces cause no event, which would discard them
+                    # Pieces cause no event, which would discard them.
+                    if incoming is None:
+                        self._uploads.discard(path)
+                    else:
+                        self._uploads.discard_incoming(path, incoming)
                 return _shown(verdict)
         except StorageUnavailable:
             if not deadline.expired():

@@ -31,7 +31,8 @@ WHOLE_BYTES = 8 * MIB
 """The largest file that is read once, hashed, and written as a whole. Larger files are copied inside the storage."""
 MAX_IN_PIECES_BYTES = 10 * GIB
 """The largest file that comes in pieces through requests to S3. Its event reads all pieces, twice without a declared
-digest, and writes them, within Lambda's 900 seconds. At its network's 0.6 Gbit/s, that is enough for about 18 GB."""
+digest, and writes them, within Lambda's 900 seconds. We expect up to 15 seconds for each GiB and pass, so 20 GiB. The
+limit is half of that."""
 HASHED_BYTES = 256 * MIB
 """The largest file that arrives directly and has its SHA-256 known although the client did not declare it. S3 copies
 such a file as one part, in about 2.5 s, and hashes the part."""
