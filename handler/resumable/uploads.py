@@ -306,28 +306,42 @@ class ResumableService:
         :raises Problem: the file is refused.
         """
         length = upload.length or 0
-        progress = self._uploads.progress(upload.path)
-        if progress is None:
-            self.begin_once(beginning, upload)
-        elif progress.ending is not None:
-            return self._ended(upload, progress)
         checked = FirstBytes(content, offset=offset, room=length - offset)
         if offset == 0:
             self._inspect_early(checked, upload, length, beginning=beginning)
         try:
-            extents = self._uploads.place(upload.path, offset, iter(checked))
+            extents = self._uploads.place(upload.path, offset, iter(checked), beginning=beginning)
         except OffsetMismatch as mismatch:
-            return self._ended(upload, mismatch.progress)
+            return self._placed_late(upload, mismatch.progress)
         except AlreadyExists:
             raise AlreadyExists(
                 f"A piece with other bytes has arrived at byte {offset:,} of this file, so this piece was not kept. "
                 "Begin a new upload: choose the file again."
             ) from None
         except RefusedEarly as early:
+            progress = self._uploads.progress(upload.path)
+            if progress is not None and progress.ending is not None:
+                return self._ended(upload, progress)
+            self.begin_once(beginning, upload)
             self._refuse(upload, early.problem)
         if extents == [Extent(0, length)]:
             return self._complete(upload, length)
         return UploadState(extents[0].size if extents and extents[0].offset == 0 else 0, length)
+
+    def _placed_late(self, upload: ResumableId, progress: Progress) -> UploadState:
+        """Return the state of an upload that ended before a piece came, and delete the piece.
+
+        :raises Problem: as :meth:`_ended`.
+        """
+        size, verdict = progress.offset, None
+        if progress.ending == Ending.COMPLETE:
+            verdict = self._promote(upload, size)
+        if not isinstance(verdict, Pending):  # without a verdict, the piece may be one of those that are promoted
+            with suppress(StorageUnavailable):
+                self._uploads.discard(upload.path)
+        if verdict is None:
+            self._raise_ended(upload, progress)
+        return self._decided(upload, UploadState(size, size, verdict))
 
     def derived_id(self, *parts: str | int | None) -> str:
         """Return the id of an upload that these parts name: see :func:`.upload_ids.derived_id`."""

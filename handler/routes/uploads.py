@@ -116,7 +116,7 @@ def _ways(policy: Policy) -> Iterator[dict[str, object]]:
             "name": "resumable",
             "method": "POST",
             "url": upload_url,
-            "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload"],
+            "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload", "filepond", "dropzone"],
             "max_append_bytes": settings.max_content_length,
             "max_bytes": limits.in_pieces(policy).max_file_bytes,
         }

@@ -151,18 +151,21 @@ class ResumableUploads(Protocol):
         :raises UploadNotFound: the upload never began, or is too old.
         """
 
-    def place(self, path: str, offset: int, content: Iterator[bytes], /) -> list[Extent]:
+    def place(
+        self, path: str, offset: int, content: Iterator[bytes], /, *, beginning: Beginning | None = None
+    ) -> list[Extent]:
         """Keep a piece that begins at this offset, independent of the pieces before it.
 
         A piece that is sent again with the same bytes changes nothing. If ``content`` raises, nothing is kept.
 
         :param content: the bytes of the whole piece, in pieces of any size. Without a byte, nothing is kept.
+        :param beginning: begins the upload, if no other request has. The facts of the first request stay.
         :returns: the extents that have arrived, with this piece, sorted by their offset and joined where they meet.
             After the last piece there is one extent, from 0 to the length. Of several last pieces at the same moment,
-            at least one returns this extent.
+            at least one returns this extent. In a long upload with a gap, extents before the gap may be missing.
         :raises AlreadyExists: a piece with other bytes is at this offset. Nothing was written.
-        :raises OffsetMismatch: the upload has ended. The bytes do not count.
-        :raises UploadNotFound: the upload never began, or is too old.
+        :raises OffsetMismatch: the upload has ended. The bytes do not count, and :meth:`discard` deletes them.
+        :raises UploadNotFound: without ``beginning``: the upload never began, or is too old.
         """
 
     def read(self, path: str, offset: int, length: int, /, *, max_reads: int | None = None) -> bytes:

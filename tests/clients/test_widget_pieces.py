@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.clients
 
-SIZES = [pytest.param(20 * KIB, id="20 KB"), pytest.param(3 * MIB, id="3 MB"), pytest.param(60 * MIB, id="60 MB")]
+SIZES = [pytest.param(20 * KIB, id="20 KB"), pytest.param(3 * MIB, id="3 MB")]
+LARGE_SIZE = 60 * MIB
 SIZE = 3 * MIB
 CHUNK_BYTES = 4_000_000
 SMALL_CHUNK_BYTES = 512 * KIB
@@ -57,6 +58,8 @@ WIDGETS = [
     Widget("Dropzone", "dropzone-pieces", "", ZONE),
     Widget("Dropzone, with parallelChunkUploads", "dropzone-pieces", "&parallel", ZONE),
 ]
+in_a_folder = pytest.mark.parametrize("server", DESTINATIONS[:1], indirect=True)
+"""For tests in which the storage makes no difference to a widget."""
 
 
 @pytest.fixture(scope="module", params=DESTINATIONS)
@@ -125,9 +128,17 @@ def file(folder: Path, content: bytes, name: str = "Grüße.txt") -> Path:
 @pytest.mark.parametrize("size", SIZES)
 def test_widget_uploads_a_file(send: Callable[..., Client], tmp_path: Path, size: int) -> None:
     path = file(tmp_path, text(size))
-    check_stored(send(path, chunk_bytes=CHUNK_BYTES if size > SIZE else 8 * KIB if size < MIB else MIB), path)
+    check_stored(send(path, chunk_bytes=8 * KIB if size < MIB else MIB), path)
 
 
+@in_a_folder
+@pytest.mark.parametrize("widget", [WIDGETS[0], WIDGETS[2]], indirect=True, ids=lambda widget: widget.name)
+def test_widget_uploads_a_large_file(send: Callable[..., Client], tmp_path: Path) -> None:
+    path = file(tmp_path, text(LARGE_SIZE))
+    check_stored(send(path, chunk_bytes=CHUNK_BYTES), path)
+
+
+@in_a_folder
 def test_filepond_uploads_to_its_default_url(open_client: Callable[..., Client], tmp_path: Path) -> None:
     path = file(tmp_path, text(SIZE))
     client = open_client("filepond-pieces", f"?chunk={MIB}&in_query")
@@ -156,6 +167,7 @@ def test_interrupted_widget_continues(
     check_stored(client, path)
 
 
+@in_a_folder
 def test_refused_content_shows_our_sentence(
     send: Callable[..., Client], widget: Widget, server: GatedServer, tmp_path: Path
 ) -> None:
@@ -178,6 +190,7 @@ def test_two_tabs_store_a_file_each(send: Callable[..., Client], server: GatedSe
     assert check_stored(first, path) != url
 
 
+@in_a_folder
 def test_stopped_filepond_continues_when_a_person_clicks(
     open_client: Callable[..., Client], server: GatedServer, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from ..support.lambda_runtime import let_a_gateway_wait
 from ..support.widget_pieces import Dropzone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from flask import Flask
     from flask.testing import FlaskClient
@@ -105,6 +105,14 @@ def test_piece_of_another_size_is_not_kept(client: FlaskClient, index: int, size
         {"dzuuid": None},
         {"dzuuid": ""},
         {"dzuuid": "x" * 65},
+        {"dzuuid": "x" * 10_240},
+        {"dzchunkindex": "NaN"},
+        {"dzchunkindex": "1e3"},
+        {"dzchunkindex": "٣"},
+        {"dztotalfilesize": "Infinity"},
+        {"dztotalfilesize": "0"},
+        {"dztotalfilesize": "-2500"},
+        {"dzchunksize": "9" * 15},
         {"dzchunkindex": None},
         {"dzchunkindex": "-1"},
         {"dzchunkindex": "3"},
@@ -221,6 +229,90 @@ def test_form_that_is_not_dropzones_keeps_nothing(
     problem(response, 400, "malformed-request")
     assert not any("/0." in key or "9999999999999" in key for key in stored_keys())
     assert content_of(client, [zone.post(index) for index in range(3)][-1]) == TEXT
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_only_the_pieces_that_fill_the_last_gaps_are_listed_whole(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 returns 1,000 keys a page. Here the pages have ten keys."""
+    client = make_app().test_client()
+    s3 = client.application.extensions["services"].storage.client
+    call, lists = s3._make_api_call, []
+
+    def small_pages(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "ListObjectsV2":
+            lists.append(arguments)
+            arguments = {"MaxKeys": 10, **arguments}
+        return call(operation, arguments)
+
+    monkeypatch.setattr(s3, "_make_api_call", small_pages)
+
+    def lists_of(zone: Dropzone, indexes: Iterable[int]) -> list[int]:
+        """Return the number of lists that each piece takes."""
+        numbers = []
+        for index in indexes:
+            lists.clear()
+            last = zone.post(index)
+            numbers.append(len(lists))
+        assert content_of(client, last) == zone.content
+        return numbers
+
+    content = b"0123456789" * 10
+    in_order = lists_of(Dropzone(client, content, chunk_bytes=2), range(50))
+    assert in_order == [1] * 49 + [6]
+    mixed = random.sample(range(50), 50)
+    assert sum(lists_of(Dropzone(client, content, chunk_bytes=2), mixed)) < 120
+
+
+def test_late_piece_is_deleted_again(make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]]) -> None:
+    client = make_app().test_client()
+    stored, refused = Dropzone(client, TEXT), Dropzone(client, PAGE, name="photo.png", chunk_bytes=8000)
+    for index in range(3):
+        stored.post(index)
+    problem(refused.post(0), 422, "content-mismatch")
+    before = stored_keys()
+    assert [stored.post(index).status_code for index in range(3)] == [201] * 3
+    assert [refused.post(index).status_code for index in (1, 0)] == [422] * 2
+    assert stored_keys() == before
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_late_piece_is_kept_until_the_event_has_promoted_the_file(
+    make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    let_a_gateway_wait(monkeypatch, app)
+    monkeypatch.setattr("handler.resumable.uploads.READ_IN_TIME_BYTES", 2000)
+    monkeypatch.setattr("handler.resumable.uploads.READ_FOR_STATUS_BYTES", 2000)
+    zone = Dropzone(app.test_client(), TEXT)
+    assert [zone.post(index).status_code for index in range(3)] == [204, 204, 202]
+    before = stored_keys()
+    assert [zone.post(index, b"x" * len(zone.piece(index))).status_code for index in range(3)] == [202] * 3
+    assert stored_keys() == before
+
+
+def test_upload_keeps_the_facts_of_its_first_piece(make_app: Callable[..., Flask]) -> None:
+    """A stranger who knows the name of an upload cannot change its metadata, nor pieces that have arrived."""
+    client = make_app(METADATA_FIELDS="album").test_client()
+    zone = Dropzone(client, TEXT, form={"album": "south"})
+    other = Dropzone(client, TEXT, uuid=zone.uuid, form={"album": "north"})
+    assert [zone.post(0).status_code, other.post(1).status_code] == [204, 204]
+    assert other.post(0, b"x" * 1000).status_code == 409
+    last = other.post(2)
+    assert last.json
+    assert last.json["files"][0]["fields"] == {"album": "south"}
+    assert content_of(client, last) == TEXT
+
+
+@pytest.mark.parametrize("others", [{"chunk_bytes": 500}, {"name": "b.txt"}, {"content": TEXT + b"x"}], ids=str)
+def test_another_grid_name_or_size_is_another_upload(client: FlaskClient, others: dict[str, Any]) -> None:
+    zone = Dropzone(client, TEXT)
+    other = Dropzone(**{"client": client, "content": TEXT, "uuid": zone.uuid, **others})
+    assert [zone.post(1).status_code, zone.post(2).status_code] == [204, 204]
+    assert other.post(0).status_code == 204
+    assert content_of(client, zone.post(0)) == TEXT
+    assert content_of(client, [other.post(index) for index in range(1, other.count)][-1]) == other.content
 
 
 @pytest.mark.parametrize("kind", ["s3"])

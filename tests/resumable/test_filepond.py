@@ -195,6 +195,42 @@ def test_form_with_a_file_is_refused(client: FlaskClient, stored_keys: Callable[
     assert set(stored_keys()) <= SECRETS
 
 
+@pytest.mark.parametrize("length", ["2499", "2501", "0", "-1", "NaN"])
+def test_length_that_changes_is_refused(client: FlaskClient, length: str) -> None:
+    pond = FilePond(client, TEXT)
+    pond.begin()
+    pond.patch(0)
+    for offset in (1000, 2000):
+        assert pond.patch(offset, headers={"Upload-Length": length}).status_code in (400, 409)
+    assert pond.offset() == 1000
+    assert [pond.patch(offset).status_code for offset in (1000, 2000)] == [204, 201]
+    assert stored(pond) == TEXT
+
+
+@pytest.mark.parametrize("offset", ["1001", "2500", "9" * 15, "9" * 40, "-1", "NaN", ""])
+def test_offset_that_jumps_is_refused(client: FlaskClient, offset: str) -> None:
+    pond = FilePond(client, TEXT)
+    pond.begin()
+    pond.patch(0)
+    assert pond.patch(1000, headers={"Upload-Offset": offset}).status_code in (400, 409)
+    assert pond.offset() == 1000
+    assert [pond.patch(offset).status_code for offset in (1000, 2000)] == [204, 201]
+
+
+def test_forged_id_is_not_found(client: FlaskClient) -> None:
+    pond, other = FilePond(client, TEXT), FilePond(client, TEXT)
+    pond.begin(), other.begin()
+    head = pond.id.rpartition(".")[0]
+    forged = [f"{head}.{other.id.rpartition('.')[2]}", head, f"{head}.", pond.id[:-2], f"{pond.id}.x"]
+    forged += [pond.id[:at] + ("A" if pond.id[at] != "A" else "B") + pond.id[at + 1 :] for at in range(2, 60, 7)]
+    for is_in_query in (True, False):
+        for signed in forged:
+            forger = FilePond(client, TEXT, id=signed, is_in_query=is_in_query)
+            assert forger.patch(0).status_code == 404, signed
+            assert client.head(forger.url).status_code == 404
+    assert pond.offset() == 0
+
+
 @pytest.mark.parametrize("length", ["", "-1", "x", "9" * 30])
 def test_invalid_length_is_refused(client: FlaskClient, length: str) -> None:
     problem(client.post("/upload", headers={"Upload-Length": length}), 400, "malformed-request")

@@ -166,7 +166,7 @@ def test_limits_can_be_read_before_the_upload(make_app: Callable[..., Flask]) ->
                 "name": "resumable",
                 "method": "POST",
                 "url": "http://localhost/upload",
-                "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload"],
+                "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload", "filepond", "dropzone"],
                 "max_append_bytes": 10_000,
                 "max_bytes": 20_000,
             },

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -322,6 +323,30 @@ def test_discarded_pieces_are_gone_and_the_ending_stays(uploads: ResumableUpload
     assert uploads.open_incoming(path) is None
     assert uploads.read(path, 0, 10) == b""
     assert uploads.progress(path) == Progress(offset=10, ending=Ending.COMPLETE)
+
+
+def test_first_placed_piece_begins_the_upload(uploads: ResumableUploads) -> None:
+    path, first = new_id(), beginning()
+    with pytest.raises(ConnectionResetError):
+        uploads.place(path, 4, breaks(b"45"), beginning=first)
+    assert uploads.progress(path) is None
+    assert uploads.place(path, 4, iter([b"4567"]), beginning=first) == [Extent(4, 4)]
+    other = replace(first, metadata="other")
+    assert uploads.place(path, 0, iter([b"0123"]), beginning=other) == [Extent(0, 8)]
+    assert uploads.beginning(path) == first
+
+
+def test_piece_that_was_placed_late_can_be_discarded(uploads: ResumableUploads) -> None:
+    path = begun(uploads)
+    uploads.place(path, 0, iter([b"0123"]))
+    uploads.end(path, Ending.REFUSED, offset=8)
+    uploads.discard(path)
+    for offset in (0, 4):
+        with pytest.raises(OffsetMismatch) as caught:
+            uploads.place(path, offset, iter([b"4567"]), beginning=beginning())
+        assert caught.value.progress.ending is Ending.REFUSED
+    uploads.discard(path)
+    assert uploads.read(path, 0, 99) == b""
 
 
 # Endings.

@@ -212,12 +212,17 @@ class LocalResumableUploads:
             raise
         return self._finish(path, turn)
 
-    def place(self, path: str, offset: int, content: Iterator[bytes], /) -> list[Extent]:
+    def place(
+        self, path: str, offset: int, content: Iterator[bytes], /, *, beginning: Beginning | None = None
+    ) -> list[Extent]:
         with ExitStack() as stack:
             with disk_errors():
                 written = stack.enter_context(temporary_directory(self._folder / "tmp")) / DATA
             etag, size = _write_content(written, content)
             piece = UploadedPart(number=offset, etag=etag, size=size)
+            if beginning is not None and self.beginning(path) is None:
+                with suppress(AlreadyExists):  # another piece came first, and its facts stay
+                    self.begin(path, beginning)
             with self._locked(path) as (directory, state):
                 if ending := _ending(directory):
                     raise OffsetMismatch(Progress(offset=state.synced, ending=ending))

@@ -253,21 +253,57 @@ class S3ResumableUploads:
         finally:
             piece.clear()
 
-    def place(self, path: str, offset: int, content: Iterator[bytes], /) -> list[Extent]:
+    def place(
+        self, path: str, offset: int, content: Iterator[bytes], /, *, beginning: Beginning | None = None
+    ) -> list[Extent]:
         with self._piece() as piece:
             for data in content:
                 piece.write(data)
-            is_kept = not piece.size or self._put(_key(path, offset), piece.rewind(), mark=piece.sha256)
+            is_kept = not piece.size or self._put_placed(path, offset, piece)
         # The list comes after the write: of several last pieces at the same moment, the last one sees all. So a piece
-        # is also kept if the upload never began. It counts when the upload begins, or expires.
-        entries = self._list(path)
-        if all(entry.name != "begin" for entry in entries):
-            raise UploadNotFound
-        if entries[0].is_ending:
-            raise OffsetMismatch(self._present_progress(path))
+        # is also kept if the upload never began, or has ended. It counts when the upload begins, or expires.
+        entries, is_whole = self._list_placed(path, None if beginning is None else beginning.declaration.size)
+        if entries and entries[0].is_ending:
+            raise OffsetMismatch(self._progress(path, entries[0]) or Progress(offset=0))
+        if is_whole and all(entry.name != "begin" for entry in entries):
+            if beginning is None:
+                raise UploadNotFound
+            with suppress(AlreadyExists):  # another piece came first, and its facts stay
+                self.begin(path, beginning)
         if not is_kept:
             raise AlreadyExists("There is a piece with other bytes at this offset.")
         return _joined(_pieces(entries))
+
+    def _put_placed(self, path: str, offset: int, piece: _Piece) -> bool:
+        """Write a piece. Return whether the object there has the same bytes.
+
+        :raises OffsetMismatch: the upload has ended, and another request deletes its pieces.
+        """
+        try:
+            return self._put(_key(path, offset), piece.rewind(), mark=piece.sha256)
+        except S3Refused:
+            progress = self.progress(path)
+            if progress is None or progress.ending is None:
+                raise
+            raise OffsetMismatch(progress) from None
+
+    def _list_placed(self, path: str, length: int | None) -> tuple[list[_Entry], bool]:
+        """Return the objects of an upload, the newest first, and whether these are all.
+
+        A file without a gap is as long as announced. The list ends at the first page that shows a gap. So a page is
+        enough for pieces in their order, whose gap is at the end of the file, and for pieces in no order.
+
+        :param length: of the file, in bytes. ``None`` for all objects.
+        """
+        entries: list[_Entry] = []
+        with s3_errors():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_prefix(path))
+            for page in pages:
+                entries += [_Entry.of(path, item) for item in require_s3(page, "Name").get("Contents", [])]
+                extents = _joined(_pieces(entries))
+                if page.get("IsTruncated") and length is not None and [sum(extent) for extent in extents] != [length]:
+                    return entries, False
+        return entries, True
 
     def read(self, path: str, offset: int, length: int, /, *, max_reads: int | None = None) -> bytes:
         end = min(offset + length, LAST_OFFSET)
