@@ -49,7 +49,7 @@ class FirstBytes:
         self._arrived = before
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the content. The bytes are not held back for the check: what arrived before the line broke is kept.
+        """Yield the content. The check holds no bytes back: the bytes before a broken line are kept.
 
         :raises RefusedEarly: the first bytes show that the file is refused.
         """

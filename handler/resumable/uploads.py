@@ -31,7 +31,7 @@ from ..problems import (
     UploadRefused,
 )
 from ..storage import deadline, new_id
-from ..storage.direct import Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
+from ..storage.direct import MAX_IN_PIECES_BYTES, Declaration, Deleted, DirectUploads, Refused, Stored, Verdict
 from ..storage.resumable import Beginning, Ending, Extent, IncomingPieces, OffsetMismatch, Progress, ResumableUploads
 from ..units import MIB, ceil_div
 from . import upload_ids
@@ -175,6 +175,29 @@ class ResumableService:
             folder=folder,
             flags=flags,
         )
+
+    def check_length(self, length: int, policy: Policy) -> None:
+        """Check that a file is small enough to come in pieces.
+
+        :param policy: for a file in pieces of this client.
+        :raises FileTooLarge: the file can only come directly.
+        """
+        if length > policy.max_file_bytes == MAX_IN_PIECES_BYTES:
+            raise self.too_large(policy.max_file_bytes)
+
+    def too_large(self, max_bytes: int) -> FileTooLarge:
+        """Return the problem with a file over its limit.
+
+        :param max_bytes: the limit, in bytes.
+        """
+        if max_bytes == MAX_IN_PIECES_BYTES < self._policy.max_file_bytes:
+            sentence = (
+                f"A file that comes in pieces may have {max_bytes:,} bytes. Larger files go straight to the storage: "
+                "begin with POST /upload/s3/multipart."
+            )
+        else:
+            sentence = f"The file is larger than its limit of {max_bytes:,} bytes. Send a smaller file."
+        return FileTooLarge(sentence, max_bytes=max_bytes)
 
     def sign(self, upload: ResumableId) -> str:
         """Return an upload id as text, for the client."""
@@ -424,7 +447,7 @@ class ResumableService:
             return progress.offset
         self._check_offset(upload, append)  # a stale request must not decide about the length
         if length > upload.max_bytes:
-            self._refuse(upload, _too_large(upload), offset=append.offset)
+            self._refuse(upload, self.too_large(upload.max_bytes), offset=append.offset)
         if length < append.offset:
             raise InconsistentLength(f"{append.offset:,} bytes have arrived, which is more than the length.")
         return self._uploads.set_length(upload.path, length)
@@ -553,7 +576,11 @@ class ResumableService:
             if size <= max_bytes and (incoming is None or incoming.reads <= MAX_READS_IN_TIME):
                 verdict = self._promotion.promote_incoming(path, incoming)
                 with suppress(StorageUnavailable), deadline.extra_time(seconds=deadline.CLEANUP_SECONDS):
-                    self._uploads.discard(path)  # pieces cause no event, which would discard them
+                    # Pieces cause no event, which would discard them.
+                    if incoming is None:
+                        self._uploads.discard(path)
+                    else:
+                        self._uploads.discard_incoming(path, incoming)
                 return _shown(verdict)
         except StorageUnavailable:
             if not deadline.expired():
@@ -595,7 +622,7 @@ class ResumableService:
         :raises FileTooLarge: more bytes than the file may have.
         """
         if length is None:
-            self._refuse(upload, _too_large(upload), offset=offset)
+            self._refuse(upload, self.too_large(upload.max_bytes), offset=offset)
         self._refuse(
             upload,
             InconsistentLength(
@@ -607,21 +634,38 @@ class ResumableService:
     def _refuse(self, upload: ResumableId, problem: Problem, *, offset: int | None = None) -> NoReturn:
         """End an upload with a refusal, and keep the reason for clients that ask.
 
+        If another request has ended the upload, the first verdict stays, and the client gets it.
+
         :param offset: of the upload, if the bytes of another request would make the refusal wrong.
-        :raises MismatchingOffset: the upload has another offset, so it goes on.
+        :raises MismatchingOffset: the upload has another offset, or is complete, and its file is good.
         :raises Problem: the reason.
         """
         problem = with_reason(upload.flags, problem)
-        if offset is None:
-            offset = _placed_length(upload)
+        ending = self._end_refused(upload, offset=offset)
+        if ending == Ending.REFUSED:
+            is_first = self._verdicts.refuse(upload.path, problem.as_dict())
+            self._uploads.discard(upload.path)
+            if is_first:
+                raise problem
+        if ending == Ending.COMPLETE:
+            state = self._decided(upload, self.state(upload))
+            raise MismatchingOffset(offset=state.offset, provided=offset or 0)
+        self._raise_ended(upload, Progress(offset=offset or 0, ending=ending))
+
+    def _end_refused(self, upload: ResumableId, *, offset: int | None) -> Ending:
+        """End an upload with a refusal, and return its ending.
+
+        :raises MismatchingOffset: the upload has another offset, so it goes on.
+        """
         try:
-            ending = self._uploads.end(upload.path, Ending.REFUSED, offset=offset)
+            if offset is None:
+                return self._uploads.end(upload.path, Ending.REFUSED, offset=_placed_length(upload))
+            self._uploads.end(upload.path, Ending.REFUSED, offset=offset)
         except OffsetMismatch as mismatch:
             raise MismatchingOffset(offset=mismatch.progress.offset, provided=offset or 0) from None
-        if ending == Ending.REFUSED:
-            self._verdicts.refuse(upload.path, problem.as_dict())
-            self._uploads.discard(upload.path)
-        raise problem
+        # On S3, this ending can take the place of a piece that was discarded after a verdict. Then a newer one counts.
+        progress = self._uploads.progress(upload.path)
+        return (progress and progress.ending) or Ending.CANCELLED
 
 
 def _facts(beginning: Beginning) -> tuple[object, ...]:
@@ -656,10 +700,3 @@ def with_reason(flags: Flags, problem: Problem) -> Problem:
     if Flags.NAMELESS in flags and problem.errors and not problem.detail.endswith(NAMELESS):
         problem.aside = NAMELESS
     return problem
-
-
-def _too_large(upload: ResumableId) -> FileTooLarge:
-    return FileTooLarge(
-        f"The file is larger than its limit of {upload.max_bytes:,} bytes. Send a smaller file.",
-        max_bytes=upload.max_bytes,
-    )

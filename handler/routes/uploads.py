@@ -118,7 +118,7 @@ def _ways(policy: Policy) -> Iterator[dict[str, object]]:
             "url": upload_url,
             "protocols": ["tus-1.0.0", "draft-ietf-httpbis-resumable-upload", "filepond", "dropzone"],
             "max_append_bytes": settings.max_content_length,
-            "max_bytes": policy.max_file_bytes,
+            "max_bytes": limits.in_pieces(policy).max_file_bytes,
         }
 
 

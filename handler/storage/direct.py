@@ -29,6 +29,10 @@ PART_BYTES = 64 * MIB
 """The recommended size of a part: small enough to send again, large enough for few requests."""
 WHOLE_BYTES = 8 * MIB
 """The largest file that is read once, hashed, and written as a whole. Larger files are copied inside the storage."""
+MAX_IN_PIECES_BYTES = 10 * GIB
+"""The largest file that comes in pieces through requests to S3. Its event reads all pieces, twice without a declared
+digest, and writes them, within Lambda's 900 seconds. We expect up to 15 seconds for each GiB and pass, so 20 GiB. The
+limit is half of that."""
 HASHED_BYTES = 256 * MIB
 """The largest file that arrives directly and has its SHA-256 known although the client did not declare it. S3 copies
 such a file as one part, in about 2.5 s, and hashes the part."""
@@ -220,8 +224,11 @@ class Arrivals(Protocol):
     def find_verdict(self, path: str, /) -> Verdict | None:
         """Return the verdict on the bytes that arrived under this path; ``None`` if there is no verdict yet."""
 
-    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
-        """Write the reason of a refusal. A reason that is already written stays."""
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> bool:
+        """Write the reason of a refusal. A reason that is already written stays.
+
+        :returns: whether there was no reason before.
+        """
 
 
 class DirectUploads(Arrivals, Protocol):

@@ -200,3 +200,9 @@ class ResumableUploads(Protocol):
 
     def discard(self, path: str, version: str | None = None, /) -> None:
         """Delete the bytes. The ending stays for as long as the client may ask."""
+
+    def discard_incoming(self, path: str, incoming: IncomingPieces, /) -> None:
+        """Delete the bytes, as :meth:`discard` does. On S3 this takes one call less.
+
+        :param incoming: the result of :meth:`open_incoming`.
+        """

@@ -44,11 +44,12 @@ def place(
     :raises Problem: the piece or the file is refused.
     """
     piece = piece_of(piece_fields)
-    policy = limits.policy_of(g.grant)
+    service = resumable_messages.service()
+    policy = limits.in_pieces(limits.policy_of(g.grant))
     name = policy.inspect_name(file_name)
+    service.check_length(piece.length, policy)
     policy.inspect_size(name, piece.length)
     declaration = limits.declaration_of(g.grant, original_name=name.original, size=piece.length, fields=fields.kept)
-    service = resumable_messages.service()
     subject = subject_hash(g.grant.subject)
     upload = ResumableId(
         id=service.derived_id(subject, g.grant.folder, piece.uuid, piece.length, piece.chunk_bytes, file_name),

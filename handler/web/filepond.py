@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from flask import Response, g, request
 
-from ..problems import FileTooLarge, MalformedRequest
+from ..problems import MalformedRequest
 from ..resumable import fields
 from ..resumable.upload_ids import Flags, ResumableId, expiry, subject_hash
 from ..storage import new_id
@@ -46,11 +46,9 @@ def begin(service: ResumableService, token: str | None) -> Response:
     length = fields.integer(request.headers.get("Upload-Length"))
     if length is None:
         raise MalformedRequest("Upload-Length is not a whole number of bytes. Send the size of the file.")
-    max_bytes = limits.policy_of(grant).max_file_bytes
+    max_bytes = limits.in_pieces(limits.policy_of(grant)).max_file_bytes
     if length > max_bytes:
-        raise FileTooLarge(
-            f"The file is larger than its limit of {max_bytes:,} bytes. Send a smaller file.", max_bytes=max_bytes
-        )
+        raise service.too_large(max_bytes)
     kept = _kept_fields()
     limits.details_of(grant, kept)  # checks that they are not too large
     upload = ResumableId(

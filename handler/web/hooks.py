@@ -127,7 +127,7 @@ def _end(response: Response) -> Response:
     if response.mimetype == responses.HTML and request.blueprint != "downloads":
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
     if response.status_code == 413 and request.blueprint in (UPLOAD_ROUTES, RESUMABLE_ROUTES):
-        max_bytes = limits.max_file_bytes()
+        max_bytes = limits.max_bytes_in_pieces()
         response.headers.setdefault("Upload-Limit", limits.upload_limit(max_bytes))
         response.headers.setdefault("Tus-Max-Size", str(max_bytes))
     given = {name.lower() for name, _ in response.headers}  # asking Headers for a missing field takes longer

@@ -9,7 +9,7 @@ from flask import g, request
 
 from ..direct.upload_ids import MAX_SECONDS as MAX_UPLOAD_SECONDS
 from ..storage import Details
-from ..storage.direct import Declaration
+from ..storage.direct import MAX_IN_PIECES_BYTES, Declaration
 from ..storage.metadata import check_details
 from . import forms
 from .grants import bearer_token, current_grant
@@ -84,9 +84,15 @@ def max_form_bytes(policy: Policy) -> int:
     return max(0, min(policy.max_file_bytes, room))
 
 
-def max_file_bytes() -> int:
-    """Return the largest file that the client of the current request may send, in bytes, as far as it is known."""
-    return (policy_of(g.grant) if "grant" in g else current_services().policy).max_file_bytes
+def in_pieces(policy: Policy) -> Policy:
+    """Return the policy for a file that comes in pieces. A bucket takes a larger file only directly."""
+    is_bucket = current_services().settings.upload_bucket is not None
+    return policy.narrowed(max_bytes=MAX_IN_PIECES_BYTES) if is_bucket else policy
+
+
+def max_bytes_in_pieces() -> int:
+    """Return the largest file in pieces of the client of the current request, in bytes, as far as it is known."""
+    return in_pieces(policy_of(g.grant) if "grant" in g else current_services().policy).max_file_bytes
 
 
 def upload_limit(max_bytes: int, *, seconds: int = MAX_UPLOAD_SECONDS) -> str:

@@ -114,11 +114,12 @@ def options() -> Response:
 
 
 def _policy_for_options() -> Policy:
-    """Return the policy of the client's token. Preflights have none, and this response is no place for an error."""
+    """Return the policy of the client's token. Preflights have none. An invalid token is not an error here."""
     try:
-        return limits.current_policy()
+        policy = limits.current_policy()
     except Problem:
-        return current_services().policy
+        policy = current_services().policy
+    return limits.in_pieces(policy)
 
 
 def _append_piece(name: str, token: str | None, *, is_tus: bool) -> Response:

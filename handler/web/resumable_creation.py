@@ -53,7 +53,7 @@ INTERIM_VERSIONS = range(5, 9)
 
 
 class _NewUpload(NamedTuple):
-    """The request that begins an upload, as far as its header tells.
+    """The request that begins an upload, as its header fields describe it.
 
     :param size: of the content, in bytes; ``None`` if the content ends where the client ends it.
     :param length: of the whole file, in bytes, if it is known.
@@ -165,10 +165,11 @@ def _read_creation(name: str | None, token: str | None, *, is_tus: bool) -> _New
     size = content_size()
     if is_tus and size != 0:
         check_piece_type()
-    policy = limits.policy_of(grant)
+    policy = limits.in_pieces(limits.policy_of(grant))
     file_name, flags = _name(name, creation, policy)
     length = _announced_length(creation, size)
     if length is not None:
+        service().check_length(length, policy)
         policy.inspect_size(file_name, length)
     fields = _metadata_fields(creation)
     # With the draft too, tus-js-client 4 in Node takes an upload for complete at its length, and never says so.

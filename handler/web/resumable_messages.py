@@ -62,7 +62,7 @@ def _add_fields(response: Response) -> Response:
         headers["Tus-Resumable"] = tus.VERSION
     if (version := ietf.interop_version(request.headers)) is not None:
         headers["Upload-Draft-Interop-Version"] = str(version)
-    headers.setdefault("Upload-Limit", g.get("upload_limit") or limits.upload_limit(limits.max_file_bytes()))
+    headers.setdefault("Upload-Limit", g.get("upload_limit") or limits.upload_limit(limits.max_bytes_in_pieces()))
     problem: Problem | None = g.get("problem")
     if problem is not None and not isinstance(problem, UploadNotFound):
         # The draft: ?1 if the file was refused, so nothing is left to send; ?0 if the request was refused.

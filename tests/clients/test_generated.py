@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from handler.web.resumable_messages import PIECE_TYPES
 from handler.web.tokens import mint
 
 from ..docs.servers import SECRET, Endpoint, environment, serve
@@ -52,10 +53,11 @@ def run(command: list[str | Path], folder: Path, **variables: str) -> str:
 
 
 def check(output: str, endpoint: Endpoint) -> None:
-    """Check the report of a client: it stored and listed one file, and knows why another one was refused."""
+    """Check the report of a client: it stored a file whole and a file in pieces, listed, and got a refusal."""
     report: dict[str, Any] = json.loads(output)
     stored = report["stored"]
-    assert endpoint.new_files() == ["hello.txt"]
+    assert sorted(endpoint.new_files()) == ["hello.txt", "pieces.txt"]
+    assert report["pieces"] == "pieces.txt"
     assert (stored["name"], stored["size"], stored["type"]) == ("hello.txt", 5, "text/plain")
     assert stored["url"].startswith(f"{endpoint.url}/files/")
     assert (report["album"], report["order"], report["status"]) == ("Summer", 4711, "stored")
@@ -76,7 +78,8 @@ def test_client_of_openapi_typescript(endpoint: Endpoint, tmp_path: Path) -> Non
 
 def test_client_of_openapi_python_client(endpoint: Endpoint, tmp_path: Path) -> None:
     pytest.importorskip("openapi_python_client", reason="make clients brings openapi-python-client")
-    (tmp_path / "config.yaml").write_text("post_hooks: []\n")
+    overrides = dict.fromkeys(PIECE_TYPES, "application/octet-stream")  # types that the generator does not know
+    (tmp_path / "config.yaml").write_text(json.dumps({"post_hooks": [], "content_type_overrides": overrides}))
     output = run(
         [sys.executable, "-m", "openapi_python_client", "generate", "--path", CONTRACT, "--config", "config.yaml",
          "--meta", "none", "--output-path", "upload_client", "--fail-on-warning"],

@@ -103,7 +103,7 @@ def test_cut_line_is_resumed(sender: Sender, server: GatedServer) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_lost_response_to_a_piece_is_no_fault(sender: Sender, server: GatedServer, number: int) -> None:
+def test_lost_response_to_a_piece_logs_no_fault(sender: Sender, server: GatedServer, number: int) -> None:
     """The last of three pieces stores the file. Its client asks, and learns that all bytes are there."""
     gate = server.gate
     content = text(SIZE)

@@ -48,7 +48,7 @@ def pieces(deployed: Deployed) -> set[str]:
     return {each["Key"] for each in listed if each["Size"] > 1024}
 
 
-def test_options_name_what_tus_clients_can_use(deployed: Deployed) -> None:
+def test_options_name_the_extensions_for_tus_clients(deployed: Deployed) -> None:
     response = deployed.anonymous().send("OPTIONS", deployed.endpoint)
     assert response.status_code == 204
     assert response.headers["Tus-Version"] == "1.0.0"

@@ -228,7 +228,7 @@ def test_only_a_checksum_of_the_whole_content_is_a_digest(checksum: str | None, 
 @pytest.mark.parametrize(
     "answer", [{}, {"ChecksumSHA256": checksum_of(hashlib.sha256(b"other").hexdigest())}, 400, 404, 416, 501]
 )
-def test_checksum_of_a_part_that_cannot_be_verified_is_no_digest(
+def test_unverifiable_checksum_of_a_part_is_not_a_digest(
     direct: DirectClient, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     copy_every_file(monkeypatch)

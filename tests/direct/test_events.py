@@ -219,7 +219,7 @@ def test_log_names_the_call_that_failed_and_its_reason(
     assert code in line["reason"]
 
 
-def test_missing_version_is_no_failure(promote: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_version_does_not_fail(promote: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """The bytes were deleted before their event came, so there will never be a verdict."""
     file_id = new_id()
     capsys.readouterr()

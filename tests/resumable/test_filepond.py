@@ -77,7 +77,7 @@ def test_repeated_pieces_are_a_success(client: FlaskClient) -> None:
     assert stored(pond) == TEXT
 
 
-def test_other_bytes_at_a_known_offset_are_no_repetition(client: FlaskClient) -> None:
+def test_other_bytes_at_a_known_offset_are_not_a_repetition(client: FlaskClient) -> None:
     pond = FilePond(client, TEXT)
     pond.begin()
     pond.patch(0)

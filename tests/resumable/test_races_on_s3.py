@@ -38,7 +38,7 @@ class Uploads:
     """A client behind a gateway, and the calls that its requests make to S3."""
 
     def __init__(self, client: FlaskClient, s3: Any) -> None:
-        self._client = client
+        self.client = client
         self._s3 = s3
         self._call = s3._make_api_call
         self.calls: Counter[str] = Counter()
@@ -55,7 +55,7 @@ class Uploads:
         return response
 
     def begun(self, *pieces: bytes, name: str = "a.txt", length: int = 10) -> str:
-        created = self._client.post(f"/upload?filename={name}", headers=TUS | {"Upload-Length": str(length)})
+        created = self.client.post(f"/upload?filename={name}", headers=TUS | {"Upload-Length": str(length)})
         url: str = created.headers["Location"]
         offset = 0
         for piece in pieces:
@@ -66,10 +66,10 @@ class Uploads:
     def append(self, url: str, offset: int, content: bytes, **headers: str) -> TestResponse:
         fields = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._client.patch(url, data=content, headers=TUS | fields | sent)
+        return self.client.patch(url, data=content, headers=TUS | fields | sent)
 
     def status(self, url: str) -> dict[str, Any]:
-        body: dict[str, Any] = self._client.get(url).json or {}
+        body: dict[str, Any] = self.client.get(url).json or {}
         return body
 
     def keys(self, prefix: str) -> list[str]:
@@ -135,6 +135,27 @@ def test_stale_piece_of_a_wrong_type_ends_nothing(uploads: Uploads, digest: str)
     stale = uploads.append(url, 0, bad, **({"Upload_Checksum": f"sha1 {checksum}"} if digest else {}))
     assert (stale.status_code, stale.headers["Upload-Offset"]) == (409, "40")
     assert uploads.append(url, 40, samples.png()[40:]).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("faster", "status", "problem"),
+    [
+        ("DELETE", 404, "upload-not-found"),
+        ("a refusal", 422, "content-mismatch"),
+        ("the file", 409, "mismatching-upload-offset"),
+    ],
+)
+def test_refused_request_gets_the_first_verdict(uploads: Uploads, faster: str, status: int, problem: str) -> None:
+    """Another request ends the upload while this request, whose bytes are too many, is about to."""
+    url = uploads.begun()
+    end: dict[str, Callable[[], object]] = {
+        "DELETE": lambda: uploads.client.delete(url, headers=TUS),
+        "a refusal": lambda: uploads.append(url, 0, BAD),
+        "the file": lambda: uploads.append(url, 0, GOOD),
+    }
+    uploads.after = once(end[faster], operation="ListObjectsV2", prefix="chunks/")
+    slower = uploads.append(url, 0, GOOD + b"more")
+    assert (slower.status_code, (slower.json or {})["type"].rpartition(":")[2].rpartition("#")[2]) == (status, problem)
 
 
 @pytest.mark.parametrize("step", ["ListObjectVersions chunks/", "PutObject files/", "ListObjectVersions files/"])

@@ -462,7 +462,7 @@ def test_renewed_token_of_the_same_client_is_replayed(make_app: Callable[..., Fl
         assert (response.status_code, response.headers.get(REPLAYED)) == (201, replayed)
 
 
-def test_key_alone_gives_no_access(make_app: Callable[..., Flask]) -> None:
+def test_key_without_a_token_gives_no_access(make_app: Callable[..., Flask]) -> None:
     client = make_app(TOKEN_SECRET=SECRET).test_client()
     problem(put(client), 401, "token-required")
 

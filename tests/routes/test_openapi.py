@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from openapi_spec_validator import validate
 
+from handler.resumable import ietf
 from handler.web import forms
 from handler.webhooks.events import FILE_STORED
 
@@ -88,6 +89,18 @@ def test_no_optional_header_field_is_a_parameter() -> None:
         for field in ("Content-Digest", "Repr-Digest", "Content-MD5"):
             path = "/upload" if method == "post" else "/upload/{name}"
             assert f"`{field}`" in CONTRACT["paths"][path][method]["description"]
+
+
+@pytest.mark.parametrize("token", ["", "/t/{token}"])
+def test_piece_has_its_header_fields_as_parameters(token: str) -> None:
+    """Generated clients send the parameters. A piece always needs these two fields."""
+    append = CONTRACT["paths"][f"/upload{token}/{{name}}"]["patch"]
+    fields = {field["name"]: field["schema"] for field in map(resolve, append["parameters"]) if field["in"] == "header"}
+    assert fields == {
+        "Upload-Offset": {"type": "integer", "minimum": 0},
+        "Upload-Complete": {"type": "string", "enum": ["?0", "?1"]},
+    }
+    assert list(append["requestBody"]["content"]) == [ietf.MEDIA_TYPE]
 
 
 def test_imported_requests_have_no_made_up_values() -> None:

@@ -313,6 +313,18 @@ def test_ended_upload_takes_no_placed_piece(uploads: ResumableUploads, ending: E
     assert caught.value.progress.ending is ending
 
 
+def test_discarded_pieces_are_gone_and_the_ending_stays(uploads: ResumableUploads) -> None:
+    path = begun(uploads, b"some", b" bytes")
+    uploads.end(path, Ending.COMPLETE, offset=10)
+    incoming = uploads.open_incoming(path)
+    assert incoming
+    uploads.discard_incoming(path, incoming)
+    uploads.discard_incoming(path, incoming)
+    assert uploads.open_incoming(path) is None
+    assert uploads.read(path, 0, 10) == b""
+    assert uploads.progress(path) == Progress(offset=10, ending=Ending.COMPLETE)
+
+
 def test_first_placed_piece_begins_the_upload(uploads: ResumableUploads) -> None:
     path, first = new_id(), beginning()
     with pytest.raises(ConnectionResetError):

@@ -297,17 +297,19 @@ class LocalDirectUploads:
         with disk_errors():
             return _read_refusal(self._refusal_path(path))
 
-    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> bool:
         with disk_errors(), temporary_directory(self._folder / "tmp") as directory:
-            written = directory / "refusal"
+            written, is_first = directory / "refusal", True
             write_new(written, dump_refusal(problem))
             try:
                 os.link(written, self._refusal_path(path))
             except FileExistsError:
-                if _read_refusal(self._refusal_path(path)) is None:  # a damaged refusal does not count
+                is_first = _read_refusal(self._refusal_path(path)) is None  # a damaged refusal does not count
+                if is_first:
                     written.replace(self._refusal_path(path))
             sync_directory(self._folder / "refused")
             mark_judged(self._judged(path))
+        return is_first
 
     # The methods below do the work of S3 at its presigned URLs.
 

@@ -34,7 +34,7 @@ from ...problems import AlreadyExists, StorageUnavailable, UploadNotFound
 from ...units import MIB
 from .. import StoredFile
 from ..direct import UploadedPart, check_sha256
-from ..resumable import Beginning, Ending, Extent, OffsetMismatch, Progress
+from ..resumable import Beginning, Ending, Extent, IncomingPieces, OffsetMismatch, Progress
 from .durable import (
     dump_record,
     log_damaged,
@@ -288,6 +288,9 @@ class LocalResumableUploads:
     def discard(self, path: str, _version: str | None = None, /) -> None:
         with suppress(UploadNotFound), self._locked(path) as (directory, _):
             self._discard(path, directory)
+
+    def discard_incoming(self, path: str, _incoming: IncomingPieces, /) -> None:
+        self.discard(path)
 
     def _discard(self, path: str, directory: Path) -> None:
         files = [directory / part_name(part) for part in arrived_parts(directory).whole]

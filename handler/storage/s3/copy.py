@@ -121,7 +121,7 @@ class S3Incoming:
             except _NotHashed:
                 pass
         stored = self._copy_with(file, hashed=False)
-        if self.storage.hashes_copies:  # learnt from a success: another error, such as a disabled key, is no reason
+        if self.storage.hashes_copies:  # only a success shows that. A disabled key also fails, for example
             self.storage.hashes_copies = False
             logger.warning("the store does not hash copies, so declared digests are verified by reading")
         return stored

@@ -309,7 +309,7 @@ class S3DirectUploads:
             raise StorageUnavailable(f"{_refused_key(path)} does not hold valid JSON") from None
         return problem
 
-    def refuse(self, path: str, problem: Mapping[str, Any], /) -> None:
+    def refuse(self, path: str, problem: Mapping[str, Any], /) -> bool:
         try:
             with s3_errors():
                 response = self._client.put_object(
@@ -323,6 +323,8 @@ class S3DirectUploads:
         except S3Refused as refused:
             if refused.s3_status not in (409, 412):
                 raise
+            return False
+        return True
 
     def _oldest(self, key: str, version: str | None) -> str | None:
         """Return the id of an object's oldest version, in one call if there is at most one page of versions.

@@ -41,7 +41,7 @@ from ...units import MIB, ceil_div
 from .. import StoredFile
 from ..direct import WHOLE_BYTES, Declaration, check_sha256, part_bytes, verify_sha256
 from ..parallel import run_ahead
-from ..resumable import Beginning, Ending, Extent, OffsetMismatch, Progress
+from ..resumable import Beginning, Ending, Extent, IncomingPieces, OffsetMismatch, Progress
 from .client import S3Refused, require_s3, s3_errors
 from .copy import abort_multipart_upload, already_exists, file_history, gone_if_missing
 from .direct import PIECES
@@ -378,19 +378,28 @@ class S3ResumableUploads:
         )
 
     def discard(self, path: str, version: str | None = None, /) -> None:
+        self._delete(path, _pieces(self._versions(path)))
+        if version:
+            with s3_errors():
+                require_s3(self._client.delete_object(Bucket=self._bucket, Key=f"incoming/{path}", VersionId=version))
+
+    def discard_incoming(self, path: str, incoming: IncomingPieces, /) -> None:
+        # These are all pieces: after the ending of a complete upload, no piece is written before these are deleted.
+        self._delete(path, incoming.pieces if isinstance(incoming, PiecesIncoming) else _pieces(self._versions(path)))
+
+    def _delete(self, path: str, entries: Iterable[_Entry]) -> None:
         pieces: list[ObjectIdentifierTypeDef] = [
-            {"Key": _prefix(path) + piece.name, "VersionId": piece.version} for piece in _pieces(self._versions(path))
+            {"Key": _prefix(path) + entry.name, "VersionId": entry.version} for entry in entries
         ]
         for first in range(0, len(pieces), MAX_DELETED):
             with s3_errors():
                 response = self._client.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": pieces[first : first + MAX_DELETED], "Quiet": True}
                 )
-                if errors := require_s3(response).get("Errors"):
+                errors = require_s3(response).get("Errors", [])
+                # A concurrent promotion may have deleted them, which some stores report.
+                if errors := [error for error in errors if error.get("Code") != "NoSuchVersion"]:
                     raise StorageUnavailable(f"DeleteObjects: {errors[0].get('Code')} for {len(errors)} of {path}")
-        if version:
-            with s3_errors():
-                require_s3(self._client.delete_object(Bucket=self._bucket, Key=f"incoming/{path}", VersionId=version))
 
     def _list(self, path: str, *, after: str = "", until: int = -1, maximum: int | None = None) -> list[_Entry]:
         """Return the objects of an upload, the newest first.
