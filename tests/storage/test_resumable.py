@@ -105,7 +105,7 @@ def fails() -> None:
 # Beginning.
 
 
-@pytest.mark.parametrize("path", FOLDER_PATHS)
+@pytest.mark.parametrize("path", FOLDER_PATHS, ids=["no folder", "folder", "folder with the name of an id"])
 def test_beginning_is_kept_as_given(uploads: ResumableUploads, path: str) -> None:
     assert uploads.beginning(path) is None
     assert uploads.progress(path) is None
