@@ -133,6 +133,16 @@ def upload_in_pieces(client: Client, prefix: str) -> None:
     assert client.get(file["url"]).content == b"hello"
 
 
+def upload_as_filepond(client: Client, prefix: str) -> None:
+    """Upload a file as FilePond does, with its default URL of a piece."""
+    fields = {"Upload-Length": "5"}
+    begun = client.post(prefix, files={"filepond": (None, "{}")}, headers=fields)
+    fields |= {"Content-Type": "application/offset+octet-stream", "Upload-Name": "a.txt"}
+    for offset, piece, status in (("0", b"he", 204), ("2", b"llo", 201)):
+        sent = client.patch(f"{prefix}?patch={begun.text}", data=piece, headers=fields | {"Upload-Offset": offset})
+        assert sent.status_code == status, sent.text
+
+
 def test_every_route_works(
     sam_options: list[str], client: Client, strict_s3: S3Client, strict_bucket: str, tmp_path: Path
 ) -> None:
@@ -189,6 +199,7 @@ def test_every_route_works(
 
     for prefix in ("/upload", with_token):
         upload_in_pieces(client, prefix)
+        upload_as_filepond(client, prefix)
 
     # Of a form nobody says that it is done: S3 does, and EventBridge calls the other function.
     event = tmp_path / "event.json"
