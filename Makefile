@@ -60,7 +60,7 @@ install-sam := https://docs.aws.amazon.com/serverless-application-model/latest/d
 
 test: $(tests)  ## run every test that needs only this machine (takes minutes)
 	@echo "Running all tests. This takes several minutes; make check takes less than half a minute."
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(tests)  ## run ruff and the fast unit tests: file types, forms, settings, log, documents (less than 30 seconds)
 	.venv/bin/ruff check .
