@@ -113,8 +113,11 @@ def _name() -> str:
     :raises MalformedRequest: the name is missing or too long.
     """
     name = request.headers.get("Upload-Name", "")
-    with suppress(UnicodeError):  # a name in latin-1, from another client, stays as it is
-        name = name.encode("latin-1").decode("utf-8")
+    # A gateway may have decoded the bytes as latin-1, so that their text is encoded twice. A name in latin-1, from
+    # another client, stays as it is.
+    for _ in range(2):
+        with suppress(UnicodeError):
+            name = name.encode("latin-1").decode("utf-8")
     if not 0 < len(name) <= MAX_NAME_CHARS:
         raise MalformedRequest(
             f"The first piece has no name, or one of more than {MAX_NAME_CHARS:,} characters. Send Upload-Name."

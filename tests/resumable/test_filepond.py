@@ -106,6 +106,15 @@ def test_name_comes_with_the_first_piece(client: FlaskClient, name: str) -> None
     assert stored(pond) == TEXT
 
 
+def test_name_that_a_gateway_decoded_as_latin_1_is_kept(client: FlaskClient) -> None:
+    """The emulated AWS hands over a header field's bytes as text in latin-1, which gateway.py encodes as UTF-8."""
+    pond = FilePond(client, TEXT, name="Grüße 日本.txt".encode().decode("latin-1"))
+    pond.send()
+    status = client.get(pond.url).json
+    assert status
+    assert status["file"]["original_name"] == "Grüße 日本.txt"
+
+
 def test_first_piece_without_a_name_is_refused(client: FlaskClient) -> None:
     pond = FilePond(client, TEXT, name="", query="")
     pond.begin()
