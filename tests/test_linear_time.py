@@ -105,6 +105,7 @@ DEPLOYER = Trusted("reads the settings or the command line of the deployer")
 AWS = Trusted("reads values that AWS itself puts into an event")
 POLICY = inspection.Policy(file_types=filetypes.KNOWN, max_file_bytes=10**9, max_image_pixels=10**9)
 OURS = Trusted("writes texts that we sign ourselves")
+COMPARED = Trusted("compares the short values of a verified token and of a verified upload id")
 
 
 # Work that takes more than a call.
@@ -468,6 +469,9 @@ TABLE: dict[str, Row | Trusted] = {
         run=lambda text: tokens.verify(text, secrets=[SECRET]),
     ),
     "direct.upload_ids.sign": OURS,
+    "direct.upload_ids.check_folder": COMPARED,
+    "direct.upload_ids.check_owner": COMPARED,
+    "direct.upload_ids.subject_hash": on(*map(repeated, "aä"), run=upload_ids.subject_hash),
     "direct.upload_ids.verify": on(
         *map(repeated, (".", "a", "a.", "=", ".A")), run=lambda text: upload_ids.verify(text, secret=SECRET.encode())
     ),

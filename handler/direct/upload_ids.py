@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from itsdangerous import BadSignature
 
-from ..problems import UploadNotFound
+from ..problems import Forbidden, UploadNotFound
 from ..signing import timed_signer
 from ..storage import path_of
 
@@ -75,3 +77,41 @@ def verify(signed: str, *, secret: bytes) -> UploadId:
         return UploadId(**{_FIELDS.get(name, name): value for name, value in members.items()})
     except (AttributeError, BadSignature, TypeError):
         raise UploadNotFound() from None
+
+
+class Owned(Protocol):
+    """An upload of either kind, as far as its owner matters. The attributes are those of :class:`UploadId`."""
+
+    @property
+    def subject(self) -> str | None: ...
+
+    @property
+    def folder(self) -> str | None: ...
+
+
+def subject_hash(subject: str | None) -> str | None:
+    """Return a hash that recognises a subject. Upload ids are in URLs, so they do not hold the subject itself."""
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest() if subject else None
+
+
+def check_owner(upload: Owned, *, subject: str | None, folder: str | None) -> None:
+    """Check that a client may continue an upload.
+
+    :param subject: the hash of the token's ``sub``, if the token has one.
+    :param folder: of the client's token, if the token has one.
+    :raises Forbidden: the upload was begun with another ``sub`` or another folder.
+    """
+    if upload.subject != subject:
+        raise Forbidden("This upload was begun with another token. Use a token with the same 'sub'.")
+    if upload.folder != folder:
+        raise Forbidden("This upload was begun with another token. Use a token with the same 'folder'.")
+
+
+def check_folder(upload: Owned, folder: str | None) -> None:
+    """Check that a client may ask for the status of an upload.
+
+    :param folder: of the client's token; ``None`` for a token without a folder, and without a token.
+    :raises Forbidden: the upload is in another folder.
+    """
+    if folder not in (None, upload.folder):
+        raise Forbidden("The token is for another folder. Use a token for the folder of the upload.")

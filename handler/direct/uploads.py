@@ -6,14 +6,13 @@ storage (:mod:`handler.storage`), and promotes the file (:mod:`.promotion`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .. import problems
 from ..inspection.policy import Policy
-from ..problems import FileTooLarge, Forbidden, MalformedRequest, NotFound, UploadIncomplete, UploadNotFound
+from ..problems import FileTooLarge, MalformedRequest, NotFound, UploadIncomplete, UploadNotFound
 from ..storage import NO_DETAILS, Details, Storage, new_id, path_of
 from ..storage.direct import (
     MAX_FORM_BYTES,
@@ -136,7 +135,7 @@ class UploadService:
             max_bytes=declared.max_bytes,
             size=declared.size,
             part_bytes=declared.part_bytes,
-            subject=_subject_hash(details.subject),
+            subject=upload_ids.subject_hash(details.subject),
             folder=details.folder,
         )
         return BegunUpload(
@@ -233,8 +232,7 @@ class UploadService:
         :raises NotFound: nothing has arrived, or the file was deleted.
         """
         upload = upload_ids.verify(upload_id, secret=self._uploads.secret())
-        if folder not in (None, upload.folder):
-            raise Forbidden("The token is for another folder. Use a token for the folder of the upload.")
+        upload_ids.check_folder(upload, folder)
         state = self._find_state(upload)
         match state:
             case Stored() | Refused() | Pending():
@@ -274,10 +272,7 @@ class UploadService:
         upload = upload_ids.verify(reference.upload_id, secret=self._uploads.secret())
         if not upload.multipart_id:
             raise UploadNotFound()
-        if upload.subject != _subject_hash(reference.subject):
-            raise Forbidden("This upload was begun with another token. Use a token with the same 'sub'.")
-        if upload.folder != reference.folder:
-            raise Forbidden("This upload was begun with another token. Use a token with the same 'folder'.")
+        upload_ids.check_owner(upload, subject=upload_ids.subject_hash(reference.subject), folder=reference.folder)
         if reference.key not in (None, upload.key):
             raise UploadNotFound("This upload id and this key do not belong together.")
         return upload
@@ -448,8 +443,3 @@ def _too_large(upload: UploadId) -> FileTooLarge:
         f"The file is larger than its limit of {upload.max_bytes:,} bytes. Send a smaller file.",
         max_bytes=upload.max_bytes,
     )
-
-
-def _subject_hash(subject: str | None) -> str | None:
-    """Return a hash that recognises a subject. Upload ids are in URLs, so they do not hold the subject itself."""
-    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest() if subject else None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from itsdangerous import BadSignature
 
+from ..direct import upload_ids
 from ..direct.upload_ids import MAX_CHARS, MAX_SECONDS, RESUMABLE_PREFIX
 from ..problems import UploadNotFound
 from ..signing import timed_signer
@@ -115,7 +116,6 @@ def expiry() -> int:
 
 
 def subject_hash(subject: str | None) -> str | None:
-    """Return a hash that recognises a subject. Upload ids are in URLs, so they do not hold the subject itself."""
-    if not subject:
-        return None
-    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:_SUBJECT_CHARS]
+    """Return the first characters of :func:`handler.direct.upload_ids.subject_hash`, which suffice."""
+    digest = upload_ids.subject_hash(subject)
+    return None if digest is None else digest[:_SUBJECT_CHARS]

@@ -12,6 +12,7 @@ from typing import NamedTuple, NoReturn
 
 from .. import problems
 from ..direct.promotion import READ_FOR_STATUS_BYTES, READ_IN_TIME_BYTES, Promotion
+from ..direct.upload_ids import check_folder, check_owner
 from ..direct.uploads import DELETED, Pending
 from ..inspection.policy import Policy
 from ..intake import Intake
@@ -19,7 +20,6 @@ from ..problems import (
     AlreadyExists,
     FileExpired,
     FileTooLarge,
-    Forbidden,
     IdempotencyKeyReused,
     InconsistentLength,
     MalformedRequest,
@@ -211,8 +211,7 @@ class ResumableService:
         :raises Forbidden: the upload is in another folder.
         """
         upload = upload_ids.verify(signed, secret=self._verdicts.secret())
-        if folder not in (None, upload.folder):
-            raise Forbidden("The token is for another folder. Use a token for the folder of the upload.")
+        check_folder(upload, folder)
         return upload
 
     def resume(self, signed: str, *, subject: str | None, folder: str | None) -> ResumableId:
@@ -224,10 +223,7 @@ class ResumableService:
         :raises Forbidden: the upload was begun with another ``sub`` or another folder.
         """
         upload = upload_ids.verify(signed, secret=self._verdicts.secret())
-        if upload.subject != upload_ids.subject_hash(subject):
-            raise Forbidden("This upload was begun with another token. Use a token with the same 'sub'.")
-        if upload.folder != folder:
-            raise Forbidden("This upload was begun with another token. Use a token with the same 'folder'.")
+        check_owner(upload, subject=upload_ids.subject_hash(subject), folder=folder)
         return upload
 
     def append(

@@ -277,14 +277,19 @@ def test_late_piece_is_deleted_again(make_app: Callable[..., Flask], stored_keys
     assert stored_keys() == before
 
 
+def leave_files_to_the_event(monkeypatch: pytest.MonkeyPatch, app: Flask) -> None:
+    """Let a gateway wait for the responses of an app, and files above 2,000 bytes be too large for its requests."""
+    let_a_gateway_wait(monkeypatch, app)
+    monkeypatch.setattr("handler.resumable.uploads.READ_IN_TIME_BYTES", 2000)
+    monkeypatch.setattr("handler.resumable.uploads.READ_FOR_STATUS_BYTES", 2000)
+
+
 @pytest.mark.parametrize("kind", ["s3"])
 def test_late_piece_is_kept_until_the_event_has_promoted_the_file(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app()
-    let_a_gateway_wait(monkeypatch, app)
-    monkeypatch.setattr("handler.resumable.uploads.READ_IN_TIME_BYTES", 2000)
-    monkeypatch.setattr("handler.resumable.uploads.READ_FOR_STATUS_BYTES", 2000)
+    leave_files_to_the_event(monkeypatch, app)
     zone = Dropzone(app.test_client(), TEXT)
     assert [zone.post(index).status_code for index in range(3)] == [204, 204, 202]
     before = stored_keys()
@@ -320,9 +325,7 @@ def test_large_file_is_promoted_by_an_event_on_aws(
     make_app: Callable[..., Flask], stored_keys: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app()
-    let_a_gateway_wait(monkeypatch, app)
-    monkeypatch.setattr("handler.resumable.uploads.READ_IN_TIME_BYTES", 2000)
-    monkeypatch.setattr("handler.resumable.uploads.READ_FOR_STATUS_BYTES", 2000)
+    leave_files_to_the_event(monkeypatch, app)
     zone = Dropzone(app.test_client(), TEXT)
     last = [zone.post(index) for index in range(3)][-1]
     assert last.status_code == 202
